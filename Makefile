@@ -1,0 +1,37 @@
+# Two commands are the contract: `make demo` and `make test`. Both set up .venv first.
+# Without a GPU: TORCH_INDEX=<address of PyTorch's CPU wheels> takes the much smaller CPU build.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROMPT ?=
+SIZE ?= 32
+TORCH_INDEX ?=
+
+.PHONY: help setup demo test check clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "dgx-pixels needs Python 3.11 or later: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --index-url $(TORCH_INDEX) torch)
+	$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## the virtual environment, with everything that demo and test need
+
+demo: setup ## draw three sprites and a floor tile into bevy_example/assets (PROMPT="red dragon" SIZE=32 draws that)
+	@$(BIN)/dgx-pixels demo --size $(SIZE) $(if $(PROMPT),--prompt "$(PROMPT)")
+
+test: setup ## the tests
+	@$(BIN)/pytest
+
+check: setup ## format, lint, types
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright
+
+clean: ## the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache

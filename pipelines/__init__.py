@@ -1,0 +1,1 @@
+"""What makes pixels: models, the engine that owns the device, the denoise loop, and the finishing of pictures."""

@@ -1,0 +1,163 @@
+"""The records that travel between layers: what was asked, and what makes a picture again.
+
+Knows nothing of torch, files or tools. Everything is frozen; arrays inside are never written to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import InvalidRequest
+
+RECIPE_VERSION = 1
+"""Version of the Recipe form that is written into files."""
+
+OnProgress = Callable[[int, int, str], None]
+"""(done, total, message). Called in the thread that asked: after every step, and at least ten times a second while
+waiting. Raising from it cancels the work: the device is free again within one step."""
+
+Pixels = NDArray[np.uint8]
+"""A picture: (height, width, 4) RGBA, straight alpha."""
+
+
+def no_progress(done: int, total: int, message: str) -> None:
+    """The OnProgress of a caller who does not care."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraWeight:
+    """One adapter of a stack: its name in the registry (or a path) and its weight, usually 0..1.5."""
+
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that makes an asset again. Same recipe, same device, same batch: same bytes.
+
+    It is stored in the PNG (iTXt chunk `dgx-pixels`) and in the library. `width` and `height` are the finished size in
+    pixels. `palette` is the locked palette as RRGGBB words, empty when `colors` colours are extracted. `options` holds
+    what only one kind of asset knows (layout, frames, ...), as JSON values.
+    """
+
+    kind: str
+    prompt: str
+    width: int
+    height: int
+    seed: int
+    negative: str = ""
+    model: str = "embedded"
+    revision: str = ""
+    loras: tuple[LoraWeight, ...] = ()
+    preset: str = ""
+    steps: int = 0
+    guidance: float = 0.0
+    palette: tuple[str, ...] = ()
+    colors: int = 16
+    outline: str = "none"
+    candidates: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+    version: int = RECIPE_VERSION
+
+    def to_json(self) -> str:
+        """The recipe as one line of JSON with sorted keys (stable: it is hashed)."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> Recipe:
+        """The recipe that `to_json` wrote.
+
+        Raises:
+            InvalidRequest: the text is no recipe, or one of a later version.
+        """
+        try:
+            data = json.loads(text)
+            if data.get("version", 0) > RECIPE_VERSION:
+                raise InvalidRequest(
+                    f"This recipe was written by a newer dgx-pixels (form {data['version']}). Update dgx-pixels first."
+                )
+            data["loras"] = tuple(LoraWeight(**lora) for lora in data.get("loras", ()))
+            data["palette"] = tuple(data.get("palette", ()))
+            return Recipe(**data)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise InvalidRequest(f"This is not a dgx-pixels recipe: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A second prompt that rules a part of each picture: predictions are blended by `weight` at every step.
+
+    `weight`: float32 (batch, height, width) in 0..1, canvas pixels; 0 keeps the main prompt, 1 is this one alone.
+    """
+
+    prompt: str
+    weight: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawRequest:
+    """One batch of pictures for a Backend. Sizes are canvas pixels: what the model draws, before finishing.
+
+    `None` means the model's own default. `init` (one RGBA picture an image) with `strength` in 0..1 is image-to-image;
+    `mask` (bool, (height, width), True = draw anew) makes it inpainting. `tile_x`, `tile_y` make the picture wrap.
+    `native` is SDXL's original-size conditioning in pixels. `couple` is called after every step with the latents
+    (batch, channels, h, w), the step's index and the number of steps, and returns the latents to go on with.
+    """
+
+    model: str
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    width: int
+    height: int
+    negative: str = ""
+    native: int | None = None
+    preset: str = ""
+    steps: int | None = None
+    guidance: float | None = None
+    loras: tuple[LoraWeight, ...] = ()
+    init: tuple[Pixels, ...] = ()
+    strength: float = 1.0
+    mask: tuple[NDArray[np.bool_], ...] = ()
+    tile_x: bool = False
+    tile_y: bool = False
+    region: Region | None = None
+    couple: Callable[[Any, int, int], Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.prompts or len(self.prompts) != len(self.seeds):
+            raise InvalidRequest("A batch needs one seed for each prompt, and at least one.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """What a Backend drew: one RGBA canvas a prompt, and the values that it settled on."""
+
+    images: tuple[Pixels, ...]
+    model: str
+    revision: str
+    steps: int
+    guidance: float
+    seconds: float
+    device: str
+    unknown_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One line of `list_models`. `state`: resident, available (on disk), not_downloaded or broken."""
+
+    id: str
+    title: str
+    state: str
+    licence: str
+    native_sizes: tuple[int, ...] = ()
+    presets: tuple[str, ...] = ()
+    note: str = ""
