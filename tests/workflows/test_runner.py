@@ -1,0 +1,200 @@
+"""A workflow runs as its file says, says where it is wrong, and goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.errors import InvalidRequest
+from pipelines.records import OnProgress
+from workflows.errors import WorkflowError
+from workflows.load import line_of, parse
+from workflows.runner import Operation, run_workflow
+
+BATCH: dict[str, Any] = {
+    "name": "batch",
+    "inputs": {
+        "subjects": {"type": "table"},
+        "size": {"type": "integer", "default": 32},
+        "seed": {"type": "integer", "default": None},
+    },
+    "steps": [
+        {
+            "name": "draw",
+            "do": "generate",
+            "for_each": "${inputs.subjects}",
+            "with": {"prompt": "a ${item.prompt}", "size": "${inputs.size}", "seed": "${inputs.seed}"},
+        },
+        {
+            "name": "place",
+            "do": "deploy",
+            "for_each": "${steps.draw}",
+            "with": {"asset_id": "${item.asset_id}", "path": "items/${item.item.name}.png"},
+        },
+    ],
+    "outputs": {"assets": "${steps.draw}", "paths": "${steps.place}"},
+}
+TEXT_TYPE = {"type": "string"}
+GENERATE = {
+    "properties": {"prompt": TEXT_TYPE, "size": {"type": "integer"}, "seed": {"type": "integer"}},
+    "required": ["prompt"],
+}
+DEPLOY = {"properties": {"asset_id": TEXT_TYPE, "path": TEXT_TYPE}, "required": ["asset_id", "path"]}
+
+
+def operations(log: Path, pause: float = 0.0) -> dict[str, Operation]:
+    """Two operations that write down each call; a prompt with 'broken' in it fails."""
+
+    def note(line: str) -> None:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def generate(arguments: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+        if "broken" in arguments["prompt"]:
+            raise InvalidRequest("This prompt cannot be drawn. Use another.")
+        deadline = time.monotonic() + pause
+        while time.monotonic() < deadline:
+            on_progress(0, 1, "drawing")
+        note(f"generate {arguments['prompt']}")
+        return {"asset_id": arguments["prompt"].replace(" ", "-"), "seed": arguments["seed"]}
+
+    def deploy(arguments: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+        note(f"deploy {arguments['path']}")
+        return {"path": arguments["path"]}
+
+    return {"generate": Operation(generate, GENERATE), "deploy": Operation(deploy, DEPLOY)}
+
+
+def run(tmp_path: Path, workflow: dict[str, Any], given: dict[str, Any], **kwargs: Any) -> Any:
+    text = json.dumps(workflow, indent=2)
+    ops = operations(tmp_path / "log.txt", **kwargs)
+    return run_workflow(parse(text), text, given, ops, tmp_path, tmp_path / "runs")
+
+
+def test_each_item_goes_through_every_step_and_comes_out_by_name(tmp_path: Path) -> None:
+    result = run(tmp_path, BATCH, {"subjects": ["red potion", {"prompt": "key", "name": "Gold Key"}]})
+    assert [r["path"] for r in result.outputs["paths"]] == ["items/red_potion.png", "items/gold_key.png"]
+    assert result.failed == []
+
+
+def test_one_bad_item_is_its_own_line_and_the_others_are_made(tmp_path: Path) -> None:
+    result = run(tmp_path, BATCH, {"subjects": ["potion", "broken thing", "key"]})
+    assert [f["error"] for f in result.failed] == ["This prompt cannot be drawn. Use another."]
+    assert [r["path"] for r in result.outputs["paths"]] == ["items/potion.png", "items/key.png"]
+
+
+def test_an_unfinished_run_goes_on_where_it_was_and_does_nothing_twice(tmp_path: Path) -> None:
+    subjects = ["potion", "broken thing", "key"]
+    first = run(tmp_path, BATCH, {"subjects": subjects})
+    second = run(tmp_path, BATCH, {"subjects": subjects})
+    assert second.run == first.run
+    assert second.resumed == 4
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 4
+    seeds = {a["seed"] for a in second.outputs["assets"]}
+    assert len(seeds) == 1
+
+
+def test_a_finished_run_is_not_taken_up_again(tmp_path: Path) -> None:
+    first = run(tmp_path, BATCH, {"subjects": ["potion"]})
+    second = run(tmp_path, BATCH, {"subjects": ["potion"]})
+    assert second.run != first.run
+    assert second.resumed == 0
+
+
+def _run_in_child(folder: Path, subjects: list[str]) -> None:
+    run(folder, BATCH, {"subjects": subjects}, pause=0.01)
+
+
+def test_a_killed_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    subjects = [f"thing {i}" for i in range(12)]
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=_run_in_child, args=(tmp_path, subjects))
+    child.start()
+    log = tmp_path / "log.txt"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and len(log.read_text().splitlines()) >= 4):
+        assert time.monotonic() < deadline
+    assert child.pid
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    result = run(tmp_path, BATCH, {"subjects": subjects})
+    assert len(result.outputs["paths"]) == 12
+    assert result.resumed >= 3
+    lines = log.read_text().splitlines()
+    assert len(set(lines)) == 24
+    assert len(lines) <= 25  # only the item under way at the kill may have been begun twice
+
+
+def test_a_torn_last_line_is_done_again(tmp_path: Path) -> None:
+    given = {"subjects": ["broken thing", "potion"]}
+    first = run(tmp_path, BATCH, given)
+    journal = tmp_path / "runs" / first.run / "done.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-9])
+    second = run(tmp_path, BATCH, given)
+    assert [r["path"] for r in second.outputs["paths"]] == ["items/potion.png"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w["steps"][0]["with"].update(prompt="${inputs.word}"), "no input 'word'"),
+        (lambda w: w["steps"][0]["with"].update(prompt="${steps.place.path}"), "cycle"),
+        (lambda w: w["steps"][0]["with"].update(prompt="${steps.gone.path}"), "no step 'gone'"),
+        (lambda w: w["steps"][0]["with"].update(colour=3), "takes no 'colour'"),
+        (lambda w: w["steps"][0]["with"].update(size="large"), "'size' of 'generate' cannot be"),
+        (lambda w: w["steps"][1].update(do="delete_everything"), "no operation 'delete_everything'"),
+        (lambda w: w["steps"][1].update(name="draw"), "Two steps are called 'draw'"),
+        (lambda w: w["steps"][1]["with"].pop("path"), "needs: path"),
+        (lambda w: w["inputs"]["size"].update(type="whole"), "Input should be"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, change: Any, message: str) -> None:
+    workflow = json.loads(json.dumps(BATCH))
+    change(workflow)
+    with pytest.raises(WorkflowError, match=message) as caught:
+        run(tmp_path, workflow, {"subjects": ["potion"]})
+    assert caught.value.where
+    assert caught.value.line > 1
+
+
+def test_broken_json_is_named_with_its_line() -> None:
+    with pytest.raises(WorkflowError, match="line 3"):
+        parse('{\n "name": "x",\n "steps": [}\n')
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "required"),
+        ({"subjects": ["a"], "size": "big"}, "must be of type integer"),
+        ({"subjects": ["a"], "colour": 1}, "no input 'colour'"),
+        ({"subjects": "missing.csv"}, "cannot be read"),
+        ({"subjects": "../outside.csv"}, "leads out of the project"),
+        ({"subjects": [{"name": "no prompt"}]}, "needs a 'prompt'"),
+    ],
+)
+def test_a_wrong_input_is_refused_before_anything_runs(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(WorkflowError, match=message):
+        run(tmp_path, BATCH, given)
+    assert not (tmp_path / "log.txt").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_csv_file_gives_the_items(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("name,prompt\nhp,red potion\nmp,blue potion\n", encoding="utf-8")
+    result = run(tmp_path, BATCH, {"subjects": "items.csv"})
+    assert [r["path"] for r in result.outputs["paths"]] == ["items/hp.png", "items/mp.png"]
+
+
+def test_the_line_of_a_path_is_found() -> None:
+    text = json.dumps(BATCH, indent=2)
+    line = line_of(text, "steps[1].with.path")
+    assert '"path": "items/' in text.splitlines()[line - 1]

@@ -1,0 +1,14 @@
+"""What is wrong with a workflow, and where: the place in the file (line and path) is part of every message."""
+
+
+class WorkflowError(Exception):
+    """A workflow, an input or a run that cannot be used.
+
+    `where` is the path in the file (`steps[1].with.size`), `line` its line, 0 where there is none.
+    """
+
+    def __init__(self, message: str, *, where: str = "", line: int = 0) -> None:
+        self.where = where
+        self.line = line
+        place = f"line {line}, {where}" if line and where else where or (f"line {line}" if line else "")
+        super().__init__(f"{place}: {message}" if place else message)

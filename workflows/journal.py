@@ -1,0 +1,108 @@
+"""The memory of a run: which items of which steps are done, on disk, one line each, safe against kill -9.
+
+Owns the run's folder: `run.json` (what is to be done), `done.jsonl` (what is), `lock`. Knows nothing of operations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from workflows.errors import WorkflowError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One finished item: its step, its position (0 for a step without for_each), and its result or its error."""
+
+    step: str
+    index: int
+    ok: bool
+    result: Any = None
+    error: str = ""
+
+
+class Journal:
+    """An open run. A line is written, flushed and synced before the next item begins; a torn last line is dropped."""
+
+    def __init__(self, folder: Path, run: dict[str, Any]) -> None:
+        """Opens or makes the run's folder and takes its lock.
+
+        Raises:
+            WorkflowError: another process is at this run.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._lock = FileLock(folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise WorkflowError(
+                f"Run {folder.name} is being carried out by another process: wait for it, or stop that one first."
+            ) from None
+        self.run = self._read_or_write_run(run)
+        self._entries, valid_bytes = _read_entries(folder / "done.jsonl")
+        self._file = (folder / "done.jsonl").open("ab")
+        self._file.truncate(valid_bytes)
+
+    def _read_or_write_run(self, run: dict[str, Any]) -> dict[str, Any]:
+        path = self.folder / "run.json"
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+        staged = path.with_suffix(".new")
+        staged.write_text(json.dumps(run, ensure_ascii=False, indent=1), encoding="utf-8")
+        staged.replace(path)
+        return run
+
+    def done(self, step: str, index: int) -> Entry | None:
+        """The successful entry of an item, if there is one; a failed item is tried again in the next run."""
+        entry = self._entries.get((step, index))
+        return entry if entry and entry.ok else None
+
+    def write(self, entry: Entry) -> None:
+        """Adds a line and waits until it is on disk."""
+        line = {"step": entry.step, "index": entry.index, "ok": entry.ok}
+        line |= {"result": entry.result} if entry.ok else {"error": entry.error}
+        self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._entries[entry.step, entry.index] = entry
+
+    def finish(self) -> None:
+        """Marks the run as complete, so that the same call later begins a new one."""
+        (self.folder / "finished").touch()
+
+    def close(self) -> None:
+        self._file.close()
+        self._lock.release()
+
+
+def _read_entries(path: Path) -> tuple[dict[tuple[str, int], Entry], int]:
+    entries: dict[tuple[str, int], Entry] = {}
+    valid = 0
+    if path.exists():
+        for line in path.read_bytes().splitlines(keepends=True):
+            try:
+                data = json.loads(line)
+            except ValueError:
+                break
+            if not line.endswith(b"\n"):
+                break
+            entries[data["step"], data["index"]] = Entry(**data)
+            valid += len(line)
+    return entries, valid
+
+
+def open_run(runs: Path, name: str, text: str, given: dict[str, Any], run: dict[str, Any]) -> Journal:
+    """The unfinished run of the same workflow text and inputs below `runs`, or a new one."""
+    key = hashlib.sha256(json.dumps([text, given], sort_keys=True, default=str).encode()).hexdigest()[:10]
+    number = 1
+    while (runs / f"{name}-{key}-{number}" / "finished").exists():
+        number += 1
+    return Journal(runs / f"{name}-{key}-{number}", run)

@@ -1,0 +1,212 @@
+"""Reads a workflow file and says, with line and path, what is wrong in it.
+
+Owns parsing, the checks that need no run (names, references, order, argument names and types), and the shipped files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from workflows.errors import WorkflowError
+from workflows.references import find
+from workflows.schema import Workflow
+
+
+def shipped() -> dict[str, str]:
+    """Name -> text of every workflow in the package, sorted by name."""
+    folder = resources.files("workflows")
+    files = [f for f in folder.iterdir() if f.name.endswith(".json") and not f.name.endswith(".schema.json")]
+    return {f.name.removesuffix(".json"): f.read_text(encoding="utf-8") for f in sorted(files, key=lambda f: f.name)}
+
+
+def read(name_or_path: str) -> tuple[Workflow, str]:
+    """A shipped workflow by name, or a file by path: (workflow, its text).
+
+    Raises:
+        WorkflowError: no such workflow, or one that cannot be used.
+    """
+    known = shipped()
+    if name_or_path in known:
+        text = known[name_or_path]
+    else:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise WorkflowError(f"There is no workflow '{name_or_path}'. Give a file, or one of: {', '.join(known)}.")
+        text = path.read_text(encoding="utf-8")
+    return parse(text), text
+
+
+def parse(text: str) -> Workflow:
+    """The workflow of a file's text, checked as far as it can be without running it.
+
+    Raises:
+        WorkflowError: with the line and the path of the first mistake.
+    """
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise WorkflowError(f"This is not JSON: {error.msg}.", line=error.lineno) from error
+    try:
+        workflow = Workflow.model_validate(data)
+        _check_references(workflow)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = path_of(first["loc"])
+        raise WorkflowError(first["msg"], where=where, line=line_of(text, where)) from error
+    except WorkflowError as error:
+        raise WorkflowError(_bare(error), where=error.where, line=line_of(text, error.where)) from None
+    return workflow
+
+
+def check_operations(workflow: Workflow, parameters: Mapping[str, Mapping[str, Any]], text: str = "") -> None:
+    """Holds each step to the operations there are: `parameters` maps a name to the JSON schema of its arguments.
+
+    Raises:
+        WorkflowError: an unknown operation or argument, a missing one, or a literal of the wrong type.
+    """
+    for i, step in enumerate(workflow.steps):
+        where = f"steps[{i}]"
+        if step.do not in parameters:
+            known = ", ".join(sorted(parameters))
+            raise WorkflowError(
+                f"There is no operation '{step.do}'. Known: {known}.", where=f"{where}.do", line=line_of(text, where)
+            )
+        schema = parameters[step.do]
+        properties: Mapping[str, Any] = schema.get("properties", {})
+        for key, value in step.with_.items():
+            place = f"{where}.with.{key}"
+            if key not in properties:
+                names = ", ".join(properties)
+                raise WorkflowError(
+                    f"'{step.do}' takes no '{key}'. It takes: {names}.", where=place, line=line_of(text, place)
+                )
+            if not _fits(value, properties[key]):
+                raise WorkflowError(
+                    f"'{key}' of '{step.do}' cannot be {json.dumps(value)}.", where=place, line=line_of(text, place)
+                )
+        missing = [name for name in schema.get("required", ()) if name not in step.with_]
+        if missing:
+            raise WorkflowError(
+                f"'{step.do}' needs: {', '.join(missing)}.", where=f"{where}.with", line=line_of(text, where)
+            )
+
+
+def path_of(loc: tuple[int | str, ...]) -> str:
+    """A pydantic location as a path: steps[1].with.size."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).lstrip(".")
+
+
+def line_of(text: str, where: str) -> int:
+    """The line (from 1) at which the value of a path begins in JSON text; its nearest parent's where it is absent."""
+    decoder = json.JSONDecoder()
+    position, line = 0, 1
+    for name, number in re.findall(r"([^.\[\]]+)|\[(\d+)\]", where):
+        found = _child(decoder, text, position, name or int(number))
+        if found is None:
+            break
+        position = found
+        line = text.count("\n", 0, position) + 1
+    return line if text else 0
+
+
+def _child(decoder: json.JSONDecoder, text: str, start: int, key: str | int) -> int | None:
+    """Where the value of `key` begins in the object or array that begins at `start`."""
+    at = _skip(text, start)
+    if at >= len(text) or text[at] not in "{[":
+        return None
+    is_object = text[at] == "{"
+    at, count = _skip(text, at + 1), 0
+    while at < len(text) and text[at] not in "}]":
+        name: str | int = count
+        if is_object:
+            name, at = decoder.raw_decode(text, at)
+            at = _skip(text, _skip(text, at) + 1)
+        if name == key:
+            return at
+        _, at = decoder.raw_decode(text, at)
+        at = _skip(text, at)
+        if at < len(text) and text[at] == ",":
+            at = _skip(text, at + 1)
+        count += 1
+    return None
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def _check_references(workflow: Workflow) -> None:
+    above: set[str] = set()
+    names = {step.name for step in workflow.steps}
+    for i, step in enumerate(workflow.steps):
+        where = f"steps[{i}]"
+        if step.name in above:
+            raise WorkflowError(f"Two steps are called '{step.name}'.", where=f"{where}.name")
+        outside = [("for_each", step.for_each), ("when", step.when)]
+        inside = [("with", step.with_)]
+        for field, value in outside + inside:
+            for root, parts, place in find(value, f"{where}.{field}"):
+                _check_reference(workflow, root, parts, place, above, names)
+                if root in ("item", "index") and (field != "with" or step.for_each is None):
+                    raise WorkflowError(
+                        f"'${{{root}}}' has a value only inside `with` of a for_each step.", where=place
+                    )
+        above.add(step.name)
+    for root, parts, place in find(workflow.outputs, "outputs"):
+        _check_reference(workflow, root, parts, place, above, names)
+
+
+def _check_reference(
+    workflow: Workflow, root: str, parts: list[str | int], place: str, above: set[str], names: set[str]
+) -> None:
+    if root in ("inputs", "steps") and not parts:
+        raise WorkflowError(f"'${{{root}}}' needs a name: ${{{root}.NAME}}.", where=place)
+    if root == "inputs" and parts[0] not in workflow.inputs:
+        known = ", ".join(workflow.inputs) or "none"
+        raise WorkflowError(f"There is no input '{parts[0]}'. Inputs: {known}.", where=place)
+    if root == "steps" and parts[0] not in above:
+        if parts[0] in names:
+            raise WorkflowError(
+                f"Step '{parts[0]}' is this step or comes later: a reference may only look up (this would be a cycle).",
+                where=place,
+            )
+        raise WorkflowError(f"There is no step '{parts[0]}'. Steps: {', '.join(sorted(names))}.", where=place)
+
+
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+
+def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """True where a literal may be of the schema's type; a string with a reference may become anything."""
+    if isinstance(value, str) and "${" in value:
+        return True
+    if "anyOf" in schema:
+        return any(_fits(value, option) for option in schema["anyOf"])
+    kind = schema.get("type")
+    if kind not in _JSON_TYPES:
+        return True
+    if isinstance(value, bool) and kind != "boolean":
+        return False
+    return isinstance(value, _JSON_TYPES[kind])
+
+
+def _bare(error: WorkflowError) -> str:
+    text = str(error)
+    return text.removeprefix(f"{error.where}: ") if error.where else text

@@ -1,0 +1,176 @@
+"""Carries out a workflow: step by step, item by item, writing down what is done so that a killed run goes on.
+
+The operations are handed in (name -> Operation): this module knows neither the studio nor any tool. A failing item is
+its own line and does not stop the others; a step without for_each that fails ends the run.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import PipelineError
+from pipelines.records import OnProgress, no_progress
+from workflows.errors import WorkflowError
+from workflows.inputs import resolve_inputs
+from workflows.journal import Entry, Journal, open_run
+from workflows.load import check_operations
+from workflows.references import resolve
+from workflows.schema import Step, Workflow
+
+Arguments = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a step may do. `parameters` is the JSON schema of the arguments of `run`.
+
+    `run_many`, where there is one, takes up to `batch` items of a step at once and gives a result or an exception for
+    each: drawings of one batch share the model's time. Both must be repeatable: a killed run calls them again.
+    """
+
+    run: Callable[[Arguments, OnProgress], Any]
+    parameters: Mapping[str, Any]
+    run_many: Callable[[Sequence[Arguments], OnProgress], Sequence[Any]] | None = None
+    batch: int = 1
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What came out: `outputs` by name, the failed items, and how much was there already."""
+
+    run: str
+    outputs: dict[str, Any] = field(default_factory=dict)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    done: int = 0
+    resumed: int = 0
+
+
+def run_workflow(
+    workflow: Workflow,
+    text: str,
+    given: Mapping[str, Any],
+    operations: Mapping[str, Operation],
+    project: Path,
+    runs: Path,
+    on_progress: OnProgress = no_progress,
+    user_errors: tuple[type[Exception], ...] = (),
+) -> RunResult:
+    """Runs the workflow, or goes on with the unfinished run of the same text and inputs below `runs`.
+
+    `user_errors` (with PipelineError and WorkflowError) are the exceptions that are a failed item's line, not a crash.
+
+    Raises:
+        WorkflowError: the workflow, its inputs or a single step cannot be carried out.
+    """
+    check_operations(workflow, {name: op.parameters for name, op in operations.items()}, text)
+    values = resolve_inputs(workflow, given, project)
+    if "seed" in values and values["seed"] is None:
+        values["seed"] = secrets.randbelow(2**31)  # drawn once and kept, so that a resumed run draws the same pictures
+    journal = open_run(runs, workflow.name, text, dict(given), {"workflow": text, "inputs": values})
+    try:
+        runner = _Run(workflow, operations, journal, on_progress, (PipelineError, WorkflowError, *user_errors))
+        result = runner.carry_out()
+        if not result.failed:
+            journal.finish()
+        return result
+    finally:
+        journal.close()
+
+
+class _Run:
+    def __init__(
+        self,
+        workflow: Workflow,
+        operations: Mapping[str, Operation],
+        journal: Journal,
+        on_progress: OnProgress,
+        user_errors: tuple[type[Exception], ...],
+    ) -> None:
+        self.workflow = workflow
+        self.operations = operations
+        self.journal = journal
+        self.on_progress = on_progress
+        self.user_errors = user_errors
+        self.scope: dict[str, Any] = {"inputs": journal.run["inputs"], "steps": {}}
+        self.result = RunResult(run=journal.folder.name)
+
+    def carry_out(self) -> RunResult:
+        for i, step in enumerate(self.workflow.steps):
+            where = f"steps[{i}]"
+            if not resolve(step.when, self.scope, f"{where}.when"):
+                self.scope["steps"][step.name] = [] if step.for_each is not None else {}
+            elif step.for_each is None:
+                self.scope["steps"][step.name] = self._single(step, where)
+            else:
+                self.scope["steps"][step.name] = self._each(step, where)
+        self.result.outputs = resolve(self.workflow.outputs, self.scope, "outputs")
+        return self.result
+
+    def _single(self, step: Step, where: str) -> Any:
+        arguments = resolve(step.with_, self.scope, f"{where}.with")
+        kept = self.journal.done(step.name, 0)
+        if kept:
+            self.result.resumed += 1
+            return kept.result
+        try:
+            result = self.operations[step.do].run(arguments, self._stage(step.name, 0, 1))
+        except self.user_errors as error:
+            self.journal.write(Entry(step.name, 0, False, error=str(error)))
+            raise WorkflowError(f"step '{step.name}' failed: {error}", where=where) from error
+        self.journal.write(Entry(step.name, 0, True, result))
+        self.result.done += 1
+        return result
+
+    def _each(self, step: Step, where: str) -> list[Any]:
+        items = resolve(step.for_each, self.scope, f"{where}.for_each")
+        if not isinstance(items, list):
+            raise WorkflowError(f"for_each needs a list, not {type(items).__name__}.", where=f"{where}.for_each")
+        results: dict[int, Any] = {}
+        pending: list[tuple[int, Arguments]] = []
+        for index, item in enumerate(items):
+            kept = self.journal.done(step.name, index)
+            if kept:
+                results[index] = kept.result
+                self.result.resumed += 1
+            else:
+                scope = {**self.scope, "item": item, "index": index}
+                pending.append((index, resolve(step.with_, scope, f"{where}.with")))
+        operation = self.operations[step.do]
+        size = operation.batch if operation.run_many else 1
+        for start in range(0, len(pending), size):
+            chunk = pending[start : start + size]
+            stage = self._stage(step.name, len(results), len(items))
+            for (index, arguments), outcome in zip(chunk, self._chunk(operation, chunk, stage), strict=True):
+                if isinstance(outcome, Exception):
+                    self.journal.write(Entry(step.name, index, False, error=str(outcome)))
+                    failed = {"step": step.name, "index": index, "arguments": arguments, "error": str(outcome)}
+                    self.result.failed.append(failed)
+                else:
+                    self.journal.write(Entry(step.name, index, True, outcome))
+                    results[index] = outcome
+                    self.result.done += 1
+        return [
+            {**results[i], "item": items[i]} if isinstance(results[i], dict) else results[i] for i in sorted(results)
+        ]
+
+    def _chunk(self, operation: Operation, chunk: Sequence[tuple[int, Arguments]], stage: OnProgress) -> Sequence[Any]:
+        arguments = [a for _, a in chunk]
+        if operation.run_many and len(arguments) > 1:
+            return operation.run_many(arguments, stage)
+        try:
+            return [operation.run(arguments[0], stage)]
+        except self.user_errors as error:
+            return [error]
+
+    def _stage(self, name: str, done: int, total: int) -> OnProgress:
+        """The run's progress: items finished so far of this step, with the operation's own steps as the message."""
+
+        def report(step_done: int, step_total: int, message: str) -> None:
+            self.on_progress(done, total, f"{name} {min(done + 1, total)}/{total}: {message} {step_done}/{step_total}")
+
+        report(0, 1, "begins")
+        return report
