@@ -1,0 +1,71 @@
+"""Moving a finished sprite keeps what finishing promised: its size, its colours, hard alpha, and feet on one line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipelines.errors import InvalidRequest
+from pipelines.motion import MOTIONS, animate
+from pipelines.records import Pixels
+
+
+def hero(size: int = 32) -> Pixels:
+    """A head, a body and two legs in four colours, with a margin around."""
+    sprite = np.zeros((size, size, 4), np.uint8)
+    s = size // 16
+    sprite[2 * s : 6 * s, 6 * s : 10 * s] = (230, 190, 150, 255)
+    sprite[6 * s : 11 * s, 5 * s : 11 * s] = (60, 90, 200, 255)
+    sprite[11 * s : 15 * s, 5 * s : 7 * s] = (90, 60, 40, 255)
+    sprite[11 * s : 15 * s, 9 * s : 11 * s] = (70, 40, 30, 255)
+    return sprite
+
+
+def colors(picture: Pixels) -> set[tuple[int, ...]]:
+    return {tuple(c) for c in picture[picture[..., 3] > 0].tolist()}
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+@pytest.mark.parametrize("size", [16, 32, 64])
+@pytest.mark.parametrize("frames", [2, 4, 8])
+def test_every_frame_keeps_size_colours_alpha_and_the_feet_line(motion: str, size: int, frames: int) -> None:
+    sprite = hero(size)
+    made = animate(sprite, motion, frames)
+    assert len(made) == frames
+    feet = np.flatnonzero((sprite[..., 3] > 0).any(axis=1))[-1]
+    for frame in made:
+        assert frame.shape == sprite.shape
+        assert set(np.unique(frame[..., 3]).tolist()) <= {0, 255}
+        assert colors(frame) <= colors(sprite)
+        assert np.flatnonzero((frame[..., 3] > 0).any(axis=1))[-1] == feet
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_every_motion_moves(motion: str) -> None:
+    made = animate(hero(), motion, 4)
+    assert any((made[0] != frame).any() for frame in made[1:])
+
+
+def test_a_sprite_that_faces_left_moves_as_its_mirror() -> None:
+    right = animate(hero(), "attack", 4)
+    left = animate(hero()[:, ::-1], "attack", 4, faces_left=True)
+    for a, b in zip(right, left, strict=True):
+        np.testing.assert_array_equal(a, b[:, ::-1])
+
+
+def test_a_sprite_that_fills_its_canvas_loses_no_pixel_over_the_edge() -> None:
+    full = np.full((32, 32, 4), 255, np.uint8)
+    for frame in animate(full, "attack", 4):
+        filled = frame[(frame[..., 3] > 0).any(axis=1)]
+        assert filled[..., 3].all()
+
+
+@pytest.mark.parametrize(("motion", "frames"), [("dance", 4), ("walk", 1), ("walk", 9)])
+def test_an_unknown_motion_or_number_of_frames_is_refused(motion: str, frames: int) -> None:
+    with pytest.raises(InvalidRequest):
+        animate(hero(), motion, frames)
+
+
+def test_an_empty_sprite_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="nothing to animate"):
+        animate(np.zeros((16, 16, 4), np.uint8), "idle", 2)
