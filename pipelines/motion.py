@@ -141,7 +141,8 @@ def bend(sprite: Pixels, pose: Pose) -> Pixels:
     for leg, inside in enumerate((slice(0, middle), slice(middle, sprite.shape[1]))):
         part = np.zeros_like(sprite)
         part[hip : feet + 1, inside] = sprite[hip : feet + 1, inside]
-        _lay(frame, _moved(part, round(-pose.lift[leg]), round(pose.swing[leg])))
+        part = _within(part, pose.swing[leg], lambda swing, part=part: _moved(part, 0, round(swing)))
+        _lay(frame, _moved(part, round(-pose.lift[leg]), 0))
     body = np.zeros_like(sprite)
     body[:hip] = sprite[:hip]
     bob = round(pose.bob)
