@@ -9,12 +9,13 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.errors import InvalidRequest
+
+if TYPE_CHECKING:  # the server answers `initialize` before numpy is loaded
+    import numpy as np
+    from numpy.typing import NDArray
 
 RECIPE_VERSION = 1
 """Version of the Recipe form that is written into files."""
@@ -23,7 +24,7 @@ OnProgress = Callable[[int, int, str], None]
 """(done, total, message). Called in the thread that asked: after every step, and at least ten times a second while
 waiting. Raising from it cancels the work: the device is free again within one step."""
 
-Pixels = NDArray[np.uint8]
+Pixels: TypeAlias = "NDArray[np.uint8]"
 """A picture: (height, width, 4) RGBA, straight alpha."""
 
 

@@ -1,0 +1,60 @@
+"""Pictures for eyes: what an assistant or a terminal shows of pixel art. Never what is written into a game.
+
+Enlarges by whole factors with nearest neighbour, lays transparent pixels on a chequered ground, sets pictures side by
+side. Pillow and numpy are imported when first used.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.records import Pixels
+
+LIMIT = 512
+"""The longest side of a preview in pixels: some clients refuse results of a megabyte."""
+_LIGHT, _DARK, _GAP = 205, 180, 8
+
+
+def preview_png(pictures: Sequence[Pixels], limit: int = LIMIT) -> bytes:
+    """One PNG of all pictures, in rows, as large as `limit` allows; a picture larger than that is made smaller.
+
+    Args:
+        pictures: (height, width, 4) RGBA each, at least one.
+        limit: the longest side of the result in pixels.
+    """
+    import numpy as np
+    from PIL import Image
+
+    columns = min(len(pictures), 4)
+    rows = -(-len(pictures) // columns)
+    height = max(p.shape[0] for p in pictures)
+    width = max(p.shape[1] for p in pictures)
+    room = min((limit - _GAP * (columns - 1)) / (columns * width), (limit - _GAP * (rows - 1)) / (rows * height))
+    scale = max(1, int(room))
+    sheet = np.zeros((rows * height * scale + _GAP * (rows - 1), columns * width * scale + _GAP * (columns - 1), 4))
+    sheet = sheet.astype(np.uint8)
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, columns)
+        large = on_chequers(picture).repeat(scale, 0).repeat(scale, 1)
+        top, left = row * (height * scale + _GAP), column * (width * scale + _GAP)
+        sheet[top : top + large.shape[0], left : left + large.shape[1]] = large
+    image = Image.fromarray(sheet)
+    if max(image.size) > limit:
+        image.thumbnail((limit, limit), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def on_chequers(picture: Pixels, cell: int = 4) -> Pixels:
+    """The picture on an opaque grey chequered ground; `cell` is the ground's squares in the picture's own pixels."""
+    import numpy as np
+
+    y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]]
+    ground = np.where((x // cell + y // cell) % 2, _DARK, _LIGHT).astype(np.float32)[..., None]
+    alpha = picture[..., 3:].astype(np.float32) / 255
+    mixed = picture[..., :3] * alpha + ground * (1 - alpha)
+    return np.concatenate([np.rint(mixed), np.full_like(ground, 255)], axis=2).astype(np.uint8)

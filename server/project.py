@@ -1,0 +1,183 @@
+"""Where the game is, and how its art is to look: the root, the assets folder, and `dgx-pixels.toml`.
+
+Looks in this order: the argument, the setting, `CLAUDE_PROJECT_DIR`, the working directory; each upwards to a
+`Cargo.toml` that depends on Bevy, or to a `dgx-pixels.toml`. Knows nothing of Bevy's versions or of a running game
+(`server.bevy` does), and writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from server.errors import ProjectError
+
+STYLE_FILE = "dgx-pixels.toml"
+STATE_FOLDER = ".dgx-pixels"
+
+SpriteSize = Annotated[int, Field(ge=8, le=64)]
+_BEVY = re.compile(r"bevy(_(app|asset|ecs|image|internal|render|sprite))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class StyleLora:
+    """One LoRA of a style's stack."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    name: str
+    weight: Annotated[float, Field(ge=-2, le=2)] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where things go. `assets` is relative to the game's root, the others are relative to `assets`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    assets: str = "assets"
+    sprites: str = "sprites"
+    tilesets: str = "tilesets"
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How the game's art looks, from `dgx-pixels.toml`: what a request does not say, the style says.
+
+    `palette` is a file (.hex, .gpl, .pal or a PNG strip) relative to the game's root; empty: colours are extracted.
+    An empty `model` leaves the choice to the server's settings.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    model: str = ""
+    palette: str = ""
+    colors: Annotated[int, Field(ge=2, le=64)] = 16
+    size: SpriteSize = 32
+    tile_size: SpriteSize = 16
+    outline: str = "none"
+    prompt_prefix: str = ""
+    negative: str = ""
+    loras: tuple[StyleLora, ...] = ()
+    folders: Folders = field(default_factory=Folders)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A game: the folder that holds its Cargo.toml, its assets folder (it may not exist yet), and its style."""
+
+    root: Path
+    assets: Path
+    name: str
+    style: Style
+
+    @property
+    def state(self) -> Path:
+        """Where this package keeps what it made for the game; never inside assets/."""
+        return self.root / STATE_FOLDER
+
+    @property
+    def palette_file(self) -> Path | None:
+        """The style's palette file, or None."""
+        return self.root / self.style.palette if self.style.palette else None
+
+
+def find_project(argument: str | Path | None, setting: Path | None) -> Project | None:
+    """The game that a request is about; None where nothing was named and the working directory is in no game.
+
+    Raises:
+        ProjectError: what was named is not a game, or its files cannot be read.
+    """
+    for named in (argument, setting):
+        if named:
+            return _named(Path(named).expanduser())
+    for start in (os.environ.get("CLAUDE_PROJECT_DIR"), Path.cwd()):
+        if start and (project := _above(Path(start))):
+            return project
+    return None
+
+
+def _named(folder: Path) -> Project:
+    if folder.name == "Cargo.toml":
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ProjectError(f"There is no folder {folder}. Give the game's root: the folder that holds its Cargo.toml.")
+    if project := _above(folder):
+        return project
+    raise ProjectError(
+        f"{folder} is not a Bevy game: no Cargo.toml with a dependency on bevy, there or above. Give the game's root, "
+        f"or put a {STYLE_FILE} into the folder (it may be empty) if the game is not built by cargo."
+    )
+
+
+def _above(start: Path) -> Project | None:
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if root := _game_at(folder):
+            return _open(root)
+    return None
+
+
+def _game_at(folder: Path) -> Path | None:
+    """The game's root where `folder` is one, or is a workspace with exactly one game."""
+    if (folder / STYLE_FILE).is_file():
+        return folder
+    manifest = _toml(folder / "Cargo.toml")
+    if _depends_on_bevy(manifest):
+        return folder
+    members = [member for member in _members(folder, manifest) if _depends_on_bevy(_toml(member / "Cargo.toml"))]
+    if len(members) > 1:
+        names = ", ".join(str(member.relative_to(folder)) for member in members)
+        raise ProjectError(f"The workspace {folder} holds several Bevy crates ({names}). Give one of them as project.")
+    return members[0] if members else None
+
+
+def _members(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
+    workspace = manifest.get("workspace", {})
+    patterns = workspace.get("members", ()) if isinstance(workspace, dict) else ()
+    for pattern in patterns:
+        if isinstance(pattern, str) and not pattern.startswith(("/", "..")):
+            yield from (found for found in sorted(folder.glob(pattern)) if (found / "Cargo.toml").is_file())
+
+
+def _depends_on_bevy(manifest: dict[str, Any]) -> bool:
+    tables = [manifest, *manifest.get("target", {}).values()]
+    return any(_BEVY.match(name) for table in tables for name in table.get("dependencies", {}))
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """The file's tables; empty where there is no such file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{path} cannot be read: {error}. Mend it and ask again.") from error
+
+
+def _open(root: Path) -> Project:
+    style = read_style(root / STYLE_FILE)
+    package = _toml(root / "Cargo.toml").get("package", {})
+    assets = root / style.folders.assets
+    if not assets.resolve().is_relative_to(root):
+        raise ProjectError(
+            f"{root / STYLE_FILE}: folders.assets leads out of the game's root. Give a folder inside it."
+        )
+    return Project(root, assets, str(package.get("name", root.name)), style)
+
+
+def read_style(path: Path) -> Style:
+    """The style in a `dgx-pixels.toml`; the default one where there is no such file.
+
+    Raises:
+        ProjectError: the file is no TOML, or holds a key or a value that is not known.
+    """
+    try:
+        return TypeAdapter(Style).validate_python(_toml(path))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors())
+        raise ProjectError(f"{path}: {wrong}. See docs/project.md for the keys.") from error

@@ -1,0 +1,31 @@
+"""What the person who starts the server decides: environment variables `DGX_PIXELS_*`, or the command line.
+
+Knows nothing of a game; what a game's team decides is in its `dgx-pixels.toml` (see `server.project`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The server's settings. Every one has a default that works."""
+
+    model_config = SettingsConfigDict(env_prefix="DGX_PIXELS_", env_ignore_empty=True, extra="ignore")
+
+    project: Path | None = Field(default=None, description="The game's root, where it is not the working directory.")
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("dgx-pixels", appauthor=False),
+        description="Where assets go that belong to no game, and downloaded LoRAs and trained ones.",
+    )
+    model: str = Field(default="embedded", description="The model of a request that names none (a game's style wins).")
+    preload: str = Field(default="", description="A model to load in the background at once; empty: on first use.")
+    http_host: str = Field(default="127.0.0.1", description="Address for --http; only loopback is accepted.")
+    http_port: int = Field(default=8765, ge=1, le=65535, description="Port for --http.")
+    http_token: SecretStr | None = Field(
+        default=None, description="What a client must send as bearer token with --http."
+    )

@@ -1,0 +1,95 @@
+"""The studio: settings, engine, games and libraries put together for whoever serves or commands.
+
+Owns no feature: those are functions in modules of their own that take the studio. Knows nothing of fastmcp, and loads
+nothing heavy before `engine` is first asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.errors import ProjectError
+from server.library import Library
+from server.project import STATE_FOLDER, Project, Style, find_project
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.engine import Engine
+
+    from pipelines.backend import Backend
+
+
+class Studio:
+    """One a server or command. Every method may be called from any thread."""
+
+    def __init__(self, settings: Settings | None = None, backend: Backend | None = None) -> None:
+        """`backend` replaces what draws (tests use a fake)."""
+        self.settings = settings or Settings()
+        self._backend = backend
+        self._engine: Engine | None = None
+        self._libraries: dict[Path, Library] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, made when first asked for (this imports what draws)."""
+        with self._lock:
+            if self._engine is None:
+                from pipelines.engine import Engine
+
+                self._engine = Engine(self._backend or _real_backend(self.settings))
+            return self._engine
+
+    @property
+    def awake(self) -> bool:
+        """Whether the engine exists already: a status must not load it."""
+        return self._engine is not None
+
+    def project(self, named: str | Path | None = None) -> Project | None:
+        """The game a request is about (read anew each time: its files may change); None where there is none.
+
+        Raises:
+            ProjectError: what was named is no game.
+        """
+        return find_project(named, self.settings.project)
+
+    def require_project(self, named: str | Path | None = None) -> Project:
+        """The game a request is about.
+
+        Raises:
+            ProjectError: there is none.
+        """
+        if project := self.project(named):
+            return project
+        raise ProjectError(
+            "No Bevy game was found from the working directory. Give project='/path/to/game' (the folder that holds "
+            "its Cargo.toml), or start the server there, or set DGX_PIXELS_PROJECT."
+        )
+
+    def library(self, project: Project | None) -> Library:
+        """The game's library in its `.dgx-pixels/`, or the user's own where there is no game."""
+        folder = project.state if project else self.settings.data_dir / STATE_FOLDER
+        with self._lock:
+            return self._libraries.setdefault(folder, Library(folder))
+
+    def model(self, style: Style, named: str = "") -> str:
+        """The model of a request: named there, by the game's style, or by the settings."""
+        return named or style.model or self.settings.model
+
+    def close(self) -> None:
+        """Ends the engine's worker and closes the libraries."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+            libraries = list(self._libraries.values())
+        if engine is not None:
+            engine.close()
+        for library in libraries:
+            library.close()
+
+
+def _real_backend(settings: Settings) -> Backend:
+    from pipelines.diffusion import DiffusersBackend
+
+    return DiffusersBackend()

@@ -1,0 +1,199 @@
+"""What every tool shares: work in a thread with progress and cancel, results with a preview, errors in plain words.
+
+def register(mcp: FastMCP, studio: Studio) -> None:
+    @mcp.tool(title="Draw", output_schema=schema(Drawn), annotations=makes())
+    async def draw(prompt: Prompt, ctx: Context) -> ToolResult:
+        def work(on_progress: OnProgress) -> ToolResult: ...
+        return await in_thread(ctx, work)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+from fastmcp import Context
+from fastmcp.exceptions import FastMCPError, NotFoundError, ToolError, ValidationError
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.tools import ToolResult
+from mcp_types import ContentBlock, ImageContent, ResourceLink, TextContent, ToolAnnotations
+from pydantic import BaseModel, Field
+
+from pipelines.errors import Cancelled, PipelineError
+from server.errors import ServerError, explain
+
+T = TypeVar("T")
+OnProgress = Callable[[int, int, str], None]
+"""The same contract as `pipelines.records.OnProgress`."""
+
+PROMPT_LIMIT = 2000
+PROGRESS_INTERVAL = 0.25
+"""Seconds between two progress notifications."""
+
+# Arguments keep one name and one meaning in every tool.
+Prompt = Annotated[str, Field(description='What to draw, in plain words: "red dragon", "mossy stone floor".')]
+ProjectArgument = Annotated[
+    str, Field(description="The game's root (the folder of its Cargo.toml); empty: found from the working directory.")
+]
+Seed = Annotated[int | None, Field(description="The same seed and words give the same picture; none: a new one.", ge=0)]
+AssetId = Annotated[str, Field(description="The asset_id of an earlier result (12 characters of 0-9 and a-f).")]
+
+
+def reads() -> ToolAnnotations:
+    """A tool that changes nothing."""
+    return ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+
+
+def makes(*, idempotent: bool = False) -> ToolAnnotations:
+    """A tool that adds something and destroys nothing."""
+    return ToolAnnotations(
+        read_only_hint=False, destructive_hint=False, idempotent_hint=idempotent, open_world_hint=False
+    )
+
+
+def changes() -> ToolAnnotations:
+    """A tool that may replace a file of the user's (kept for undo)."""
+    return ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+
+
+def schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The output schema of a tool that answers with this model."""
+    return model.model_json_schema(mode="serialization")
+
+
+async def in_thread(ctx: Context | None, work: Callable[[OnProgress], T]) -> T:
+    """Runs `work` in a thread, sends its progress to the client, and stops it when the client cancels.
+
+    `work` gets an OnProgress. When the client has cancelled, the next call of it raises the event loop's cancelled
+    exception (a BaseException: let it pass).
+
+    Raises:
+        ToolError: in place of any error that is meant for the user.
+    """
+    last = -1.0
+    sent = 0.0
+    said = ""
+
+    def on_progress(done: int, total: int, message: str) -> None:
+        nonlocal last, sent, said
+        anyio.from_thread.check_cancelled()
+        now = time.monotonic()
+        final = total > 0 and done >= total and done > last
+        if ctx is None or (now - sent < PROGRESS_INTERVAL and not final):
+            return
+        if done <= last and message == said and now - sent < 1:
+            return
+        # Values must grow, also while the work stands in a queue and only the words change.
+        value = float(done) if done > last else last + 0.001
+        last, sent, said = value, now, message
+        anyio.from_thread.run(ctx.report_progress, value, float(total), message)
+
+    def call() -> T:
+        try:
+            return work(on_progress)
+        except Cancelled:
+            anyio.from_thread.check_cancelled()
+            raise
+
+    try:
+        return await anyio.to_thread.run_sync(call)
+    except Exception as error:
+        if words := in_words(error):
+            raise ToolError(words) from error
+        raise
+
+
+def in_words(error: BaseException) -> str:
+    """What the user is told of an error; empty where the error is not meant for a user."""
+    if isinstance(error, (PipelineError, ServerError)):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return explain(error)
+    # workflows and loras have errors of their own, loaded only when their tools are used
+    if type(error).__module__ in ("workflows.errors", "loras.errors"):
+        return str(error)
+    return ""
+
+
+def check_prompt(prompt: str) -> str:
+    """The prompt without spaces around it.
+
+    Raises:
+        ToolError: it is empty or too long.
+    """
+    prompt = " ".join(prompt.split())
+    if not prompt:
+        raise ToolError('The prompt is empty. Say what to draw, for example "red dragon" or "grass floor".')
+    if len(prompt) > PROMPT_LIMIT:
+        raise ToolError(
+            f"The prompt has {len(prompt):,} characters; the most is {PROMPT_LIMIT:,}. A few words draw best."
+        )
+    return prompt
+
+
+def result(
+    answer: BaseModel, *, preview: bytes = b"", preview_type: str = "image/png", links: Sequence[ContentBlock] = ()
+) -> ToolResult:
+    """A tool's answer: the preview for eyes, the answer as text for clients of old, and as structured content.
+
+    The answer is complete without the preview, and never holds base64.
+    """
+    import base64
+
+    content: list[ContentBlock] = []
+    if preview:
+        data = base64.b64encode(preview).decode()
+        content.append(ImageContent(type="image", data=data, mime_type=preview_type))
+    content.append(TextContent(type="text", text=answer.model_dump_json(exclude_defaults=True)))
+    return ToolResult(content=[*content, *links], structured_content=answer.model_dump(mode="json"))
+
+
+def link(uri: str, path: Path, mime_type: str = "image/png") -> ResourceLink:
+    """A link to the resource that holds a file."""
+    return ResourceLink(type="resource_link", uri=uri, name=path.name, mime_type=mime_type)
+
+
+class FriendlyErrors(Middleware):
+    """Says in a sentence which argument is wrong, and hides what no user can act on behind words that say so."""
+
+    async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        try:
+            return await call_next(context)
+        except ValidationError as error:
+            raise ToolError(arguments_in_words(error)) from None
+        except NotFoundError:
+            raise
+        except FastMCPError as error:
+            if cause := error.__cause__:
+                words = in_words(cause) or (
+                    f"{type(cause).__name__}: {cause}. This is a fault in dgx-pixels, not in your request; its log "
+                    "(standard error) has the details. get_status shows whether the engine still works."
+                )
+                raise ToolError(words) from cause
+            raise
+
+
+def arguments_in_words(error: ValidationError) -> str:
+    """The wrong arguments, each with what is wrong, without addresses of documentation."""
+    cause = error.__cause__
+    details = getattr(cause, "errors", None)
+    if details is None:
+        return f"Invalid arguments: {error}"
+    wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {_plain(e)}" for e in details())
+    return f"Invalid arguments: {wrong}. Correct them and call the tool again."
+
+
+def _plain(detail: dict[str, Any]) -> str:
+    match detail["type"]:
+        case "missing_argument" | "missing":
+            return "is required"
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            return "there is no such argument"
+        case _:
+            message = str(detail["msg"]).removeprefix("Value error, ")
+            return message[:1].lower() + message[1:]
