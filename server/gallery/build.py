@@ -1,0 +1,87 @@
+"""Puts a library into the results page: `page.html` with the data inside, pictures as data URIs, no network needed.
+
+Owns the page's data form (the script in page.html reads it). Knows nothing of MCP or of HTTP.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from server.errors import LibraryError
+from server.library import Library, write_atomically
+from server.records import Asset
+
+PAGE_LIMIT = 500
+"""The most assets on one page: about 1 kB each for sprites, so that the page stays light."""
+
+
+def gallery_page(
+    library: Library, project: str = "", comparisons: Sequence[dict[str, Any]] = (), vote_url: str = ""
+) -> str:
+    """The page's HTML. Assets whose files are gone are left out.
+
+    Each comparison: {id, prompt, options: [{key, label, png, width, height}], voted (a key or None)}.
+    """
+    assets, _ = library.find(limit=PAGE_LIMIT)
+    data = {
+        "project": project,
+        "vote_url": vote_url,
+        "assets": [entry for asset in assets if (entry := _entry(library, asset))],
+        "comparisons": list(comparisons),
+    }
+    template = resources.files("server.gallery").joinpath("page.html").read_text(encoding="utf-8")
+    # "<" never stands in the data: a prompt that holds "</script>" stays text.
+    return template.replace("/*DATA*/", json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"))
+
+
+def write_gallery(library: Library, project: str = "", comparisons: Sequence[dict[str, Any]] = ()) -> Path:
+    """Writes `gallery.html` into the library's folder and returns its path.
+
+    Raises:
+        LibraryError: the folder cannot be written.
+    """
+    path = library.folder / "gallery.html"
+    try:
+        library.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, gallery_page(library, project, comparisons).encode())
+    except OSError as error:
+        raise LibraryError(f"The gallery cannot be written to {path}: {error.strerror}. Free some room.") from error
+    return path
+
+
+def data_uri(png: bytes) -> str:
+    """The picture as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _entry(library: Library, asset: Asset) -> dict[str, Any] | None:
+    try:
+        png = library.read(asset)
+    except LibraryError:
+        return None
+    width, height = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+    deployed = library.deployments(asset_ids=[asset.id])
+    preview_map = next((f.name for f in asset.files if f.name.endswith("map.png")), None)
+    return {
+        "id": asset.id,
+        "kind": asset.kind,
+        "prompt": asset.recipe.prompt,
+        "created": datetime.fromtimestamp(asset.created, UTC).isoformat(timespec="seconds"),
+        "width": width,
+        "height": height,
+        "png": data_uri(png),
+        "map": data_uri(library.read(asset, preview_map)) if preview_map else None,
+        "sheet": asset.details.get("sheet"),
+        "palette": asset.report.get("palette") or list(asset.recipe.palette),
+        "gates": asset.report.get("gates", {}),
+        "scores": asset.report.get("scores", {}),
+        "recipe": dataclasses.asdict(asset.recipe),
+        "paths": [str(library.path(asset, f.name)) for f in asset.files] + [f"assets/{d.path}" for d in deployed],
+    }
