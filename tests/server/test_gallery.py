@@ -1,0 +1,118 @@
+"""The results page shows what the library holds, stays one file, and takes votes only from itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.records import Recipe
+from server.errors import ServerError
+from server.gallery.build import gallery_page, write_gallery
+from server.gallery.serve import gallery_server
+from server.library import Library
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360f8cf50"
+    "0f0003860180345a7fe60000000049454e44ae426082"
+)
+
+
+def data_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_every_asset_is_on_the_page_with_its_picture_and_recipe(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    asset = library.add("sprite", {"sprite.png": PNG}, Recipe("sprite", "red key", 1, 1, 7), {"gates": {"size": True}})
+    data = data_of(gallery_page(library, "my_game"))
+    entry = data["assets"][0]
+    assert (entry["id"], entry["prompt"], entry["width"], entry["gates"]) == (asset.id, "red key", 1, {"size": True})
+    assert entry["png"].startswith("data:image/png;base64,")
+    assert entry["recipe"]["seed"] == 7
+
+
+def test_a_prompt_cannot_end_the_script(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    library.add("sprite", {"sprite.png": PNG}, Recipe("sprite", "</script><script>alert(1)</script>", 1, 1, 7))
+    page = gallery_page(library)
+    assert data_of(page)["assets"][0]["prompt"] == "</script><script>alert(1)</script>"
+    assert "alert(1)</script>" not in page
+
+
+def test_the_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    path = write_gallery(Library(tmp_path))
+    assert not re.search(r"(src|href)=.?https?:|url\(|import ", path.read_text(encoding="utf-8"))
+
+
+def test_an_asset_whose_file_is_gone_is_left_out(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    asset = library.add("sprite", {"sprite.png": PNG}, Recipe("sprite", "red key", 1, 1, 7))
+    library.path(asset).unlink()
+    assert data_of(gallery_page(library))["assets"] == []
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    votes: list[tuple[str, str]] = []
+
+    def vote(comparison: str, winner: str) -> None:
+        if comparison == "gone":
+            raise ServerError("There is no comparison 'gone'.")
+        votes.append((comparison, winner))
+
+    server, address = gallery_server(lambda vote_url: f"page {vote_url}", vote)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield address, votes
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def ask(url: str, body: bytes | None = None, host: str | None = None) -> tuple[int, str]:
+    request = urllib.request.Request(url, data=body, headers={"host": host} if host else {})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_a_vote_reaches_the_one_who_counts(served: tuple[str, list[tuple[str, str]]]) -> None:
+    address, votes = served
+    status, page = ask(address)
+    assert status == 200
+    root = address.split("/", 3)[:3]
+    status, _ = ask("/".join(root) + page.removeprefix("page "), b'{"comparison": "c1", "winner": "b"}')
+    assert (status, votes) == (200, [("c1", "b")])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "host", "status"),
+    [
+        ("", None, "evil.example", 404),
+        ("../vote", b'{"comparison": "c1", "winner": "b"}', None, 404),
+        ("vote", b'{"comparison": "c1", "winner": "b"}', "evil.example", 404),
+        ("vote", b"no json", None, 400),
+        ("vote", b"[1]", None, 400),
+        ("vote", b'{"comparison": "gone", "winner": "b"}', None, 409),
+        ("vote", b" " * 5000, None, 400),
+    ],
+)
+def test_what_is_no_vote_of_this_page_is_refused(
+    served: tuple[str, list[tuple[str, str]]], path: str, body: bytes | None, host: str | None, status: int
+) -> None:
+    address, votes = served
+    assert ask(address + path, body, host)[0] == status
+    assert votes == []
