@@ -20,11 +20,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.errors import LibraryError, explain
-from server.records import KINDS, Asset, AssetFile, Deployment
+from server.records import KINDS, Asset, AssetFile, DeployedFile, Deployment
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe
@@ -37,8 +38,8 @@ CREATE TABLE IF NOT EXISTS assets (
     report TEXT NOT NULL, details TEXT NOT NULL, created REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS assets_created ON assets (created);
 CREATE TABLE IF NOT EXISTS deployments (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, asset_id TEXT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL,
-    previous TEXT NOT NULL, created REAL NOT NULL, verification TEXT NOT NULL, undone INTEGER NOT NULL DEFAULT 0);
+    id INTEGER PRIMARY KEY AUTOINCREMENT, asset_id TEXT NOT NULL, path TEXT NOT NULL, files TEXT NOT NULL,
+    created REAL NOT NULL, verification TEXT NOT NULL, undone INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS deployments_path ON deployments (path, id);
 """
 
@@ -129,6 +130,11 @@ class Library:
             raise LibraryError(f"There is no asset {asset_id} in {self.folder}. list_assets shows what there is.")
         return _asset(row)
 
+    def has(self, asset_id: str) -> bool:
+        """Whether there is an asset with this id."""
+        with self._read() as connection:
+            return bool(connection and connection.execute("SELECT 1 FROM assets WHERE id = ?", (asset_id,)).fetchone())
+
     def find(self, words: str = "", kind: str = "", limit: int = 50, offset: int = 0) -> tuple[list[Asset], int]:
         """The newest assets whose prompt or id holds `words`, and how many there are in all."""
         where, values = "(prompt LIKE ? ESCAPE '\\' OR id = ?)", [f"%{_like(words)}%", words]
@@ -191,16 +197,21 @@ class Library:
         except OSError as error:
             raise LibraryError(f"The earlier bytes are gone: {explain(error, path)}") from error
 
-    def record_deployment(self, asset_id: str, path: str, digest: str, previous: str, verification: str) -> Deployment:
-        """Notes that a file was put into assets/."""
+    def record_deployment(self, asset_id: str, files: Sequence[DeployedFile]) -> Deployment:
+        """Notes what is about to be put into assets/; the picture is the first of the files."""
         created = time.time()
         with self._write(self.folder) as connection:
             row = connection.execute(
-                "INSERT INTO deployments (asset_id, path, sha256, previous, created, verification) "
-                "VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-                (asset_id, path, digest, previous, created, verification),
+                "INSERT INTO deployments (asset_id, path, files, created, verification) VALUES (?, ?, ?, ?, '') "
+                "RETURNING id",
+                (asset_id, files[0].path, json.dumps([astuple(file) for file in files]), created),
             ).fetchone()
-        return Deployment(row[0], asset_id, path, digest, previous, created, verification)
+        return Deployment(row[0], asset_id, tuple(files), created, "")
+
+    def forget_deployment(self, deployment_id: int) -> None:
+        """Takes back the note of a deployment that did not happen."""
+        with self._write(self.folder) as connection:
+            connection.execute("DELETE FROM deployments WHERE id = ?", (deployment_id,))
 
     def update_deployment(
         self, deployment_id: int, *, verification: str | None = None, undone: bool | None = None
@@ -215,19 +226,27 @@ class Library:
 
     def deployments(self, path: str = "", asset_ids: Sequence[str] = (), limit: int = 50) -> list[Deployment]:
         """The newest deployments that are not undone, of one path or of some assets where given."""
-        where, values = "undone = 0", []
-        if path:
-            where, values = f"{where} AND path = ?", [path]
-        if asset_ids:
-            where = f"{where} AND asset_id IN ({','.join('?' * len(asset_ids))})"
-            values = [*values, *asset_ids]
+        places = ",".join("?" * len(asset_ids))
         with self._read() as connection:
             if connection is None:
                 return []
             rows = connection.execute(
-                f"SELECT * FROM deployments WHERE {where} ORDER BY id DESC LIMIT ?", [*values, limit]
+                "SELECT id, asset_id, files, created, verification, undone FROM deployments "
+                f"WHERE undone = 0 AND (? IN ('', path)) {f'AND asset_id IN ({places})' if places else ''} "
+                "ORDER BY id DESC LIMIT ?",
+                (path, *asset_ids, limit),
             ).fetchall()
-        return [Deployment(*row[:7], undone=bool(row[7])) for row in rows]
+        return [
+            Deployment(
+                key,
+                asset,
+                tuple(DeployedFile(*file) for file in json.loads(files)),
+                created,
+                verification,
+                bool(undone),
+            )
+            for key, asset, files, created, verification, undone in rows
+        ]
 
     # Connections
 

@@ -66,17 +66,29 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class DeployedFile:
     """One file put into a game: `path` is relative to assets/, with forward slashes.
 
-    `sha256` is what was written, `previous` what was there before (empty: nothing). `undone` is set by an undo.
+    `sha256` is of what was written, `previous` of what was there before (empty: nothing).
     """
+
+    path: str
+    sha256: str
+    previous: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An asset's files put into a game together; the first is the picture. `undone` is set by an undo."""
 
     id: int
     asset_id: str
-    path: str
-    sha256: str
-    previous: str
+    files: tuple[DeployedFile, ...]
     created: float
     verification: str
     undone: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where the picture is, relative to assets/."""
+        return self.files[0].path

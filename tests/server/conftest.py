@@ -1,0 +1,51 @@
+"""A game on disk, and a studio for it on a fake backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.records import Recipe
+from server.records import Asset
+from server.settings import Settings
+from server.studio import Studio
+from tests.fakes import FakeBackend
+
+CARGO = '[package]\nname = "mygame"\nversion = "0.1.0"\n\n[dependencies]\nbevy = "0.19"\n'
+
+
+@pytest.fixture
+def game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a Bevy game with an assets folder; it is the working directory."""
+    root = tmp_path / "mygame"
+    (root / "assets").mkdir(parents=True)
+    (root / "Cargo.toml").write_text(CARGO)
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("CLAUDE_PROJECT_DIR", raising=False)
+    return root
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    return FakeBackend()
+
+
+@pytest.fixture
+def studio(game: Path, settings: Settings, backend: FakeBackend) -> Iterator[Studio]:
+    studio = Studio(settings, backend)
+    yield studio
+    studio.close()
+
+
+@pytest.fixture
+def golem(studio: Studio) -> Asset:
+    """A sprite in the game's library (its bytes are no picture: deploying does not look inside)."""
+    recipe = Recipe("sprite", "mossy stone golem", 32, 32, seed=1)
+    return studio.library(studio.project()).add("sprite", {"sprite.png": b"golem"}, recipe)
