@@ -271,7 +271,9 @@ def test_alpha_in_diffusers_metadata_counts(tmp_path: Path) -> None:
     unet: Any = pipe.unet
     torch.manual_seed(0)
     pattern = {"to_v": 3}
-    unet.add_adapter(LoraConfig(4, ["to_q", "to_v"], lora_alpha=10, alpha_pattern=pattern, init_lora_weights=False))
+    unet.add_adapter(
+        LoraConfig(r=4, target_modules=["to_q", "to_v"], lora_alpha=10, alpha_pattern=pattern, init_lora_weights=False)
+    )
     unet.save_lora_adapter(tmp_path, weight_name="x.safetensors")
     inside = load_file(tmp_path / "x.safetensors")
     config = {"unet.lora_alpha": 10, "unet.r": 4, "unet.alpha_pattern": pattern}
