@@ -50,7 +50,7 @@ class Style:
     """How the game's art looks, from `dgx-pixels.toml`: what a request does not say, the style says.
 
     `palette` is a file (.hex, .gpl, .pal or a PNG strip) relative to the game's root; empty: colours are extracted.
-    An empty `model` leaves the choice to the server's settings.
+    An empty `model` leaves the choice to the server's settings. `brp_port`: where the running game is asked; 0: 15702.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -63,6 +63,7 @@ class Style:
     prompt_prefix: str = ""
     negative: str = ""
     loras: tuple[StyleLora, ...] = ()
+    brp_port: Annotated[int, Field(ge=0, le=65535)] = 0
     folders: Folders = field(default_factory=Folders)
 
 

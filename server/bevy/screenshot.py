@@ -1,0 +1,147 @@
+"""What the running game shows: a screenshot by whatever way the game offers, and a sprite found in it to the pixel.
+
+The ways, best first: the dev plugin (windows and off-screen cameras), bevy_brp_extras, and the protocol's own means
+(Bevy 0.19 and later, a window). Knows nothing of deployments.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.records import Pixels
+from server.bevy.brp import BrpClient, BrpError, Discovery, Silent
+
+CAPTURED = "bevy_render::view::window::screenshot::ScreenshotCaptured"
+SCREENSHOT = "bevy_render::view::window::screenshot::Screenshot"
+LARGEST_ZOOM = 8
+
+
+def ways(discovery: Discovery) -> tuple[str, ...]:
+    """How this game can be photographed, best first: of "plugin", "extras", "stock"."""
+    offered = {
+        "plugin": "dgx_pixels/screenshot" in discovery.methods,
+        "extras": "brp_extras/screenshot" in discovery.methods,
+        "stock": "world.observe+watch" in discovery.methods and "world.spawn_entity" in discovery.methods,
+    }
+    return tuple(way for way, there in offered.items() if there)
+
+
+def take_screenshot(client: BrpClient, discovery: Discovery, timeout: float) -> bytes:
+    """A PNG of what the game shows now; empty where the game offers no way, or none succeeds in `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    for way in ways(discovery):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            shot = _stock(client, left) if way == "stock" else _to_file(client, f"{_PREFIX[way]}/screenshot", deadline)
+        except (BrpError, OSError):
+            continue
+        if shot:
+            return shot
+    return b""
+
+
+_PREFIX = {"plugin": "dgx_pixels", "extras": "brp_extras"}
+
+
+def _to_file(client: BrpClient, method: str, deadline: float) -> bytes:
+    """The game writes the picture, the dev plugin a few frames after it has answered."""
+    with tempfile.TemporaryDirectory(prefix="dgx-pixels-") as folder:
+        path = Path(folder, "shot.png")
+        client.call(method, {"path": str(path)}, timeout=max(deadline - time.monotonic(), 0.01))
+        while not path.exists():
+            if time.monotonic() > deadline:
+                raise Silent("The game took no screenshot in time.")
+            time.sleep(0.005)
+        return path.read_bytes()
+
+
+def _stock(client: BrpClient, timeout: float) -> bytes:
+    """The protocol's own way: spawn a screenshot of the primary window and observe the event that carries it."""
+    events = client.watch("world.observe+watch", {"event": CAPTURED}, timeout=timeout)
+    client.call("rpc.discover", timeout=timeout)  # a frame later the observer is there
+    client.call("world.spawn_entity", {"components": {SCREENSHOT: {"Window": "Primary"}}}, timeout=timeout)
+    for event in events:
+        return _png_of(event)
+    return b""
+
+
+def _png_of(event: Any) -> bytes:
+    from PIL import Image
+
+    image = event["image"] if "image" in event else next(iter(event.values()))["image"]
+    descriptor = image["texture_descriptor"]
+    size = descriptor["size"]
+    pixels = np.array(image["data"], np.uint8).reshape(size["height"], size["width"], 4)
+    if str(descriptor["format"]).lower().startswith("bgra"):
+        pixels = pixels[..., [2, 1, 0, 3]]
+    out = io.BytesIO()
+    Image.fromarray(pixels[..., :3]).save(out, "PNG")
+    return out.getvalue()
+
+
+def read_rgba(data: bytes) -> Pixels | None:
+    """The picture's (height, width, 4) RGBA pixels; None where the bytes are no picture."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGBA"))
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def find_sprite(shot: Pixels, sprite: Pixels) -> tuple[int, int, int] | None:
+    """Where the sprite's opaque pixels appear exactly in the screenshot: (x, y, zoom), or None.
+
+    Upright or mirrored, enlarged 1 to 8 times. A sprite that is tinted, turned, scaled by a fraction or partly covered
+    is not found: None says nothing. Sprites of fewer than 8 opaque pixels or of one colour prove nothing: None.
+
+    Args:
+        shot, sprite: (height, width, 4) RGBA.
+    """
+    opaque = np.argwhere(sprite[..., 3] == 255)
+    if len(opaque) < 8 or len(np.unique(sprite[opaque[:, 0], opaque[:, 1], :3], axis=0)) < 2:
+        return None
+    shown = _packed(shot)
+    # Rare colours first: they rule out nearly every place at once.
+    values, counts = np.unique(shown, return_counts=True)
+    frequency = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    for picture in (sprite, sprite[:, ::-1]):
+        colors = _packed(picture)
+        points = np.argwhere(picture[..., 3] == 255)
+        order = np.argsort([frequency.get(int(colors[y, x]), 0) for y, x in points], kind="stable")
+        if frequency.get(int(colors[tuple(points[order[0]])]), 0) == 0:
+            continue
+        for zoom in range(1, LARGEST_ZOOM + 1):
+            if place := _place(shown, colors, points[order], zoom):
+                return (*place, zoom)
+    return None
+
+
+def _place(shown: np.ndarray, colors: np.ndarray, points: np.ndarray, zoom: int) -> tuple[int, int] | None:
+    height, width = shown.shape[0] - colors.shape[0] * zoom + 1, shown.shape[1] - colors.shape[1] * zoom + 1
+    if height <= 0 or width <= 0:
+        return None
+    y, x = points[0]
+    tops, lefts = np.nonzero(shown[y * zoom : y * zoom + height, x * zoom : x * zoom + width] == colors[y, x])
+    for y, x in points:
+        for corner in {0, zoom - 1}:
+            same = shown[tops + y * zoom + corner, lefts + x * zoom + corner] == colors[y, x]
+            tops, lefts = tops[same], lefts[same]
+        if not len(tops):
+            return None
+    return int(lefts[0]), int(tops[0])
+
+
+def _packed(pixels: Pixels) -> np.ndarray:
+    """(height, width) uint32 of the colours."""
+    r, g, b = (pixels[..., i].astype(np.uint32) for i in range(3))
+    return r << 16 | g << 8 | b
