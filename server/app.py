@@ -5,6 +5,7 @@ Speaks both protocol eras. Imports nothing heavy: a client waits for this module
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
     from pipelines.backend import Backend
 
-TOOL_MODULES: tuple[str, ...] = ()
+TOOL_MODULES: tuple[str, ...] = (
+    "server.tools.sprites",
+    "server.tools.assets",
+    "server.tools.status",
+)
 """Every module here has `register(mcp: FastMCP, studio: Studio) -> None`. The order is the order an assistant sees."""
 
 INSTRUCTIONS = """\
@@ -51,7 +56,7 @@ def create_server(
     async def lifespan(_: FastMCP) -> AsyncIterator[None]:
         # Nothing is loaded here: `initialize` waits for this.
         if studio.settings.preload:
-            studio.engine.preload(studio.settings.preload)
+            threading.Thread(target=studio.preload, name="dgx-pixels-preload", daemon=True).start()
         try:
             yield
         finally:

@@ -6,15 +6,13 @@ left alone; what was there before is kept for undo; nothing is replaced unless t
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from server.errors import DeployError, LibraryError
+from server.errors import DeployError
 from server.library import Library, sha256
 from server.paths import Bundle, Written, check_path, in_the_way, suggest_path
 from server.project import Project
@@ -35,6 +33,7 @@ class Deployed:
     """What a deploy did. `state`: written, replaced, identical (nothing was to do) or undone."""
 
     project: Project
+    asset_id: str
     paths: tuple[str, ...]
     state: str
     verification: Verification
@@ -93,7 +92,7 @@ def deploy(
     """
     started = time.perf_counter()
     game = studio.require_project(project)
-    home, asset = find_asset(studio, game, asset_id)
+    home, asset = studio.find_asset(asset_id, game)
     names = deployed_names(asset, check_path(path or default_path(asset, game)))
     files = {place: _refer(home.read(asset, name), place, names) for name, place in names.items()}
     library = studio.library(game)
@@ -108,7 +107,7 @@ def deploy(
     if deployment:
         library.update_deployment(deployment.id, verification=verification.state)
     state = "replaced" if replaced else "written" if changed else "identical"
-    return Deployed(game, tuple(files), state, verification, time.perf_counter() - started, deployment)
+    return Deployed(game, asset_id, tuple(files), state, verification, time.perf_counter() - started, deployment)
 
 
 def undo(studio: Studio, path: str = "", project: str | None = None, *, overwrite: bool = False) -> Deployed:
@@ -145,23 +144,7 @@ def undo(studio: Studio, path: str = "", project: str | None = None, *, overwrit
     library.update_deployment(deployment.id, undone=True)
     paths = tuple(file.path for file in deployment.files)
     note = Verification("not_asked", "The running game was not asked.")
-    return Deployed(game, paths, "undone", note, time.perf_counter() - started, deployment)
-
-
-def find_asset(studio: Studio, game: Project | None, asset_id: str) -> tuple[Library, Asset]:
-    """The asset and the library that holds it: the game's, or the user's own.
-
-    Raises:
-        LibraryError: neither holds it.
-    """
-    library = studio.library(game)
-    try:
-        return library, library.get(asset_id)
-    except LibraryError:
-        own = studio.library(None)
-        if game is None or not own.has(asset_id):
-            raise
-        return own, own.get(asset_id)
+    return Deployed(game, deployment.asset_id, paths, "undone", note, time.perf_counter() - started, deployment)
 
 
 def _publish(
@@ -192,15 +175,6 @@ def _refer(data: bytes, place: str, names: Mapping[str, str]) -> bytes:
 
 
 def _game_witness(game: Project, paths: tuple[str, ...]) -> Verify:
-    """Whether a game answers at all. `server.bevy` knows more."""
-    port = int(os.environ.get("BRP_EXTRAS_PORT", "15702"))
+    from server.bevy.verify import witness
 
-    def answer(_: Mapping[str, bytes]) -> Verification:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=0.2):
-                pass
-        except OSError:
-            return Verification("game_not_running", "The files are in place; the game shows them when it starts.")
-        return Verification("deployed_unverified", "A game is running; whether it shows the files was not checked.")
-
-    return answer
+    return witness(game, paths)

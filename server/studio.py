@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from server.errors import ProjectError
 from server.library import Library
 from server.project import STATE_FOLDER, Project, Style, find_project
+from server.records import Asset
 from server.settings import Settings
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine
-
     from pipelines.backend import Backend
+    from pipelines.engine import Engine
 
 
 class Studio:
@@ -47,6 +47,10 @@ class Studio:
         """Whether the engine exists already: a status must not load it."""
         return self._engine is not None
 
+    def preload(self) -> None:
+        """Loads the model that the settings name, in the background."""
+        self.engine.preload(self.settings.preload)
+
     def project(self, named: str | Path | None = None) -> Project | None:
         """The game a request is about (read anew each time: its files may change); None where there is none.
 
@@ -73,6 +77,21 @@ class Studio:
         folder = project.state if project else self.settings.data_dir / STATE_FOLDER
         with self._lock:
             return self._libraries.setdefault(folder, Library(folder))
+
+    def find_asset(self, asset_id: str, project: Project | None) -> tuple[Library, Asset]:
+        """The asset and the library that holds it: the game's, the user's own, or one of another game in use.
+
+        Raises:
+            LibraryError: none holds it, or the id has the wrong form.
+        """
+        first = self.library(project)
+        own = self.library(None)
+        with self._lock:
+            others = list(self._libraries.values())
+        for library in (first, own, *others):
+            if library.has(asset_id):
+                return library, library.get(asset_id)
+        return first, first.get(asset_id)
 
     def model(self, style: Style, named: str = "") -> str:
         """The model of a request: named there, by the game's style, or by the settings."""

@@ -133,7 +133,7 @@ if int(limit):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 try:
-    deploy(Studio(Settings(data_dir=Path(data))), asset_id, "deep/golem.png", overwrite=True)
+    deploy(Studio(Settings(data_dir=Path(data))), asset_id, "deep/golem.png", overwrite=True, verify=False)
 except ServerError as error:
     print(error)
     sys.exit(3)

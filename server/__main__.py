@@ -1,0 +1,5 @@
+"""`python -m server` is `dgx-pixels`."""
+
+from server.cli import main
+
+main()

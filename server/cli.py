@@ -1,0 +1,55 @@
+"""The command `dgx-pixels`: which commands there are. Each is loaded when it is used; what it does is in its module."""
+
+from __future__ import annotations
+
+import sys
+
+COMMANDS = {
+    "serve": ("server.serving:serve", "Serve an assistant over stdio (what an MCP client starts), or over --http."),
+    "demo": ("server.demo:demo", "Draw three sprites and a floor tile into the example game, as an assistant would."),
+    "generate": ("server.commands:generate", "Draw a sprite."),
+    "deploy": ("server.commands:deploy", "Put an asset into the game."),
+    "undo": ("server.commands:undo", "Take the last deployment back."),
+    "status": ("server.commands:status", "Show the game, the library and the last deployments."),
+    "models": ("server.commands:models", "List the models."),
+    "doctor": ("server.commands:doctor", "Check the machine, and say what to change."),
+}
+"""name -> (where it is, its line in the help)."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; an error that is meant for the user ends it with a sentence and exit status 1."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words == ["serve"]:  # a client waits for this one: no command-line parser is loaded
+        from server.serving import serve
+
+        serve()
+        return
+    from cyclopts import App
+
+    from server.app import package_version
+
+    app = App(
+        name="dgx-pixels",
+        version=package_version(),
+        help="A pixel-art studio for AI assistants, wired into a Bevy game.",
+    )
+    for name, (place, line) in COMMANDS.items():
+        app.command(place, name=name, help=line)
+    try:
+        app(words)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        from server.tools.common import in_words
+
+        if not (sentence := in_words(error)):
+            raise
+        from rich.console import Console
+
+        Console(stderr=True).print(f"[bold red]dgx-pixels:[/] {sentence}", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""`dgx-pixels demo`: the main job as an assistant does it - the real server over stdio, asked in words.
+
+A client only: everything that is drawn or written is the server's doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.errors import ServerError
+
+if TYPE_CHECKING:
+    from fastmcp import Client
+    from rich.console import Console
+    from rich.progress import Progress
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "bevy_example"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to ask for, and where it goes (empty: the server names it)."""
+
+    prompt: str
+    size: int
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What came of a wish: the answers of generate_sprite and deploy_asset, the PNG, and the seconds of both calls."""
+
+    wish: Wish
+    drawn: dict[str, Any]
+    placed: dict[str, Any]
+    png: bytes
+    seconds: float
+
+
+WISHES = (
+    Wish("red dragon", 32, "sprites/dragon.png"),
+    Wish("green goblin", 32, "sprites/goblin.png"),
+    Wish("blue potion", 32, "sprites/potion.png"),
+    Wish("stone floor", 32, "tiles/floor.png"),
+)
+
+
+def demo(*, prompt: str = "", size: int = 32, project: Path | None = None) -> None:
+    """Draw three sprites and a floor tile into the example game, as an assistant would.
+
+    Parameters
+    ----------
+    prompt
+        Draw this one instead.
+    size
+        Its width and height in pixels, 8 to 64.
+    project
+        Another game than the example.
+    """
+    from rich.console import Console
+
+    root = project or EXAMPLE
+    if not root.is_dir():
+        raise ServerError("The example game is not here: run this in a clone, or give --project /path/to/your/game.")
+    wishes = (Wish(prompt, size),) if prompt else WISHES
+    asyncio.run(_run(wishes, root.resolve(), Console()))
+
+
+async def _run(wishes: tuple[Wish, ...], root: Path, console: Console) -> None:
+    from fastmcp import Client
+    from fastmcp.client.transports import StdioTransport
+    from fastmcp.exceptions import ToolError
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    begun = time.perf_counter()
+    environment = {**os.environ, "DGX_PIXELS_PROJECT": str(root)}
+    transport = StdioTransport(sys.executable, ["-P", "-m", "server", "serve"], env=environment, keep_alive=False)
+    granted: list[Granted] = []
+    async with Client(transport) as client:
+        console.print(f"[bold]dgx-pixels[/] answered after {time.perf_counter() - begun:.1f} s; game: {root}")
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[said]}"),
+        )
+        with Progress(*columns, console=console) as progress:
+            for wish in wishes:
+                try:
+                    granted.append(await _ask(client, wish, progress))
+                except ToolError as error:
+                    raise ServerError(f"{wish.prompt}: {error}") from error
+    _show(granted, root, console)
+    console.print(f"{len(granted)} drawn and deployed in {time.perf_counter() - begun:.1f} s, from a cold start.")
+
+
+async def _ask(client: Client[Any], wish: Wish, bars: Progress) -> Granted:
+    """Draws and deploys one wish."""
+    bar = bars.add_task(f'"{wish.prompt}"', total=None, said="")
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        bars.update(bar, completed=progress, total=total, said=message or "")
+
+    begun = time.perf_counter()
+    arguments = {"prompt": wish.prompt, "size": wish.size, "seed": 7}
+    drawn = await client.call_tool("generate_sprite", arguments, progress_handler=on_progress)
+    answer = drawn.structured_content or {}
+    arguments = {"asset_id": answer["asset_id"], "path": wish.path, "overwrite": True}
+    placed = (await client.call_tool("deploy_asset", arguments)).structured_content or {}
+    seconds = time.perf_counter() - begun
+    bars.update(bar, completed=1, total=1, said=f"{placed['state']}: {placed['path']}")
+    content = (await client.read_resource(answer["sprites"][0]["uri"]))[0]
+    return Granted(wish, answer, placed, base64.b64decode(getattr(content, "blob", "")), seconds)
+
+
+def _show(granted: list[Granted], root: Path, console: Console) -> None:
+    from rich.columns import Columns
+    from rich.table import Table
+
+    from pipelines.pixels.png import read_picture
+    from server.terminal import picture_text
+
+    console.print()
+    console.print(Columns([picture_text(read_picture(one.png), console) for one in granted], padding=(1, 3)))
+    table = Table(box=None, pad_edge=False)
+    for heading in ("asked for", "file", "size", "colours", "seconds", "the game says"):
+        table.add_column(heading, justify="right" if heading in ("colours", "seconds") else "left", overflow="fold")
+    for one in granted:
+        sprite = one.drawn["sprites"][0]
+        table.add_row(
+            one.wish.prompt,
+            str(Path(one.placed["paths"][0]).relative_to(root)),
+            f"{sprite['width']}x{sprite['height']}",
+            str(len(sprite["palette"])),
+            f"{one.seconds:.2f}",
+            one.placed["verification"],
+        )
+    console.print(table)
+    unknown = sorted({word for one in granted for word in one.drawn["unknown_words"]})
+    if unknown:
+        console.print(f"[yellow]Words that the model does not know:[/] {', '.join(unknown)}. Plain nouns draw best.")

@@ -1,0 +1,69 @@
+"""How the server is reached: stdio by default; HTTP on loopback only, with a token, Host and Origin checked."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from server.app import create_server
+from server.errors import ServerError
+from server.settings import Settings
+
+
+def serve(*, project: Path | None = None, preload: str = "", http: bool = False, port: int | None = None) -> None:
+    """Serve an assistant over stdio (what an MCP client starts), or over --http.
+
+    Parameters
+    ----------
+    project
+        The game's root; default: found from the working directory.
+    preload
+        A model to load at once, in the background.
+    http
+        Serve HTTP on loopback; DGX_PIXELS_HTTP_TOKEN must hold the token that clients send.
+    port
+        The port for --http.
+    """
+    settings = Settings()
+    given = {"project": project, "preload": preload, "http_port": port}
+    settings = settings.model_copy(update={name: value for name, value in given.items() if value})
+    if http:
+        serve_http(settings)
+    else:
+        create_server(settings).run(transport="stdio", show_banner=False, log_level="WARNING")
+
+
+def serve_http(settings: Settings) -> None:
+    """Serves HTTP until it is interrupted.
+
+    Raises:
+        ServerError: the address is not loopback, or there is no token of at least 16 characters.
+    """
+    if not _is_loopback(settings.http_host):
+        raise ServerError(
+            f"{settings.http_host} is not a loopback address. The server writes files: it is served to this machine "
+            "only. Use 127.0.0.1 and an SSH tunnel to reach it from another."
+        )
+    token = settings.http_token.get_secret_value() if settings.http_token else ""
+    if len(token) < 16:
+        raise ServerError(
+            "--http needs a token of at least 16 characters: set DGX_PIXELS_HTTP_TOKEN, for example to the output of "
+            "`openssl rand -hex 24`, and give it to the client as bearer token."
+        )
+    from server.http_token import OneToken
+
+    create_server(settings, auth=OneToken(token)).run(
+        transport="http",
+        host=settings.http_host,
+        port=settings.http_port,
+        show_banner=False,
+        log_level="WARNING",
+        host_origin_protection=True,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

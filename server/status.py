@@ -1,0 +1,53 @@
+"""What is the case: models, engine, game, library. Reads only; loads no model."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from server.project import STYLE_FILE, Style
+
+if TYPE_CHECKING:
+    from server.studio import Studio
+
+
+def model_list(studio: Studio, project: str | None = None) -> tuple[list[dict[str, Any]], str]:
+    """The models (fields of `ModelInfo`), and the id of the one that a request without a name gets."""
+    game = studio.project(project)
+    default = studio.model(game.style if game else Style())
+    return [dataclasses.asdict(model) for model in studio.engine.backend.models()], default
+
+
+def status(studio: Studio, project: str | None = None) -> dict[str, Any]:
+    """Version, engine, game, library and last deployments as JSON values."""
+    from server.app import package_version
+
+    game = studio.project(project)
+    library = studio.library(game)
+    total = library.find(limit=1)[1]
+    return {
+        "version": package_version(),
+        "engine": studio.engine.status() if studio.awake else {"state": "asleep"},
+        "project": {
+            "root": str(game.root),
+            "name": game.name,
+            "assets": str(game.assets),
+            "style": dataclasses.asdict(game.style),
+            "style_file": str(game.root / STYLE_FILE) if (game.root / STYLE_FILE).is_file() else "",
+        }
+        if game
+        else {},
+        "library": {"folder": str(library.folder), "assets": total},
+        "deployments": [
+            {
+                "path": entry.path,
+                "asset_id": entry.asset_id,
+                "files": [file.path for file in entry.files],
+                "verification": entry.verification,
+            }
+            for entry in library.deployments(limit=10)
+        ],
+        "next_step": ""
+        if game
+        else "No game was found: give project='/path/to/game', or set DGX_PIXELS_PROJECT for the server.",
+    }

@@ -1,0 +1,212 @@
+"""Tools and resources for what was made: put it into the game, take it back, list it, read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from fastmcp import Context, FastMCP
+from fastmcp.tools import ToolResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+from pydantic import BaseModel, Field
+
+from server import deploy as deploying
+from server.errors import ServerError
+from server.library import Library
+from server.records import Asset
+from server.studio import Studio
+from server.tools.common import AssetId, OnProgress, ProjectArgument, changes, in_thread, link, reads, result, schema
+
+DeployPath = Annotated[
+    str,
+    Field(
+        description="Where, relative to assets/: folders and a name of a-z, 0-9, _ ending in .png "
+        "('sprites/hero.png'); empty: named by the prompt's words in the style's folder."
+    ),
+]
+
+
+class DeployAnswer(BaseModel):
+    """What deploy_asset and undo_deploy answer."""
+
+    state: str = Field(description="written, replaced, identical (nothing was to do) or undone")
+    asset_id: str = ""
+    path: str = Field(description="The picture, relative to assets/: what the game loads")
+    paths: list[str] = Field(description="All files, absolute")
+    project: str
+    verification: str = Field(description="What the running game says: reloaded, deployed_not_loaded_by_game, ...")
+    note: str = ""
+    seconds: float = 0.0
+    next_step: str = ""
+
+
+class AssetItem(BaseModel):
+    """One line of list_assets."""
+
+    asset_id: str
+    kind: str
+    prompt: str
+    width: int
+    height: int
+    seed: int
+    model: str
+    uri: str
+    paths: list[str]
+    deployed: list[str] = Field(default_factory=list, description="Where it is in assets/")
+
+
+class AssetList(BaseModel):
+    """What list_assets answers."""
+
+    assets: list[AssetItem]
+    total: int
+    next_step: str = ""
+
+
+def register(mcp: FastMCP, studio: Studio) -> None:
+    """Adds deploy_asset, undo_deploy, list_assets, sprite:// and gallery://index."""
+
+    @mcp.tool(title="Deploy asset", output_schema=schema(DeployAnswer), annotations=changes(), tags={"deploy"})
+    async def deploy_asset(
+        asset_id: AssetId,
+        ctx: Context,
+        path: DeployPath = "",
+        project: ProjectArgument = "",
+        overwrite: Annotated[bool, Field(description="Replace a file that holds something else.")] = False,
+        verify: Annotated[bool, Field(description="Ask the running game whether it shows the file.")] = True,
+    ) -> ToolResult:
+        """Use when a sprite, sheet or tileset is good and is to go into the game. Writes its files into the game's
+        assets/ folder in one step (a running game with Bevy's file_watcher shows them at once) and says what the game
+        made of it. Identical files are left alone; a file that holds something else is replaced only with
+        overwrite=true, and undo_deploy brings it back. Nothing is changed on an error."""
+
+        def work(on_progress: OnProgress) -> ToolResult:
+            on_progress(0, 1, "deploying")
+            done = deploying.deploy(studio, asset_id, path, project or None, overwrite=overwrite, verify=verify)
+            return _answer(done)
+
+        return await in_thread(ctx, work)
+
+    @mcp.tool(title="Undo deploy", output_schema=schema(DeployAnswer), annotations=changes(), tags={"deploy"})
+    async def undo_deploy(
+        ctx: Context,
+        path: Annotated[str, Field(description="The deployed picture, relative to assets/; empty: the last.")] = "",
+        project: ProjectArgument = "",
+        overwrite: Annotated[bool, Field(description="Undo although the file was changed since.")] = False,
+    ) -> ToolResult:
+        """Use when a deployed file is not wanted after all. Takes the last deployment back (of `path` where given): the
+        earlier bytes return, a file that was new goes away. Call it again to go further back."""
+
+        def work(on_progress: OnProgress) -> ToolResult:
+            on_progress(0, 1, "undoing")
+            return _answer(deploying.undo(studio, path, project or None, overwrite=overwrite))
+
+        return await in_thread(ctx, work)
+
+    @mcp.tool(title="List assets", output_schema=schema(AssetList), annotations=reads(), tags={"library"})
+    async def list_assets(
+        ctx: Context,
+        words: Annotated[str, Field(description="Only those whose prompt holds this, or with this id.")] = "",
+        kind: Annotated[str, Field(description="Only sprite, sheet, tileset or palette; empty: all.")] = "",
+        limit: Annotated[int, Field(ge=1, le=200)] = 50,
+        offset: Annotated[int, Field(ge=0)] = 0,
+        project: ProjectArgument = "",
+    ) -> ToolResult:
+        """Use when you need an earlier picture's asset_id, or want to know what was made for this game and where it is.
+        Newest first."""
+
+        def work(_: OnProgress) -> ToolResult:
+            game = studio.project(project or None)
+            library = studio.library(game)
+            assets, total = library.find(words, kind, limit, offset)
+            deployed: dict[str, list[str]] = {}
+            for entry in library.deployments(asset_ids=[a.id for a in assets], limit=1000) if assets else ():
+                deployed.setdefault(entry.asset_id, []).append(entry.path)
+            items = [_item(library, asset, deployed.get(asset.id, [])) for asset in assets]
+            more = total - offset - len(items)
+            step = f"{more} more: offset={offset + limit}." if more > 0 else ""
+            if not total:
+                step = "Nothing here yet: generate_sprite draws something."
+            return result(AssetList(assets=items, total=total, next_step=step))
+
+        return await in_thread(ctx, work)
+
+    @mcp.resource("sprite://{asset_id}", name="sprite", title="A sprite's PNG", mime_type="image/png")
+    def sprite(asset_id: str) -> bytes:
+        """The PNG of an asset, by its asset_id."""
+        try:
+            library, asset = studio.find_asset(asset_id, studio.project())
+            return library.read(asset)
+        except ServerError as error:
+            raise MCPError(code=INVALID_PARAMS, message=str(error)) from error
+
+    @mcp.resource("gallery://index", name="gallery", title="What was made for this game", mime_type="application/json")
+    def gallery() -> str:
+        """The newest 200 assets as JSON: asset_id, kind, prompt, size, uri, path."""
+        import json
+
+        library = studio.library(studio.project())
+        assets, total = library.find(limit=200)
+        return json.dumps(
+            {
+                "total": total,
+                "assets": [
+                    {
+                        "asset_id": asset.id,
+                        "kind": asset.kind,
+                        "prompt": asset.recipe.prompt,
+                        "width": asset.recipe.width,
+                        "height": asset.recipe.height,
+                        "uri": asset.uri,
+                        "path": str(library.path(asset)),
+                    }
+                    for asset in assets
+                ],
+            }
+        )
+
+
+def _item(library: Library, asset: Asset, deployed: list[str]) -> AssetItem:
+    recipe = asset.recipe
+    return AssetItem(
+        asset_id=asset.id,
+        kind=asset.kind,
+        prompt=recipe.prompt,
+        width=recipe.width,
+        height=recipe.height,
+        seed=recipe.seed,
+        model=recipe.model,
+        uri=asset.uri,
+        paths=[str(library.path(asset, file.name)) for file in asset.files],
+        deployed=deployed,
+    )
+
+
+def _answer(done: deploying.Deployed) -> ToolResult:
+    paths = [str(done.project.assets / path) for path in done.paths]
+    answer = DeployAnswer(
+        state=done.state,
+        asset_id=done.asset_id,
+        path=done.paths[0],
+        paths=paths,
+        project=str(done.project.root),
+        verification=done.verification.state,
+        note=done.verification.note,
+        seconds=round(done.seconds, 3),
+        next_step=_next_step(done),
+    )
+    links = [link(Path(path).as_uri(), Path(path)) for path in paths[:1] if done.state != "undone"]
+    return result(answer, preview=done.verification.screenshot, links=links)
+
+
+def _next_step(done: deploying.Deployed) -> str:
+    if done.state == "undone":
+        return ""
+    match done.verification.state:
+        case "reloaded":
+            return "The game shows it. undo_deploy takes it back."
+        case "reload_failed":
+            return "Read the note; undo_deploy brings the earlier file back."
+        case _:
+            return f'Load it in the game: asset_server.load("{done.paths[0]}"). undo_deploy takes it back.'

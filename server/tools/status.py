@@ -1,0 +1,70 @@
+"""Tools that tell: which models there are, and what the machine, the engine and the game's library are doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastmcp import Context, FastMCP
+from fastmcp.tools import ToolResult
+from pydantic import BaseModel, Field
+
+from server.status import model_list, status
+from server.studio import Studio
+from server.tools.common import OnProgress, ProjectArgument, in_thread, reads, result, schema
+
+
+class ModelItem(BaseModel):
+    """One line of list_models."""
+
+    id: str = Field(description="What to give as `model`")
+    title: str
+    state: str = Field(description="resident, available (on disk), not_downloaded or broken")
+    licence: str
+    native_sizes: list[int] = []
+    presets: list[str] = []
+    note: str = ""
+
+
+class ModelList(BaseModel):
+    """What list_models answers."""
+
+    models: list[ModelItem]
+    default: str
+
+
+class StatusAnswer(BaseModel):
+    """What get_status answers."""
+
+    version: str
+    engine: dict[str, Any] = Field(
+        description="state: asleep (nothing was drawn yet), idle, busy; device, queue, counts"
+    )
+    project: dict[str, Any] = Field(description="The game: root, assets, style; empty: none was found")
+    library: dict[str, Any] = Field(description="Where the assets are, and how many")
+    deployments: list[dict[str, Any]] = Field(description="The last ones that can be undone, newest first")
+    next_step: str = ""
+
+
+def register(mcp: FastMCP, studio: Studio) -> None:
+    """Adds list_models and get_status."""
+
+    @mcp.tool(title="List models", output_schema=schema(ModelList), annotations=reads(), tags={"status"})
+    async def list_models(ctx: Context, project: ProjectArgument = "") -> ToolResult:
+        """Use when you want to know which models can draw, at which sizes, under which licence, and which one is the
+        default. Loads no model."""
+
+        def work(_: OnProgress) -> ToolResult:
+            models, default = model_list(studio, project or None)
+            return result(ModelList(models=[ModelItem(**model) for model in models], default=default))
+
+        return await in_thread(ctx, work)
+
+    @mcp.tool(title="Get status", output_schema=schema(StatusAnswer), annotations=reads(), tags={"status"})
+    async def get_status(ctx: Context, project: ProjectArgument = "") -> ToolResult:
+        """Use when something is slow or fails, or to see which game is meant: device, memory and queue of the engine,
+        the game's root, assets folder and style, its library, the last deployments. Loads nothing."""
+
+        def work(_: OnProgress) -> ToolResult:
+            return result(StatusAnswer(**status(studio, project or None)))
+
+        return await in_thread(ctx, work)
