@@ -194,7 +194,6 @@ class BrpClient:
                 while (end := received.find(b"\n")) >= 0:
                     line = bytes(received[:end])
                     del received[: end + 1]
-                    # Server-sent events inside chunked encoding: the lines with chunk lengths are none of ours.
                     if line.startswith(b"data:"):
                         yield _result(_parse(line[5:], self.port), self.port)
                 if not data:
@@ -211,10 +210,8 @@ def _connect(host: str, port: int, deadline: float, timeout: float) -> socket.so
 
 
 def _send(connection: socket.socket, body: bytes, port: int, deadline: float) -> None:
-    head = (
-        f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
+    # HTTP/1.0: Bevy answers 1.1 in chunks; to 1.0 it sends the bare body and closes.
+    head = f"POST / HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.settimeout(max(deadline - time.monotonic(), 0.001))
     try:
         connection.sendall(head.encode() + body)

@@ -1,0 +1,62 @@
+"""The example game, built and running without a window. Collected only with DGX_PIXELS_BEVY=1 (`make test-bevy`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.settings import Settings
+from server.studio import Studio
+from tests.bevy_game.running import Game, copy_game, free_port
+from tests.fakes import FakeBackend
+
+if not os.environ.get("DGX_PIXELS_BEVY"):
+    collect_ignore_glob = ["test_*.py"]
+
+_figures: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.bevy)
+
+
+@pytest.fixture(scope="session")
+def figures() -> list[str]:
+    """Lines to print after the tests."""
+    return _figures
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in _figures:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="module")
+def game(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Game]:
+    """One running game a test file."""
+    running = Game(copy_game(tmp_path_factory.mktemp("games") / "game"), free_port())
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def at_port(game: Game, monkeypatch: pytest.MonkeyPatch) -> Game:
+    """The running game, with the port set where the server looks for it."""
+    monkeypatch.setenv("BRP_EXTRAS_PORT", str(game.port))
+    game.revive()
+    return game
+
+
+@pytest.fixture
+def studio(at_port: Game, tmp_path: Path) -> Iterator[Studio]:
+    studio = Studio(Settings(project=at_port.root, data_dir=tmp_path / "data"), FakeBackend())
+    yield studio
+    studio.close()
