@@ -104,17 +104,24 @@ def finish_together(images: Sequence[Pixels], options: FinishOptions) -> list[Fi
     return results
 
 
+def native_pixels(image: Pixels, pitch: float | None = None) -> tuple[Pixels, Grid]:
+    """One pixel for each cell of the grid found in `image` ((h, w, 4) RGBA), and that grid. Alpha may be soft."""
+    grid = find_grid(image, pitch)
+    return sample_cells(image, grid), grid
+
+
 def _native(image: Pixels, options: FinishOptions) -> tuple[Pixels, Grid | None]:
     """The picture at one pixel a cell; its grid where one had to be found."""
     height, width = image.shape[:2]
     if options.pitch == 1 or (options.pitch is None and width <= options.width and height <= options.height):
         return image, None
-    grid = find_grid(image, options.pitch)
+    native, grid = native_pixels(image, options.pitch)
     if options.pitch is None and not grid.seen:
         # paint: the size asked for is the best guess at its grid
         scale = max(width / options.width, height / options.height)
         grid = regular_grid(width, height, max(1, round(width / scale)), max(1, round(height / scale)))
-    return sample_cells(image, grid), grid
+        native = sample_cells(image, grid)
+    return native, grid
 
 
 def _harden(native: Pixels, clean: bool) -> tuple[Pixels, float]:

@@ -24,11 +24,23 @@ Profile = NDArray[np.float64]
 GRID_SEEN = 1.12
 """A grid score below this on both axes means paint: nothing that looks like pixels (pixel art gives 1.2 and more)."""
 _SHORTEST_PITCH = 1.9
+_FINE = 16
+"""Steps a pitch in which lines are moved."""
+_REACH = 20
+"""Steps that a line may be from its place in the regular comb."""
+_TURN = 6
+"""Steps by which one cell may be wider or narrower than the pitch."""
+_STIFF = 6.0
+"""What a cell of twice the pitch would cost, in strong edges."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """Cell borders in pixels, ascending: (columns + 1,) and (rows + 1,). Scores: about 1 is no grid at all."""
+    """Cell borders in pixels, ascending: (columns + 1,) and (rows + 1,).
+
+    Scores: how much more changes on a line than elsewhere; about 1 is no grid at all. `blur`: standard deviation of the
+    softness of edges, in pixels.
+    """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -36,6 +48,7 @@ class Grid:
     pitch_y: float
     score_x: float
     score_y: float
+    blur: float = 0.0
 
     @property
     def columns(self) -> int:
@@ -86,15 +99,15 @@ def find_grid(image: Pixels, pitch: float | None = None) -> Grid:
     A picture whose sides are whole multiples of a known pitch keeps exactly that many cells.
     """
     height, width = image.shape[:2]
-    profile_x, profile_y = (ndimage.gaussian_filter1d(p, 0.7, mode="constant") for p in profiles(image))
+    sharp_x, sharp_y = profiles(image)
+    smooth_x, smooth_y = (ndimage.gaussian_filter1d(p, 0.7, mode="constant") for p in (sharp_x, sharp_y))
+    exact = pitch is not None and all(abs(side / pitch - round(side / pitch)) < 1e-6 for side in (width, height))
     if pitch is None:
-        pitch = search_pitch(profile_x, profile_y)
-        exact = False
-    else:
-        exact = all(abs(side / pitch - round(side / pitch)) < 1e-6 for side in (width, height))
-    x, pitch_x, score_x = _lines(profile_x, pitch, exact)
-    y, pitch_y, score_y = _lines(profile_y, pitch, exact)
-    return Grid(x, y, pitch_x, pitch_y, score_x, score_y)
+        pitch = search_pitch(smooth_x, smooth_y)
+    x, pitch_x, score_x = _lines(smooth_x, pitch, exact)
+    y, pitch_y, score_y = _lines(smooth_y, pitch, exact)
+    softness = (_blur(sharp_x, x, pitch_x), _blur(sharp_y, y, pitch_y))
+    return Grid(x, y, pitch_x, pitch_y, score_x, score_y, min(softness))
 
 
 def search_pitch(*smooth: Profile) -> float:
@@ -111,8 +124,10 @@ def search_pitch(*smooth: Profile) -> float:
 def _fold(profile: Profile, pitches: NDArray[np.float64]) -> NDArray[np.float64]:
     """For each pitch: how far the best phase stands above the mean, in standard errors."""
     profile = profile[max(0, len(profile) // 2 - 1024) : len(profile) // 2 + 1024]
-    spread = profile.std() or 1.0
-    value = (profile - profile.mean()) / spread
+    # compressed and flattened, or the few lines where whole objects end would outvote the many between pixels
+    value = np.sqrt(profile)
+    value = np.minimum(value, np.percentile(value, 90))
+    value = (value - value.mean()) / (value.std() or 1.0)
     at = np.arange(len(value))
     best = np.empty(len(pitches))
     for i, pitch in enumerate(pitches):
@@ -130,45 +145,64 @@ def _lines(profile: Profile, pitch: float, exact: bool) -> tuple[NDArray[np.floa
     if mean <= 0 or length < 3 * pitch:
         count = max(1, round(length / pitch))
         return np.linspace(0, length, count + 1), length / count, 0.0
-    reach = min(0.06 * pitch, 0.6 * pitch * pitch / length) if exact else 0.06 * pitch
-    pitches = np.arange(-reach, reach + 1e-9, 0.25 * pitch / length * 2) + pitch
+    reach = 0.0 if exact else 0.06 * pitch
+    step = 0.25 * pitch / length
     best, origin, chosen = -np.inf, 0.0, pitch
-    for candidate in pitches if len(pitches) else [pitch]:
+    for candidate in pitch + step * np.arange(-int(reach / step), int(reach / step) + 1):
         phases = np.arange(0, candidate, 0.25)
         lines = phases[:, None] + candidate * np.arange(1, int(length / candidate))
         on = np.interp(lines, np.arange(length + 1), profile).mean(axis=1)
         index = int(on.argmax())
         if on[index] > best:
             best, origin, chosen = float(on[index]), float(phases[index]), float(candidate)
-    score = float(best / mean)
-    if exact:
-        count = round(length / pitch)
-        first = origin if origin <= chosen / 2 else origin - chosen
-    else:
-        first = origin - chosen if origin > chosen * 0.5 else origin
-        count = max(1, round((length - first) / chosen))
-    lines = first + chosen * np.arange(count + 1, dtype=np.float64)
-    return _follow(profile, lines, chosen), chosen, score
+    first = origin if origin <= chosen / 2 else origin - chosen
+    count = round(length / pitch) if exact else max(1, round((length - first) / chosen))
+    lines = _follow(profile, first + chosen * np.arange(count + 1, dtype=np.float64), chosen)
+    if not exact:
+        lines = _without_slivers(lines, chosen)
+    return lines, chosen, best / float(mean)
+
+
+def _without_slivers(lines: NDArray[np.float64], pitch: float) -> NDArray[np.float64]:
+    """Without the cells at the borders of which less than half is in the picture."""
+    if len(lines) > 2 and lines[1] - lines[0] < 0.45 * pitch:
+        lines = lines[1:]
+    if len(lines) > 2 and lines[-1] - lines[-2] < 0.45 * pitch:
+        lines = lines[:-1]
+    return lines
 
 
 def _follow(profile: Profile, lines: NDArray[np.float64], pitch: float) -> NDArray[np.float64]:
     """The lines that gather most change while each step stays near the pitch (dynamic programming over offsets)."""
     length = len(profile) - 1
-    reach = 0.75 * pitch
-    offsets = np.arange(-reach, reach + 1e-9, 0.5)
+    offsets = np.arange(-_REACH, _REACH + 1) * (pitch / _FINE)
     gain = np.interp(lines[:, None] + offsets, np.arange(length + 1), profile, left=0, right=0)
     gain /= np.percentile(profile, 90) + 1e-9
-    bend = 6.0 * ((offsets[:, None] - offsets[None]) / pitch) ** 2
-    bend[np.abs(offsets[:, None] - offsets[None]) > 0.5 * pitch] = np.inf
-    total = gain[0] - 0.02 * (offsets / pitch) ** 2
-    came = np.zeros((len(lines), len(offsets)), np.intp)
+    gain -= 0.02 * (offsets / pitch) ** 2
+    bend = _STIFF * (np.arange(-_TURN, _TURN + 1) / _FINE) ** 2
+    total = gain[0]
+    came = np.empty((len(lines), len(offsets)), np.intp)
     for k in range(1, len(lines)):
-        through = total[None] - bend
+        padded = np.pad(total, _TURN, constant_values=-np.inf)
+        through = np.lib.stride_tricks.sliding_window_view(padded, 2 * _TURN + 1) - bend
         came[k] = through.argmax(axis=1)
-        total = through[np.arange(len(offsets)), came[k]] + gain[k] - 0.02 * (offsets / pitch) ** 2
+        total = through[np.arange(len(offsets)), came[k]] + gain[k]
     path = np.empty(len(lines), np.intp)
     path[-1] = int(total.argmax())
     for k in range(len(lines) - 1, 0, -1):
-        path[k - 1] = came[k, path[k]]
+        path[k - 1] = path[k] + came[k, path[k]] - _TURN
     followed = np.clip(lines + offsets[path], 0, length)
     return np.maximum.accumulate(followed)
+
+
+def _blur(profile: Profile, lines: NDArray[np.float64], pitch: float) -> float:
+    """Standard deviation, in pixels, of how change is spread about the lines; what is spread evenly counts as noise."""
+    inner = lines[1:-1]
+    half = int(pitch / 2)
+    if not len(inner) or half < 1:
+        return 0.0
+    distance = np.arange(-half, half + 1)
+    around = np.interp(np.rint(inner)[:, None] + distance, np.arange(len(profile)), profile).mean(axis=0)
+    around -= around.min()
+    mass = around.sum()
+    return float(np.sqrt((around * distance**2).sum() / mass)) if mass > 0 else 0.0
