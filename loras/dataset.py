@@ -1,0 +1,247 @@
+"""From a user's files to pictures with captions that a LoRA can learn, and a report of what was taken.
+
+Reads a folder, a Bevy game's assets, a sheet with its layout (`name.sheet.json` or Aseprite's JSON, or a tile size),
+or an imagefolder with metadata.jsonl. Owns what is taken and refused and why. Knows no model, no tensors and no jobs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loras import captions
+from loras.buckets import true_pixels
+from loras.errors import DatasetError
+from pipelines.errors import PipelineError
+from pipelines.pixels.png import read_picture
+from pipelines.records import Pixels
+
+SUFFIXES = frozenset((".png", ".gif", ".webp", ".bmp", ".jpg", ".jpeg"))
+MOST_FILES = 20_000
+FEW = 10
+"""Fewer pictures than this teach their subjects rather than a style."""
+_HIDDEN = ("target", "node_modules", "imported_assets")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One picture to learn from: (h, w, 4) at its own resolution, its caption (without trigger word), where it is from."""
+
+    image: Pixels
+    caption: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """What was read. `refused` is (source, why); `notes` are sentences for the user."""
+
+    examples: tuple[Example, ...]
+    refused: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all pictures and captions: it changes when anything that is learned does."""
+        digest = hashlib.sha256()
+        for example in self.examples:
+            digest.update(f"{example.image.shape}|{example.caption}|".encode())
+            digest.update(np.ascontiguousarray(example.image).tobytes())
+        return digest.hexdigest()
+
+    def report(self) -> dict[str, Any]:
+        """What was taken and refused, as JSON values; of many refusals the first fifty are listed."""
+        reasons: dict[str, int] = {}
+        for _, why in self.refused:
+            reasons[why] = reasons.get(why, 0) + 1
+        return {
+            "taken": len(self.examples),
+            "captions": len({e.caption for e in self.examples}),
+            "refused": len(self.refused),
+            "reasons": reasons,
+            "refused_files": [{"file": source, "why": why} for source, why in self.refused[:50]],
+            "notes": list(self.notes),
+            "digest": self.digest,
+        }
+
+
+@dataclass(slots=True)
+class _Reading:
+    examples: list[Example] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    seen: dict[bytes, str] = field(default_factory=dict)
+
+    def take(self, image: Pixels, caption: str, source: str) -> None:
+        """Keeps the picture, unless it is empty or the same as one before."""
+        visible = image[..., 3] >= 128
+        if not visible.any():
+            self.refused.append((source, "nothing is drawn on it"))
+            return
+        image = true_pixels(image)
+        key = _identity(image)
+        if key in self.seen:
+            self.refused.append((source, "the same picture was there already"))
+            return
+        self.seen[key] = source
+        self.examples.append(Example(image, caption, source))
+
+
+def read_dataset(source: Path, tile_size: tuple[int, int] | None = None) -> Dataset:
+    """Everything under `source` that can be learned from.
+
+    Args:
+        source: a folder, a game's root (its assets folder is read), or one sheet.
+        tile_size: (width, height) of a sheet's tiles in pixels, where no layout lies beside it.
+
+    Raises:
+        DatasetError: there is no such place, it holds no usable picture, or too many files.
+    """
+    source = source.expanduser()
+    reading = _Reading()
+    if source.is_file():
+        layout = _tile_size(source) or tile_size
+        if layout:
+            _read_sheet(reading, source, source.name, layout)
+        else:
+            _read_one(reading, source, source.name, captions.beside(source) or captions.from_name(source.name))
+    elif source.is_dir():
+        _read_folder(reading, _inside(source), tile_size)
+    else:
+        raise DatasetError(f"There is no folder or picture {source}. Give the folder that holds the game's sprites.")
+    if not reading.examples:
+        raise DatasetError(_nothing(source, reading.refused))
+    return Dataset(tuple(reading.examples), tuple(reading.refused), tuple(_notes(reading)))
+
+
+def _inside(folder: Path) -> Path:
+    """The assets folder of a game, else the folder itself."""
+    return folder / "assets" if (folder / "Cargo.toml").is_file() and (folder / "assets").is_dir() else folder
+
+
+def _read_folder(reading: _Reading, folder: Path, tile_size: tuple[int, int] | None) -> None:
+    files = list(_pictures(folder))
+    if len(files) > MOST_FILES:
+        raise DatasetError(
+            f"{folder} holds {len(files):,} pictures; the most is {MOST_FILES:,}. A style is learned from 20 to 500: "
+            "copy the best ones into a folder of their own and give that."
+        )
+    tables: dict[Path, dict[str, str]] = {}
+    for path in files:
+        name = path.relative_to(folder).as_posix()
+        layout = _tile_size(path) or tile_size
+        if layout:
+            _read_sheet(reading, path, name, layout)
+            continue
+        caption = _from_metadata(path, folder, tables) or captions.beside(path) or captions.from_name(name)
+        _read_one(reading, path, name, caption)
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Picture files below the folder, sorted; hidden and build folders are left out, and links are not followed."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.is_symlink():
+            continue
+        if entry.is_dir():
+            if entry.name not in _HIDDEN:
+                yield from _pictures(entry)
+        elif entry.suffix.lower() in SUFFIXES:
+            yield entry
+
+
+def _from_metadata(path: Path, top: Path, tables: dict[Path, dict[str, str]]) -> str:
+    """The caption in the nearest metadata.jsonl between the picture and `top`."""
+    for folder in path.parents:
+        if folder not in tables:
+            file = folder / "metadata.jsonl"
+            tables[folder] = captions.read_metadata(file) if file.is_file() else {}
+        if caption := tables[folder].get(path.relative_to(folder).as_posix()):
+            return caption
+        if folder == top:
+            break
+    return ""
+
+
+def _read_one(reading: _Reading, path: Path, name: str, caption: str) -> None:
+    try:
+        reading.take(read_picture(path), caption, name)
+    except PipelineError as error:
+        reading.refused.append((name, str(error)))
+    except OSError as error:
+        reading.refused.append((name, f"it cannot be read: {error.strerror}"))
+
+
+def _read_sheet(reading: _Reading, path: Path, name: str, tile: tuple[int, int]) -> None:
+    try:
+        image = read_picture(path)
+    except PipelineError as error:
+        reading.refused.append((name, str(error)))
+        return
+    width, height = tile
+    rows, columns = image.shape[0] // height, image.shape[1] // width
+    if not rows or not columns:
+        reading.refused.append((name, f"it is smaller than a tile of {width}x{height} pixels"))
+        return
+    caption = captions.beside(path) or captions.from_name(name)
+    for index in range(rows * columns):
+        y, x = divmod(index, columns)
+        cell = image[y * height : (y + 1) * height, x * width : (x + 1) * width]
+        if cell[..., 3].any():  # the rest of a row is often empty: no refusal
+            reading.take(np.ascontiguousarray(cell), caption, f"{name}#{index}")
+
+
+def _tile_size(picture: Path) -> tuple[int, int] | None:
+    """(width, height) of the tiles where a layout lies beside the picture: ours, or Aseprite's JSON."""
+    for file in (picture.with_suffix(".sheet.json"), picture.with_suffix(".json")):
+        try:
+            layout = json.loads(file.read_text(encoding="utf-8"))
+            if "tile_size" in layout:
+                width, height = layout["tile_size"]
+            else:
+                frames = layout["frames"]
+                first = next(iter(frames.values())) if isinstance(frames, dict) else frames[0]
+                width, height = first["frame"]["w"], first["frame"]["h"]
+            if int(width) > 0 and int(height) > 0:
+                return int(width), int(height)
+        except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration):
+            continue
+    return None
+
+
+def _identity(image: Pixels) -> bytes:
+    """A hash of what is to be seen: the same for another margin or other colours under transparent pixels."""
+    visible = image[..., 3] >= 128
+    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    shown = np.where(visible[box][..., None], image[box], 0).astype(np.uint8)
+    return hashlib.sha256(f"{shown.shape}".encode() + shown.tobytes()).digest()
+
+
+def _notes(reading: _Reading) -> list[str]:
+    notes = []
+    taken = len(reading.examples)
+    if taken < FEW:
+        notes.append(
+            f"{taken} picture{'s' if taken > 1 else ''} teach what is shown more than how it is drawn. 20 to 50 "
+            "different ones make a style."
+        )
+    if nameless := sum(not e.caption for e in reading.examples):
+        notes.append(
+            f"{nameless} pictures have no words (their names say nothing). Name the files by what they show, or put a "
+            "text file of the same name beside each."
+        )
+    return notes
+
+
+def _nothing(source: Path, refused: list[tuple[str, str]]) -> str:
+    if not refused:
+        return f"{source} holds no pictures ({', '.join(sorted(SUFFIXES))}). Give the folder with the game's sprites."
+    name, why = refused[0]
+    return (
+        f"None of the {len(refused)} pictures in {source} can be used; {name}: {why}. Mend or replace them and ask again."
+    )
