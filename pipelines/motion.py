@@ -153,6 +153,8 @@ def bend(sprite: Pixels, pose: Pose) -> Pixels:
         frame[hip] = np.where(sprite[hip, :, 3:] > 0, sprite[hip], frame[hip])
     _lay(frame, _moved(body, bob, 0))
 
+    lowest = int(np.flatnonzero((frame[..., 3] > 0).any(axis=1))[-1])
+    frame = _moved(frame, feet - lowest, 0)  # a carrying leg that is the shorter one still stands on the line
     frame = _within(frame, pose.lean, lambda lean, frame=frame: _sheared(frame, lean, feet, height))
     frame = _squashed(frame, pose.squash, pose.sink, feet, height)
     frame = _within(frame, pose.shift, lambda shift, frame=frame: _moved(frame, 0, round(shift)))
@@ -232,3 +234,33 @@ def _squashed(frame: Pixels, squash: float, sink: float, feet: int, height: int)
 def _lightest(sprite: Pixels) -> NDArray[np.uint8]:
     colors = sprite[sprite[..., 3] > 0]
     return colors[int((colors[:, :3].astype(np.int32) @ np.array([299, 587, 114])).argmax())]
+
+
+def seen_from_behind(sprite: Pixels) -> Pixels:
+    """A guess at the sprite's back: mirrored, with the face covered by what the top of the head is coloured.
+
+    Right for heads with hair, a hood or a helmet; a creature whose face is its whole body only loses its features.
+    """
+    rows = np.flatnonzero((sprite[..., 3] > 0).any(axis=1))
+    back = sprite[:, ::-1].copy()
+    if not rows.size:
+        return back
+    top, height = int(rows[0]), int(rows[-1] - rows[0] + 1)
+    crown = top + max(1, round(height * 0.14))
+    opaque = back[..., 3] > 0
+    inside = opaque.copy()  # a pixel whose four neighbours are opaque: the drawn edge of the head stays
+    inside[1:] &= opaque[:-1]
+    inside[:-1] &= opaque[1:]
+    inside[:, 1:] &= opaque[:, :-1]
+    inside[:, :-1] &= opaque[:, 1:]
+    columns = np.flatnonzero(opaque[top : top + 2].any(axis=0))  # the head, not a raised hand beside it
+    left, right = max(0, int(columns[0]) - 2), int(columns[-1]) + 3
+    crown_pixels = back[top:crown, left:right][opaque[top:crown, left:right]]
+    bright = crown_pixels[:, :3].max(axis=1) > 48  # the drawn outline is not hair
+    crown_pixels = crown_pixels[bright] if bright.any() else crown_pixels
+    hair, counts = np.unique(crown_pixels, axis=0, return_counts=True)
+    chin = top + max(2, min(round(height * 0.36), round((right - left) * 1.1)))
+    face = np.zeros_like(inside)
+    face[crown:chin, left:right] = inside[crown:chin, left:right]
+    back[face] = hair[int(counts.argmax())]
+    return back

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TOOL_MODULES: tuple[str, ...] = (
     "server.tools.sprites",
+    "server.tools.animation",
     "server.tools.assets",
     "server.tools.status",
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import InvalidRequest
-from pipelines.motion import MOTIONS, animate
+from pipelines.motion import MOTIONS, animate, seen_from_behind
 from pipelines.records import Pixels
 
 
@@ -69,3 +69,20 @@ def test_an_unknown_motion_or_number_of_frames_is_refused(motion: str, frames: i
 def test_an_empty_sprite_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="nothing to animate"):
         animate(np.zeros((16, 16, 4), np.uint8), "idle", 2)
+
+
+def test_a_back_is_the_mirrored_sprite_with_its_face_covered_by_hair() -> None:
+    sprite = hero()
+    sprite[4:7, 12:20] = (120, 60, 20, 255)
+    sprite[8, 14] = sprite[8, 17] = (10, 10, 10, 255)
+    back = seen_from_behind(sprite)
+    assert (10, 10, 10, 255) not in colors(back)
+    np.testing.assert_array_equal(back[14:], sprite[14:, ::-1])
+    assert colors(back) <= colors(sprite)
+
+
+def test_a_body_on_one_long_and_one_short_leg_stands_on_its_line_in_every_frame() -> None:
+    sprite = hero()
+    sprite[26:, 18:] = 0
+    for frame in animate(sprite, "walk", 8):
+        assert (frame[29, :, 3] > 0).any()
