@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from pathlib import Path
 
 from server.app import create_server
@@ -30,7 +31,10 @@ def serve(*, project: Path | None = None, preload: str = "", http: bool = False,
     if http:
         serve_http(settings)
     else:
-        create_server(settings).run(transport="stdio", show_banner=False, log_level="WARNING")
+        try:
+            create_server(settings).run(transport="stdio", show_banner=False, log_level="WARNING")
+        except* BrokenPipeError:  # the client went away while an answer was on its way
+            sys.exit(0)
 
 
 def serve_http(settings: Settings) -> None:

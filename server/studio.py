@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from server.errors import ProjectError
 from server.library import Library
-from server.project import STATE_FOLDER, Project, Style, find_project
+from server.project import Project, Style, find_project
 from server.records import Asset
 from server.settings import Settings
 
@@ -74,7 +74,7 @@ class Studio:
 
     def library(self, project: Project | None) -> Library:
         """The game's library in its `.dgx-pixels/`, or the user's own where there is no game."""
-        folder = project.state if project else self.settings.data_dir / STATE_FOLDER
+        folder = project.state if project else self.settings.data_dir / "library"
         with self._lock:
             return self._libraries.setdefault(folder, Library(folder))
 

@@ -1,0 +1,206 @@
+"""The short commands of `dgx-pixels`: each is a few lines over a feature function, printed with rich."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from server.errors import ServerError
+from server.studio import Studio
+
+
+def generate(
+    prompt: str,
+    *,
+    size: int | None = None,
+    count: int = 1,
+    seed: int | None = None,
+    model: str = "",
+    palette: str = "",
+    colors: int | None = None,
+    outline: str = "",
+    candidates: int = 1,
+    project: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Draw a sprite.
+
+    Parameters
+    ----------
+    prompt
+        What to draw: "red dragon".
+    size
+        Pixels of both sides, 8 to 64; default: the game's style, else 32.
+    count
+        How many, with seeds one after another.
+    seed
+        The same seed and words give the same picture; default: a new one.
+    model
+        A model of `dgx-pixels models`; default: the game's.
+    palette
+        A palette file in the game or RRGGBB words; "none": free colours.
+    colors
+        The most colours where no palette rules.
+    outline
+        none, outer, inner or selective.
+    candidates
+        Draw this many for each sprite, keep the best.
+    project
+        The game's root; default: found from the working directory.
+    out
+        Write the PNG here too (of several: name_1.png, name_2.png, ...).
+    """
+    from rich.columns import Columns
+    from rich.progress import Progress
+
+    from server.library import write_atomically
+    from server.sprites import generate_sprites
+    from server.terminal import picture_text
+
+    console = Console()
+    studio = Studio()
+    try:
+        with Progress(console=console, transient=True) as bars:
+            bar = bars.add_task(prompt, total=None)
+            done = generate_sprites(
+                studio,
+                prompt,
+                lambda at, total, said: bars.update(bar, completed=at, total=total or None, description=said or prompt),
+                project=str(project) if project else None,
+                count=count,
+                size=size,
+                seed=seed,
+                model=model,
+                palette=palette,
+                colors=colors,
+                outline=outline,
+                candidates=candidates,
+            )
+        console.print(Columns([picture_text(one.image, console) for one in done.sprites], padding=(1, 3)))
+        for number, one in enumerate(done.sprites, 1):
+            recipe = one.asset.recipe
+            path = done.library.path(one.asset)
+            if out:
+                target = out.with_stem(f"{out.stem}_{number}") if len(done.sprites) > 1 else out
+                write_atomically(target, done.library.read(one.asset))
+                path = target
+            console.print(f"[bold]{one.asset.id}[/]  seed {recipe.seed}  {recipe.width}x{recipe.height}  {path}")
+        if done.unknown_words:
+            console.print(f"[yellow]Words that the model does not know:[/] {', '.join(done.unknown_words)}")
+        console.print(
+            f"[dim]{done.seconds:.2f} s; dgx-pixels deploy {done.sprites[0].asset.id} puts it into the game[/]"
+        )
+    finally:
+        studio.close()
+
+
+def deploy(
+    asset_id: str, path: str = "", *, project: Path | None = None, overwrite: bool = False, verify: bool = True
+) -> None:
+    """Put an asset into the game.
+
+    Parameters
+    ----------
+    asset_id
+        From `generate`, or the end of `status`.
+    path
+        Where, relative to assets/: sprites/hero.png; default: named by its words.
+    project
+        The game's root; default: found from the working directory.
+    overwrite
+        Replace a file that holds something else (`undo` brings it back).
+    verify
+        Ask the running game whether it shows it.
+    """
+    from server.deploy import deploy as put
+
+    done = put(Studio(), asset_id, path, str(project) if project else None, overwrite=overwrite, verify=verify)
+    _tell(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
+
+
+def undo(path: str = "", *, project: Path | None = None, overwrite: bool = False) -> None:
+    """Take the last deployment back.
+
+    Parameters
+    ----------
+    path
+        Of this picture, relative to assets/; default: the game's last.
+    project
+        The game's root; default: found from the working directory.
+    overwrite
+        Undo although the file was changed since.
+    """
+    from server.deploy import undo as take_back
+
+    done = take_back(Studio(), path, str(project) if project else None, overwrite=overwrite)
+    _tell(done.state, [done.project.assets / path for path in done.paths], "")
+
+
+def status(*, project: Path | None = None) -> None:
+    """Show the game, the library and the last deployments.
+
+    Parameters
+    ----------
+    project
+        The game's root; default: found from the working directory.
+    """
+    from server.status import status as tell
+
+    said = tell(Studio(), str(project) if project else None)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    game = said["project"]
+    table.add_row("version", said["version"])
+    table.add_row("game", f"{game['name']} ({game['root']})" if game else said["next_step"])
+    if game:
+        table.add_row("assets", game["assets"])
+        table.add_row("style", game["style_file"] or "default (no dgx-pixels.toml)")
+    table.add_row("library", f"{said['library']['assets']} assets in {said['library']['folder']}")
+    for entry in said["deployments"]:
+        table.add_row("deployed", f"{entry['path']}  {entry['asset_id']}  {entry['verification']}")
+    Console().print(table)
+
+
+def models(*, project: Path | None = None) -> None:
+    """List the models.
+
+    Parameters
+    ----------
+    project
+        The game's root; default: found from the working directory.
+    """
+    from server.status import model_list
+
+    studio = Studio()
+    try:
+        found, default = model_list(studio, str(project) if project else None)
+    finally:
+        studio.close()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "state", "licence", "native sizes", "note"):
+        table.add_column(heading, overflow="fold")
+    for model in found:
+        mark = " (default)" if model["id"] == default else ""
+        sizes = ", ".join(str(size) for size in model["native_sizes"])
+        table.add_row(model["id"] + mark, model["state"], model["licence"], sizes, model["note"])
+    Console().print(table)
+
+
+def doctor() -> None:
+    """Check the machine, and say what to change."""
+    try:
+        from pipelines.hardware import doctor as examine
+    except ImportError:
+        raise ServerError("The machine's check-up is not in this version.") from None
+    Console().print(examine())
+
+
+def _tell(state: str, paths: list[Path], note: str) -> None:
+    console = Console()
+    for path in paths:
+        console.print(f"[bold]{state}[/]  {path}")
+    if note:
+        console.print(f"[dim]{note}[/]")

@@ -1,0 +1,277 @@
+"""The tools as a client sees them, in both protocol eras, on a backend that draws blobs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastmcp import Client, FastMCP
+from fastmcp.exceptions import ToolError
+from mcp.shared.exceptions import MCPError
+from mcp_types import ImageContent, ResourceLink, TextContent
+from PIL import Image
+
+from pipelines.pixels.png import read_recipe
+from pipelines.records import Recipe
+from server.app import create_server
+from server.settings import Settings
+from tests.fakes import FakeBackend
+
+ERAS = ("auto", "legacy")
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def server(game: Path, settings: Settings, backend: FakeBackend) -> FastMCP:
+    return create_server(settings, backend)
+
+
+@pytest.fixture(params=ERAS)
+async def client(server: FastMCP, request: pytest.FixtureRequest) -> AsyncIterator[Client[Any]]:
+    async with Client(server, mode=request.param) as client:
+        yield client
+
+
+async def ask(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
+    answer = await client.call_tool(tool, arguments)
+    assert answer.structured_content is not None
+    return answer.structured_content
+
+
+async def until(condition: Callable[[], object], limit: float = 10) -> None:
+    async with asyncio.timeout(limit):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def two_clients(server: FastMCP) -> AsyncIterator[tuple[Client[Any], Client[Any]]]:
+    async with Client(server) as one, Client(server, mode="legacy") as other:
+        yield one, other
+
+
+async def test_words_become_a_finished_png_in_the_library(client: Client[Any], game: Path) -> None:
+    answer = await ask(client, "generate_sprite", prompt="red dragon", size=24, seed=5, colors=8)
+    sprite = answer["sprites"][0]
+    png = Path(sprite["path"]).read_bytes()
+    image = Image.open(BytesIO(png)).convert("RGBA")
+    assert image.size == (24, 24)
+    assert sprite["passed"]
+    assert all(sprite["gates"].values())
+    assert Path(sprite["path"]).is_relative_to(game / ".dgx-pixels")
+    recipe = Recipe.from_json(read_recipe(png) or "")
+    assert (recipe.prompt, recipe.width, recipe.seed, recipe.colors) == ("red dragon", 24, 5, 8)
+
+
+async def test_the_answer_shows_the_picture_and_is_complete_without_it(client: Client[Any]) -> None:
+    answer = await client.call_tool("generate_sprite", {"prompt": "red dragon", "count": 3, "size": 16})
+    kinds = [type(block) for block in answer.content]
+    assert kinds == [ImageContent, TextContent, ResourceLink, ResourceLink, ResourceLink]
+    picture, text = answer.content[0], answer.content[1]
+    assert isinstance(picture, ImageContent)
+    assert isinstance(text, TextContent)
+    assert picture.mime_type == "image/png"
+    assert len(picture.data) < 700_000
+    structured = answer.structured_content or {}
+    assert picture.data[:40] not in json.dumps(structured)
+    assert {s["seed"] - structured["sprites"][0]["seed"] for s in structured["sprites"]} == {0, 1, 2}
+    assert len(structured["paths"]) == 3
+    assert json.loads(text.text)["asset_id"] == structured["asset_id"]
+
+
+async def test_the_same_recipe_gives_the_same_asset(client: Client[Any]) -> None:
+    first = await ask(client, "generate_sprite", prompt="red dragon", seed=5)
+    again = await ask(client, "generate_sprite", prompt="red dragon", seed=5)
+    assert first["asset_id"] == again["asset_id"]
+    assert (await ask(client, "list_assets"))["total"] == 1
+
+
+async def test_drawn_deployed_listed_and_taken_back(client: Client[Any], game: Path) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="red dragon")
+    placed = await ask(client, "deploy_asset", asset_id=drawn["asset_id"], path="monsters/dragon.png")
+    assert placed["state"] == "written"
+    assert placed["verification"] == "game_not_running"
+    file = game / "assets/monsters/dragon.png"
+    assert placed["paths"] == [str(file)]
+    assert file.read_bytes() == Path(drawn["paths"][0]).read_bytes()
+    listed = await ask(client, "list_assets", words="dragon")
+    assert listed["assets"][0]["deployed"] == ["monsters/dragon.png"]
+    status = await ask(client, "get_status")
+    assert status["deployments"][0]["path"] == "monsters/dragon.png"
+    undone = await ask(client, "undo_deploy", path="monsters/dragon.png")
+    assert undone["state"] == "undone"
+    assert not file.exists()
+
+
+async def test_the_style_of_the_game_rules(client: Client[Any], game: Path) -> None:
+    (game / "ink.hex").write_text("101010\nf0e0d0\n8090a0\n")
+    (game / "dgx-pixels.toml").write_text('palette = "ink.hex"\nsize = 16\nprompt_prefix = "tiny"\n')
+    sprite = (await ask(client, "generate_sprite", prompt="red dragon"))["sprites"][0]
+    assert (sprite["width"], sprite["height"]) == (16, 16)
+    assert set(sprite["palette"]) <= {"101010", "f0e0d0", "8090a0"}
+    assert (await ask(client, "list_assets"))["assets"][0]["prompt"] == "tiny red dragon"
+
+
+async def test_a_palette_of_words_rules_the_colours(client: Client[Any]) -> None:
+    sprite = (await ask(client, "generate_sprite", prompt="imp", palette="#000000, ff0000 00ff00"))["sprites"][0]
+    image = Image.open(sprite["path"]).convert("RGBA")
+    pixels = np.asarray(image)
+    colors = {tuple(map(int, pixel[:3])) for pixel in pixels.reshape(-1, 4) if pixel[3]}
+    assert colors <= {(0, 0, 0), (255, 0, 0), (0, 255, 0)}
+
+
+BAD = {
+    "an empty prompt": ({"prompt": "  "}, "prompt is empty"),
+    "10,000 characters": ({"prompt": "dragon " * 1429}, "10,002 characters|10,003 characters"),
+    "1x1": ({"prompt": "imp", "size": 1}, "8 to 64"),
+    "65x65": ({"prompt": "imp", "width": 65, "height": 65}, "8 to 64"),
+    "no size": ({"prompt": "imp", "size": "large"}, "size: .*integer"),
+    "no sprites": ({"prompt": "imp", "count": 0}, "count=0"),
+    "too many": ({"prompt": "imp", "count": 17}, "1 to 16"),
+    "one colour": ({"prompt": "imp", "colors": 1}, "2 to 64"),
+    "a strange outline": ({"prompt": "imp", "outline": "dotted"}, "none, outer, inner"),
+    "an unknown model": ({"prompt": "imp", "model": "dall-e"}, "no model 'dall-e'"),
+    "an unknown argument": ({"prompt": "imp", "colour": "red"}, "colour: there is no such argument"),
+    "no prompt": ({}, "prompt: is required"),
+    "a negative seed": ({"prompt": "imp", "seed": -1}, "seed"),
+    "a palette that is not one": ({"prompt": "imp", "palette": "notes.txt"}, "notes.txt"),
+    "a palette that is not there": ({"prompt": "imp", "palette": "none.hex"}, "none.hex"),
+    "a palette outside": ({"prompt": "imp", "palette": "../../secret.hex"}, "outside"),
+    "no game": ({"prompt": "imp", "project": "/nowhere"}, "no folder /nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+async def test_bad_arguments_are_explained_and_nothing_is_made(client: Client[Any], game: Path, case: str) -> None:
+    (game / "notes.txt").write_text("buy milk\n")
+    arguments, words = BAD[case]
+    with pytest.raises(ToolError, match=words) as error:
+        await client.call_tool("generate_sprite", arguments)
+    assert "http" not in str(error.value)
+    assert not (game / ".dgx-pixels").exists()
+    assert not list((game / "assets").iterdir())
+
+
+async def test_a_broken_style_file_is_named_with_the_key(client: Client[Any], game: Path) -> None:
+    (game / "dgx-pixels.toml").write_text("size = 999\n")
+    with pytest.raises(ToolError, match=r"dgx-pixels\.toml: size"):
+        await client.call_tool("generate_sprite", {"prompt": "imp"})
+
+
+async def test_a_size_as_text_is_understood(client: Client[Any]) -> None:
+    assert (await ask(client, "generate_sprite", prompt="imp", size="16"))["sprites"][0]["width"] == 16
+
+
+async def test_progress_grows_and_ends_full(client: Client[Any]) -> None:
+    seen: list[tuple[float, float | None]] = []
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total))
+
+    await client.call_tool("generate_sprite", {"prompt": "imp"}, progress_handler=note)
+    values = [value for value, _ in seen]
+    assert values == sorted(set(values))
+    assert seen[-1][0] == seen[-1][1]
+
+
+async def test_cancel_frees_the_engine_and_keeps_nothing(client: Client[Any], backend: FakeBackend) -> None:
+    backend.gate, backend.steps = threading.Semaphore(1), 1000
+    call = asyncio.create_task(client.call_tool("generate_sprite", {"prompt": "red dragon"}))
+    await until(lambda: backend.requests)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    async with asyncio.timeout(20):
+        while (engine := (await ask(client, "get_status"))["engine"])["cancelled"] == 0:
+            backend.gate.release()  # one more step: the engine looks for a cancel after each
+    assert engine["state"] == "idle"
+    assert (await ask(client, "list_assets"))["total"] == 0
+    backend.gate, backend.steps = None, 2
+    assert (await ask(client, "generate_sprite", prompt="imp"))["asset_id"]
+
+
+async def test_a_status_is_told_while_another_client_draws(server: FastMCP, backend: FakeBackend) -> None:
+    backend.gate = threading.Semaphore(0)
+    async with two_clients(server) as (one, other):
+        call = asyncio.create_task(one.call_tool("generate_sprite", {"prompt": "red dragon"}))
+        await until(lambda: backend.requests)
+        assert (await ask(other, "get_status"))["engine"]["state"] == "busy"
+        backend.gate.release(100)
+        assert (await call).structured_content
+
+
+async def test_two_clients_at_once_both_get_their_own(server: FastMCP) -> None:
+    async with two_clients(server) as (one, other):
+        answers = await asyncio.gather(
+            *(ask(one, "generate_sprite", prompt="red dragon", seed=n) for n in range(5)),
+            *(ask(other, "generate_sprite", prompt="blue imp", seed=n) for n in range(5)),
+        )
+        assert [a["prompt"] for a in answers] == ["red dragon"] * 5 + ["blue imp"] * 5
+        assert len({a["asset_id"] for a in answers}) == 10
+        assert (await ask(one, "list_assets"))["total"] == 10
+
+
+async def test_a_fault_of_ours_is_said_to_be_ours(client: Client[Any], backend: FakeBackend) -> None:
+    def explode(*_: object) -> None:
+        raise KeyError("unet")
+
+    backend.draw = explode  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ToolError, match=r"KeyError.*fault in dgx-pixels"):
+        await client.call_tool("generate_sprite", {"prompt": "imp"})
+
+
+async def test_the_list_of_tools_is_stable_and_usable(client: Client[Any], server: FastMCP) -> None:
+    tools = await client.list_tools()
+    assert [t.name for t in tools] == [t.name for t in await client.list_tools()]
+    for tool in tools:
+        assert tool.title
+        assert (tool.description or "").startswith("Use when")
+        assert len(tool.description or "") <= 2048
+        assert tool.annotations
+        assert tool.annotations.read_only_hint is not None
+        assert tool.output_schema
+    assert len(server.instructions or "") <= 2048
+
+
+async def test_a_sprite_can_be_read_as_a_resource(client: Client[Any]) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="imp")
+    contents = await client.read_resource(drawn["sprites"][0]["uri"])
+    assert contents[0].mime_type == "image/png"
+    index = json.loads((await client.read_resource("gallery://index"))[0].text)  # pyright: ignore[reportAttributeAccessIssue]
+    assert index["assets"][0]["asset_id"] == drawn["asset_id"]
+
+
+@pytest.mark.parametrize("uri", ["sprite://0123456789ab", "sprite://nonsense", "sprite://..%2f..%2fetc%2fpasswd"])
+async def test_a_resource_that_is_not_there_is_an_error(client: Client[Any], uri: str) -> None:
+    with pytest.raises(MCPError):
+        await client.read_resource(uri)
+
+
+async def test_models_are_listed_with_the_default(client: Client[Any]) -> None:
+    answer = await ask(client, "list_models")
+    assert answer["default"] == "embedded"
+    assert answer["models"][0]["licence"] == "CC0-1.0"
+
+
+async def test_without_a_game_sprites_go_to_the_users_library(
+    client: Client[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = await ask(client, "generate_sprite", prompt="imp")
+    assert Path(answer["paths"][0]).is_relative_to(tmp_path / "data")
+    assert "project=" in answer["next_step"]
+    placed = await ask(client, "deploy_asset", asset_id=answer["asset_id"], project=str(tmp_path / "mygame"))
+    assert placed["path"] == "sprites/imp.png"
