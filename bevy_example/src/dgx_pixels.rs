@@ -4,7 +4,7 @@
 //! `app.add_plugins(dgx_pixels::DgxPixelsPlugin)`. Cargo.toml needs
 //!
 //! ```toml
-//! bevy = { version = "0.19", features = ["bevy_remote", "file_watcher", "png"] }
+//! bevy = { version = "0.19", features = ["bevy_remote", "file_watcher"] }
 //! serde = { version = "1", features = ["derive"] }
 //! serde_json = "1"
 //! ```
@@ -30,6 +30,7 @@ use bevy::platform::collections::HashMap;
 use bevy::prelude::*;
 use bevy::remote::http::{DEFAULT_PORT, RemoteHttpPlugin};
 use bevy::remote::{BrpError, BrpResult, RemoteMethodSystemId, RemoteMethods, RemotePlugin, error_codes};
+use bevy::render::render_resource::TextureFormat;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -532,7 +533,7 @@ struct ScreenshotRequest {
     path: PathBuf,
 }
 
-/// `{"path"}` (absolute, a new `.png`) -> at once; the file appears, complete, a few frames later. It shows what the
+/// `{"path"}` (absolute, a new `.bmp`) -> at once; the file appears, complete, a few frames later. It shows what the
 /// topmost active camera draws, be that a window or an image.
 fn screenshot(
     In(params): In<Option<Value>>,
@@ -541,8 +542,8 @@ fn screenshot(
 ) -> BrpResult {
     let ScreenshotRequest { path } = read(params)?;
     // Any local program can call this: it must not be able to overwrite anything.
-    if !path.is_absolute() || path.extension() != Some("png".as_ref()) || path.exists() {
-        return Err(bad_params("`path` must be an absolute path of a new file that ends in .png".into()));
+    if !path.is_absolute() || path.extension() != Some("bmp".as_ref()) || path.exists() {
+        return Err(bad_params("`path` must be an absolute path of a new file that ends in .bmp".into()));
     }
     let Some((_, target)) =
         cameras.iter().filter(|(camera, _)| camera.is_active).max_by_key(|(camera, _)| camera.order)
@@ -558,8 +559,26 @@ fn screenshot(
     Ok(answer)
 }
 
+/// A BMP holds the pixels as they come: encoding a PNG in a debug build would hold the game up for half a second.
 fn save(image: &Image, path: &Path) -> Result<(), BevyError> {
-    let part = path.with_extension("part.png");
-    image.clone().try_into_dynamic()?.to_rgb8().save(&part)?;
+    let masks: [u32; 4] = match image.texture_descriptor.format {
+        TextureFormat::Rgba8Unorm | TextureFormat::Rgba8UnormSrgb => [0xff, 0xff00, 0xff_0000, 0xff00_0000],
+        TextureFormat::Bgra8Unorm | TextureFormat::Bgra8UnormSrgb => [0xff_0000, 0xff00, 0xff, 0xff00_0000],
+        format => return Err(format!("screens of the format {format:?} are not supported").into()),
+    };
+    let pixels = image.data.as_deref().ok_or("the screenshot is empty")?;
+    let (header, bits) = (70, 32);
+    let mut file = Vec::with_capacity(header + pixels.len());
+    file.extend(b"BM");
+    for number in [(header + pixels.len()) as u32, 0, header as u32, 56, image.width(), image.height().wrapping_neg()] {
+        file.extend(number.to_le_bytes());
+    }
+    file.extend([1, 0, bits, 0]);
+    for number in [3, pixels.len() as u32, 2835, 2835, 0, 0].into_iter().chain(masks) {
+        file.extend(number.to_le_bytes());
+    }
+    file.extend(pixels);
+    let part = path.with_extension("part");
+    std::fs::write(&part, file)?;
     Ok(std::fs::rename(part, path)?)
 }

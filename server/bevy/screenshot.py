@@ -10,12 +10,15 @@ import io
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.records import Pixels
 from server.bevy.brp import BrpClient, BrpError, Discovery, Silent
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 CAPTURED = "bevy_render::view::window::screenshot::ScreenshotCaptured"
 SCREENSHOT = "bevy_render::view::window::screenshot::Screenshot"
@@ -40,7 +43,7 @@ def take_screenshot(client: BrpClient, discovery: Discovery, timeout: float) -> 
         if left <= 0:
             break
         try:
-            shot = _stock(client, left) if way == "stock" else _to_file(client, f"{_PREFIX[way]}/screenshot", deadline)
+            shot = _stock(client, left) if way == "stock" else _to_file(client, *_FILES[way], deadline)
         except (BrpError, OSError):
             continue
         if shot:
@@ -48,19 +51,19 @@ def take_screenshot(client: BrpClient, discovery: Discovery, timeout: float) -> 
     return b""
 
 
-_PREFIX = {"plugin": "dgx_pixels", "extras": "brp_extras"}
+_FILES = {"plugin": ("dgx_pixels/screenshot", "shot.bmp"), "extras": ("brp_extras/screenshot", "shot.png")}
 
 
-def _to_file(client: BrpClient, method: str, deadline: float) -> bytes:
+def _to_file(client: BrpClient, method: str, name: str, deadline: float) -> bytes:
     """The game writes the picture, the dev plugin a few frames after it has answered."""
     with tempfile.TemporaryDirectory(prefix="dgx-pixels-") as folder:
-        path = Path(folder, "shot.png")
+        path = Path(folder, name)
         client.call(method, {"path": str(path)}, timeout=max(deadline - time.monotonic(), 0.01))
         while not path.exists():
             if time.monotonic() > deadline:
                 raise Silent("The game took no screenshot in time.")
             time.sleep(0.005)
-        return path.read_bytes()
+        return _as_png(path)
 
 
 def _stock(client: BrpClient, timeout: float) -> bytes:
@@ -82,8 +85,21 @@ def _png_of(event: Any) -> bytes:
     pixels = np.array(image["data"], np.uint8).reshape(size["height"], size["width"], 4)
     if str(descriptor["format"]).lower().startswith("bgra"):
         pixels = pixels[..., [2, 1, 0, 3]]
+    return _encode(Image.fromarray(pixels[..., :3]))
+
+
+def _as_png(path: Path) -> bytes:
+    from PIL import Image
+
+    if path.suffix == ".png":
+        return path.read_bytes()
+    with Image.open(path) as image:
+        return _encode(image.convert("RGB"))
+
+
+def _encode(image: Image.Image) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(pixels[..., :3]).save(out, "PNG")
+    image.save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 

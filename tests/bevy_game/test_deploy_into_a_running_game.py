@@ -223,7 +223,7 @@ def test_a_second_game_on_a_taken_port_says_so_in_its_log(at_port: Game, tmp_pat
 def test_a_screenshot_never_overwrites_a_file(at_port: Game, tmp_path: Path) -> None:
     from server.bevy.brp import Refused
 
-    precious = tmp_path / "precious.png"
+    precious = tmp_path / "precious.bmp"
     precious.write_bytes(b"mine")
     with pytest.raises(Refused, match="new file"):
         at_port.client.call("dgx_pixels/screenshot", {"path": str(precious)})
