@@ -89,9 +89,7 @@ def generate(
             console.print(f"[bold]{one.asset.id}[/]  seed {recipe.seed}  {recipe.width}x{recipe.height}  {path}")
         if done.unknown_words:
             console.print(f"[yellow]Words that the model does not know:[/] {', '.join(done.unknown_words)}")
-        console.print(
-            f"[dim]{done.seconds:.2f} s; dgx-pixels deploy {done.sprites[0].asset.id} puts it into the game[/]"
-        )
+        console.print(f"[dim]{done.seconds:.2f} s; `dgx-pixels deploy ID` puts one into the game.[/]")
     finally:
         studio.close()
 
@@ -135,7 +133,7 @@ def undo(path: str = "", *, project: Path | None = None, overwrite: bool = False
     from server.deploy import undo as take_back
 
     done = take_back(Studio(), path, str(project) if project else None, overwrite=overwrite)
-    _tell(done.state, [done.project.assets / path for path in done.paths], "")
+    _tell(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
 
 
 def status(*, project: Path | None = None) -> None:

@@ -11,6 +11,7 @@ from server.recipes import compose_recipe
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels
+    from pipelines.sprite import Sprite
     from server.library import Library
     from server.project import Project
     from server.records import Asset
@@ -63,7 +64,6 @@ def generate_sprites(
     """
     from pipelines.sprite import draw_sprites
 
-    from pipelines.pixels.palette import Palette
     from pipelines.pixels.png import encode_png
 
     started = time.perf_counter()
@@ -77,10 +77,15 @@ def generate_sprites(
     drawn: list[Drawn] = []
     unknown: dict[str, None] = {}
     for sprite in draw_sprites(studio.engine, recipe, count, on_progress):
-        locked = Palette.from_words(sprite.palette.words)
-        png = encode_png(sprite.image, sprite.recipe.to_json(), locked)
-        details = {"palette": list(sprite.palette.words), "unknown_words": list(sprite.unknown_words)}
+        png = encode_png(sprite.image, sprite.recipe.to_json(), sprite.palette)
+        details = {"palette": _used(sprite), "unknown_words": list(sprite.unknown_words)}
         asset = library.add("sprite", {"sprite.png": png}, sprite.recipe, sprite.report.to_dict(), details)
         drawn.append(Drawn(asset, sprite.image))
         unknown |= dict.fromkeys(sprite.unknown_words)
     return DrawnSprites(game, library, tuple(drawn), tuple(unknown), time.perf_counter() - started)
+
+
+def _used(sprite: Sprite) -> list[str]:
+    """The colours that the sprite shows, as RRGGBB, in the palette's order."""
+    shown = {tuple(map(int, color)) for color in sprite.image[sprite.image[..., 3] > 0][:, :3]}
+    return [word for word, color in zip(sprite.palette.words, sprite.palette.colors, strict=True) if color in shown]

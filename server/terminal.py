@@ -46,14 +46,14 @@ def _half_blocks(picture: Pixels) -> Text:
 
 
 def _shades(picture: Pixels) -> Text:
-    rows = []
-    for y in range(0, picture.shape[0], 2):
-        row = ""
-        for r, g, b, a in picture[y].astype(int):
-            light = (r * 299 + g * 587 + b * 114) / 255_000
-            row += _SHADES[1 + round(light * (len(_SHADES) - 2))] if a >= 128 else " "
-        rows.append(row)
-    return Text("\n".join(rows), no_wrap=True)
+    import numpy as np
+
+    light = picture[..., :3].astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    solid = picture[..., 3] >= 128
+    low, high = (light[solid].min(), light[solid].max()) if solid.any() else (0.0, 0.0)
+    level = 1 + np.rint((light - low) / max(high - low, 1.0) * (len(_SHADES) - 2)).astype(int)
+    shades = np.where(solid, level, 0)[::2]
+    return Text("\n".join("".join(_SHADES[i] for i in row) for row in shades), no_wrap=True)
 
 
 def _color(pixel: Pixels) -> Color | None:
