@@ -1,0 +1,231 @@
+"""Editing a finished sprite: drawn over in part or whole, recoloured, resized. Pixels outside a mask stay as they are.
+
+Owns how a sprite becomes the start of a drawing and how the drawing comes back into the sprite. Knows no files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import InvalidRequest
+from pipelines.models import find_model
+from pipelines.pixels.finish import FinishOptions, finish
+from pipelines.pixels.gates import Report, check_gates, score_picture
+from pipelines.pixels.palette import Palette, extract_palette, lock
+from pipelines.records import DrawRequest, OnProgress, Pixels, Recipe, no_progress
+from pipelines.sprite import Sprite, plan_passes
+
+if TYPE_CHECKING:
+    from pipelines.engine import Engine
+
+_T = TypeVar("_T", bound=np.generic)
+
+PLACES: Mapping[str, tuple[float, float, float, float]] = {
+    "head": (0.0, 0.0, 1.0, 0.38),
+    "body": (0.0, 0.34, 1.0, 0.74),
+    "legs": (0.0, 0.68, 1.0, 1.0),
+    "feet": (0.0, 0.84, 1.0, 1.0),
+    "top": (0.0, 0.0, 1.0, 0.5),
+    "bottom": (0.0, 0.5, 1.0, 1.0),
+    "left": (0.0, 0.0, 0.5, 1.0),
+    "right": (0.5, 0.0, 1.0, 1.0),
+    "middle": (0.25, 0.25, 0.75, 0.75),
+}
+"""Parts of a sprite, as (left, top, right, bottom) shares of the box around what is drawn."""
+_WORDS: Mapping[str, str] = {
+    **dict.fromkeys(("hat", "helmet", "hood", "hair", "face", "head", "crown", "horns", "ears", "eyes"), "head"),
+    **dict.fromkeys(("body", "chest", "torso", "shirt", "armor", "armour", "robe", "coat", "belt"), "body"),
+    **dict.fromkeys(("legs", "trousers", "pants", "skirt", "knees"), "legs"),
+    **dict.fromkeys(("feet", "boots", "shoes", "foot"), "feet"),
+    **{place: place for place in ("top", "bottom", "left", "right", "middle")},
+    **dict.fromkeys(("upper", "above"), "top"),
+    **dict.fromkeys(("lower", "below", "base"), "bottom"),
+    **dict.fromkeys(("center", "centre"), "middle"),
+}
+
+
+def mask_of_place(image: Pixels, words: str) -> NDArray[np.bool_]:
+    """(h, w), True where the words of place point: "the hat", "left boots". Several words mean their overlap.
+
+    Raises:
+        InvalidRequest: no word of place is known, or nothing is drawn there.
+    """
+    places = [_WORDS[word] for word in re.findall(r"[a-z]+", words.lower()) if word in _WORDS]
+    if not places:
+        raise InvalidRequest(f"'{words}' names no part that is known. Use one of: {', '.join(sorted(_WORDS))}.")
+    rows = np.flatnonzero((image[..., 3] > 0).any(axis=1))
+    columns = np.flatnonzero((image[..., 3] > 0).any(axis=0))
+    if not rows.size:
+        raise InvalidRequest("There is nothing to edit: the sprite has no opaque pixel.")
+    canvas_height, canvas_width = image.shape[:2]
+    mask = np.ones((canvas_height, canvas_width), bool)
+    height, width = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
+    for place in places:
+        left, top, right, bottom = PLACES[place]
+        part = np.zeros_like(mask)
+        # a part that reaches the box's edge takes the margin beyond it too: a new hat may be taller
+        y0 = 0 if top == 0 else rows[0] + round(top * height)
+        y1 = canvas_height if bottom == 1 else rows[0] + round(bottom * height)
+        x0 = 0 if left == 0 else columns[0] + round(left * width)
+        x1 = canvas_width if right == 1 else columns[0] + round(right * width)
+        part[y0:y1, x0:x1] = True
+        mask &= part
+    if not mask.any():
+        raise InvalidRequest(f"'{words}' points at two parts that have nothing in common. Name one.")
+    return mask
+
+
+def redraw(
+    engine: Engine,
+    image: Pixels,
+    recipe: Recipe,
+    strength: float = 0.6,
+    mask: NDArray[np.bool_] | None = None,
+    on_progress: OnProgress = no_progress,
+) -> Sprite:
+    """Draws over a sprite ((h, w, 4), finished) by the recipe's words, seed, model and palette.
+
+    Args:
+        engine: what draws.
+        image: the sprite; the result has its size.
+        recipe: `width` and `height` are the sprite's.
+        strength: 0..1, how much of the sprite is forgotten: 0.3 keeps its shape, 0.8 little but its place.
+        mask: (h, w), True where it may change; None: everywhere. All other pixels come back bit-equal.
+        on_progress: as in `pipelines.records`.
+
+    Raises:
+        InvalidRequest: a strength out of range, or a mask of another size or without a pixel.
+        PipelineError: what the engine raised.
+    """
+    if not 0 < strength <= 1:
+        raise InvalidRequest(f"strength={strength} is out of range: give more than 0, at most 1.")
+    if mask is not None and (mask.shape != image.shape[:2] or not mask.any()):
+        raise InvalidRequest("The mask must have the sprite's size, and at least one pixel that may change.")
+    model = find_model(recipe.model)
+    last = plan_passes(model, recipe.width, recipe.height)[-1]
+    height, width = image.shape[:2]
+    scale = (
+        2 if model.draws_pixels and last.native <= 16 else 1 if model.draws_pixels else last.side // max(height, width)
+    )
+    scale = max(1, min(scale, last.side // max(height, width)))
+    top, left = (last.side - height * scale) // 2, (last.side - width * scale) // 2
+    window = np.s_[top : top + height * scale, left : left + width * scale]
+
+    canvas = np.zeros((last.side, last.side, 4), np.uint8)
+    canvas[window] = _enlarged(image, scale)
+    masks: tuple[NDArray[np.bool_], ...] = ()
+    if mask is not None:
+        large = np.zeros(canvas.shape[:2], bool)
+        large[window] = _enlarged(mask, scale)
+        masks = (large,)
+    drawing = engine.draw(
+        DrawRequest(
+            model=recipe.model,
+            prompts=(recipe.prompt,),
+            seeds=(recipe.seed,),
+            width=last.side,
+            height=last.side,
+            negative=recipe.negative,
+            native=last.native,
+            preset=recipe.preset,
+            steps=recipe.steps or None,
+            guidance=recipe.guidance or None,
+            loras=recipe.loras,
+            init=(canvas,),
+            strength=strength,
+            mask=masks,
+        ),
+        on_progress,
+    )
+    drawn = drawing.images[0][window]
+    palette = _palette_for(image, drawn, recipe, mask)
+    options = FinishOptions(width, height, recipe.colors, palette, float(scale), recipe.outline, place=False)
+    finished = finish(drawn, options).image
+    if (image[..., 3] == 255).all():
+        finished[..., 3] = 255
+        finished = lock(finished, palette)
+    if mask is not None:
+        finished = np.where(mask[..., None], finished, image)
+    report = _report(finished, recipe, palette)
+    settled = replace(recipe, revision=drawing.revision, steps=drawing.steps, guidance=drawing.guidance)
+    return Sprite(settled, finished, palette, report, (report.scores["score"],), drawing.unknown_words)
+
+
+def recolor(image: Pixels, recipe: Recipe, mapping: Mapping[str, str]) -> Sprite:
+    """The sprite with colours swapped: RRGGBB -> RRGGBB. Every other pixel stays.
+
+    Raises:
+        InvalidRequest: no colour of the mapping is in the sprite.
+        PaletteError: a word is no colour.
+    """
+    old, new = Palette.from_words(list(mapping)), Palette.from_words(list(mapping.values()))
+    result = image.copy()
+    changed = False
+    for before, after in zip(old.colors, new.colors, strict=True):
+        here = (image[..., :3] == before).all(axis=-1) & (image[..., 3] > 0)
+        result[here, :3] = after
+        changed |= bool(here.any())
+    if not changed:
+        words = ", ".join(sorted({"".join(f"{c:02x}" for c in p[:3]) for p in image[image[..., 3] > 0].tolist()})[:32])
+        raise InvalidRequest(f"None of these colours is in the sprite. It has: {words}.")
+    found = sorted({(int(r), int(g), int(b)) for r, g, b, _ in result[result[..., 3] > 0]})
+    palette = Palette("recoloured", tuple(found))
+    free = replace(recipe, palette=palette.words)
+    return Sprite(free, result, palette, _report(result, free, palette))
+
+
+def repaint(image: Pixels, recipe: Recipe, palette: Palette) -> Sprite:
+    """The sprite in another palette: each pixel takes the nearest colour (OKLab)."""
+    locked = lock(image, palette)
+    settled = replace(recipe, palette=palette.words)
+    return Sprite(settled, locked, palette, _report(locked, settled, palette))
+
+
+def resize(image: Pixels, recipe: Recipe, width: int, height: int) -> Sprite:
+    """The sprite at another size: enlarged by whole pixels where that fits, else sampled cell by cell."""
+    palette = Palette.from_words(recipe.palette) if recipe.palette else _own_palette(image, recipe)
+    options = FinishOptions(width, height, recipe.colors, palette, None, "none", place=False)
+    times = min(width // image.shape[1], height // image.shape[0])
+    if times >= 1:
+        large = _enlarged(image, times)
+        result = np.zeros((height, width, 4), np.uint8)
+        top, left = (height - large.shape[0]) // 2, (width - large.shape[1]) // 2
+        result[top : top + large.shape[0], left : left + large.shape[1]] = large
+    else:
+        result = finish(image, replace(options, pitch=max(image.shape[1] / width, image.shape[0] / height))).image
+    settled = replace(recipe, width=width, height=height)
+    return Sprite(settled, result, palette, _report(result, settled, palette))
+
+
+def _enlarged(picture: NDArray[_T], times: int) -> NDArray[_T]:
+    return picture.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _own_palette(image: Pixels, recipe: Recipe) -> Palette:
+    return extract_palette([image], recipe.colors)
+
+
+def _palette_for(image: Pixels, drawn: Pixels, recipe: Recipe, mask: NDArray[np.bool_] | None) -> Palette:
+    """The lock where there is one; else the colours that stay, and as many new ones as the budget leaves."""
+    if recipe.palette:
+        return Palette.from_words(recipe.palette)
+    if mask is None:
+        return extract_palette([drawn], recipe.colors)
+    kept = extract_palette([np.where(mask[..., None], 0, image).astype(np.uint8)], recipe.colors)
+    room = recipe.colors - len(kept.colors)
+    if room < 1:
+        return kept
+    fresh = extract_palette([drawn], room)
+    return Palette(kept.name, tuple(dict.fromkeys([*kept.colors, *fresh.colors])))
+
+
+def _report(image: Pixels, recipe: Recipe, palette: Palette) -> Report:
+    locked = palette if recipe.palette else None
+    gates = check_gates(image, recipe.width, recipe.height, recipe.colors, locked)
+    return Report(gates, score_picture(image))
