@@ -1,0 +1,252 @@
+"""How well a checkpoint draws: `python -m pipelines.embedded.evaluate [CHECKPOINT ...] --data DATA` (`make eval`).
+
+Owns the prompts, the rows of the table and the contact sheets. Everything is counted on pictures as a user gets them:
+hard alpha, sixteen colours. Without the training data the rows that need it say so and are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from pipelines.embedded.architecture import CHECKPOINT, SIZE, load_embedded
+from pipelines.embedded.colors import COLORS, color_shares, main_colors, shift_colors
+from pipelines.embedded.data import Sprite, read_sprites
+from pipelines.errors import PipelineError
+from pipelines.pixels.oklab import to_oklab
+from pipelines.pixels.palette import extract_palette, lock
+from pipelines.records import Pixels
+
+STEPS, GUIDANCE = 8, 1.5
+
+PROMPTS = (
+    "green goblin", "red dragon", "blue dragon", "white skeleton warrior", "purple slime", "green orc warrior",
+    "gray sword", "yellow axe", "red potion", "blue potion", "white scroll", "brown wooden door",
+    "gray stone wall", "green grass floor", "red lava floor", "red ring", "yellow snake", "green zombie",
+    "black spider", "cyan ice statue", "orange fire", "red demon", "green elf mage", "gray wolf",
+)  # fmt: skip
+"""Four seeds of each are the first sheet; half of that again at native 16 the second."""
+
+SMALL_PROMPTS = (
+    "red potion", "gray sword", "brown wooden chest", "green tree", "blue slime", "yellow key",
+    "white ghost", "red mushroom", "gray rock", "brown barrel", "knight", "blue wizard",
+    "yellow coins", "gray stone wall", "green grass floor", "brown wooden door", "orange campfire", "red heart",
+    "white rabbit", "brown bow", "gray pickaxe", "blue water", "brown bread", "purple crystal",
+)  # fmt: skip
+
+NOUNS = ("dragon", "goblin", "potion", "sword", "snake", "demon", "robe", "crystal", "spider", "shield")
+"""Each of them in each of COLORS: 120 pictures for colour and copies."""
+
+OPAQUE_PROMPTS = (
+    "gray stone wall", "green grass floor", "red lava floor", "brown brick wall", "blue water", "brown dirt floor",
+    "white marble floor", "gray cobblestone floor", "yellow sand floor", "purple crystal wall",
+)  # fmt: skip
+
+NEAR = 0.05
+"""Root mean square of premultiplied RGBA in 0..1 below which a picture is a copy of a training sprite."""
+
+
+def draw(
+    pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], native: int = SIZE, batch: int = 32
+) -> list[Pixels]:
+    """One raw picture a prompt with the stock pipeline: (32, 32, 4), soft alpha."""
+    pictures: list[Pixels] = []
+    for at in range(0, len(prompts), batch):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds[at : at + batch]]
+        drawn = pipeline(
+            list(prompts[at : at + batch]), num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators,
+            original_size=(native, native), output_type="np",
+        ).images  # fmt: skip
+        pictures += list((drawn * 255).round().astype(np.uint8))
+    return pictures
+
+
+def finished(picture: Pixels, colors: int = 16) -> Pixels:
+    """Hard alpha and at most `colors` colours."""
+    hard = picture.copy()
+    hard[..., 3] = np.where(picture[..., 3] >= 128, 255, 0)
+    if not hard[..., 3].any():
+        return np.zeros_like(hard)
+    return lock(hard, extract_palette([hard], colors))
+
+
+def is_speckled(picture: Pixels) -> bool:
+    """Whether it is nearly empty, or strewn with loose dots: more than seven islands of one or two pixels."""
+    opaque = picture[..., 3] > 0
+    labels, _ = ndimage.label(opaque, np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel())[1:]
+    return opaque.mean() < 0.03 or int((sizes <= 2).sum()) > 7
+
+
+def has_right_ground(picture: Pixels, opaque: bool) -> bool:
+    """Floors and walls fill the canvas; everything else leaves at least a tenth of it and three corners clear."""
+    solid = picture[..., 3] > 0
+    if opaque:
+        return bool(solid.mean() > 0.97)
+    corners = solid[0, 0], solid[0, -1], solid[-1, 0], solid[-1, -1]
+    return bool(solid.mean() < 0.9 and sum(corners) <= 1)
+
+
+def noise(picture: Pixels) -> float:
+    """How far a raw picture is from its sixteen colours: mean OKLab distance over opaque pixels."""
+    done = finished(picture)
+    drawn = done[..., 3] > 0
+    if not drawn.any():
+        return 0.0
+    return float(np.linalg.norm(to_oklab(picture[drawn][:, :3]) - to_oklab(done[drawn][:, :3]), axis=-1).mean())
+
+
+def premultiplied(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(n, h, w, 4) -> (n, h * w * 4), colour times alpha, 0..1."""
+    values = pictures.astype(np.float32) / 255
+    values[..., :3] *= values[..., 3:]
+    return values.reshape(len(pictures), -1)
+
+
+def copy_distances(
+    pictures: Sequence[Pixels], sprites: Sequence[Sprite], device: str, hues: int = 8
+) -> NDArray[np.float64]:
+    """Distance of each picture to the nearest sprite, over `hues` turns of its colours and its mirror image."""
+    asked = torch.from_numpy(premultiplied(np.stack(pictures))).to(device)
+    norm = asked.square().sum(1)
+    nearest = torch.full((len(pictures),), float("inf"), device=device)
+    for at in range(0, len(sprites), 256):
+        bank = np.stack([v for s in sprites[at : at + 256] for v in _turned(s.image, hues)])
+        bank[bank[..., 3] == 0] = 0
+        rows = torch.from_numpy(premultiplied(np.concatenate([bank, bank[:, :, ::-1]]))).to(device)
+        distance = norm[:, None] + rows.square().sum(1)[None] - 2 * asked @ rows.T
+        nearest = torch.minimum(nearest, distance.min(dim=1).values)
+    return (nearest.clamp(min=0) / asked.shape[1]).sqrt().cpu().double().numpy()
+
+
+def _turned(image: Pixels, hues: int) -> list[Pixels]:
+    opaque = image[..., 3] > 0
+    unique, inverse = np.unique(image[opaque][:, :3], axis=0, return_inverse=True)
+    out = [image]
+    for k in range(1, hues):
+        turned = image.copy()
+        turned[opaque, :3] = shift_colors(unique, 360 * k / hues, 1.0, 1.0)[inverse.ravel()]
+        out.append(turned)
+    return out
+
+
+def sheet(columns: Sequence[Sequence[Pixels]], scale: int = 3, across: int = 12) -> Image.Image:
+    """Columns of pictures on a gray ground, `across` columns a band."""
+    tall = max(len(c) for c in columns)
+    bands = -(-len(columns) // across)
+    cell = SIZE + 2
+    canvas = Image.new("RGBA", (across * cell, bands * tall * cell), (70, 70, 80, 255))
+    for i, column in enumerate(columns):
+        for j, picture in enumerate(column):
+            place = (i % across) * cell, (i // across * tall + j) * cell
+            canvas.alpha_composite(Image.fromarray(np.ascontiguousarray(picture)), place)
+    return canvas.convert("RGB").resize((canvas.width * scale, canvas.height * scale), Image.Resampling.NEAREST)
+
+
+def evaluate(pipeline: Any, sprites: Sequence[Sprite], out: Path, device: str) -> dict[str, float]:
+    """The table's rows by name, and sheet-32.png and sheet-16.png in `out`; `sprites` may be empty."""
+    out.mkdir(parents=True, exist_ok=True)
+    draw(pipeline, PROMPTS[:1], [0])  # warm
+    started = time.perf_counter()
+    raw = draw(pipeline, [p for p in PROMPTS for _ in range(4)], [s for p in range(len(PROMPTS)) for s in range(4)])
+    seconds = (time.perf_counter() - started) / len(raw)
+    started = time.perf_counter()
+    draw(pipeline, PROMPTS[:1], [0])
+    alone = time.perf_counter() - started
+    shown = [finished(p) for p in raw]
+    sheet([shown[i : i + 4] for i in range(0, len(shown), 4)]).save(out / "sheet-32.png")
+    sheet([raw[i : i + 4] for i in range(0, len(raw), 4)]).save(out / "sheet-32-raw.png")
+
+    asked = [p for p in SMALL_PROMPTS for _ in range(2)]
+    columns = []
+    both = [draw(pipeline, asked, [0, 1] * len(SMALL_PROMPTS), native) for native in (SIZE, 16)]
+    for i in range(0, len(asked), 2):
+        columns.append([finished(p) for p in (*both[0][i : i + 2], *both[1][i : i + 2])])
+    small = [finished(p[1::2, 1::2]) for p in both[1]]
+    sheet(columns).save(out / "sheet-16.png")
+
+    colored = [(color, noun) for noun in NOUNS for color in COLORS]
+    pictures = [finished(p) for p in draw(pipeline, [f"{c} {n}" for c, n in colored], list(range(len(colored))))]
+    named = [main_colors(color_shares(p)) for p in pictures]
+    opaque = [finished(p) for p in draw(pipeline, [p for p in OPAQUE_PROMPTS for _ in range(4)], list(range(4)) * 10)]
+    tiles = [p for p in PROMPTS if p.endswith(("wall", "floor"))]
+    clear = [p for i, p in enumerate(shown) if PROMPTS[i // 4] not in tiles] + pictures
+    every = [*shown, *pictures, *opaque, *small]
+    rows = {
+        "colour asked is the first named %": 100
+        * np.mean([c in n[:1] for (c, _), n in zip(colored, named, strict=True)]),
+        "colour asked is one of the two first %": 100
+        * np.mean([c in n[:2] for (c, _), n in zip(colored, named, strict=True)]),
+        "right ground, sprites %": 100 * np.mean([has_right_ground(p, False) for p in clear]),
+        "right ground, floors and walls %": 100 * np.mean([has_right_ground(p, True) for p in opaque]),
+        "empty or speckled %": 100 * np.mean([is_speckled(p) for p in every]),
+        "noise before the palette (OKLab x 1000)": 1000 * np.mean([noise(p) for p in raw]),
+        "seconds a sprite, 96 in batches of 32": seconds,
+        "seconds for one sprite": alone,
+    }
+    if sprites:
+        trained = [s for s in sprites if not s.held_out]
+        distance = copy_distances(pictures, trained, device)
+        rows["near-copies of a training sprite %"] = 100 * np.mean(distance < NEAR)
+        rows["median distance to a training sprite"] = float(np.median(distance))
+    return {name: round(float(value), 4) for name, value in rows.items()}
+
+
+def human_rows(sprites: Sequence[Sprite], device: str) -> dict[str, float]:
+    """What the same counts say about sprites that people drew and training never saw."""
+    held = [s for s in sprites if s.held_out]
+    images = [np.where(s.image[..., 3:] > 0, s.image, np.zeros(4, np.uint8)) for s in held]
+    distance = copy_distances(images, [s for s in sprites if not s.held_out], device)
+    rows = {
+        "empty or speckled %": 100 * np.mean([is_speckled(p) for p in images]),
+        "noise before the palette (OKLab x 1000)": 1000 * np.mean([noise(p) for p in images]),
+        "near-copies of a training sprite %": 100 * np.mean(distance < NEAR),
+        "median distance to a training sprite": float(np.median(distance)),
+    }
+    return {name: round(float(value), 4) for name, value in rows.items()}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints a Markdown table, a column a checkpoint; sheets and eval.json go to --out."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.embedded.evaluate", description=__doc__)
+    parser.add_argument("checkpoints", nargs="*", type=Path, default=[CHECKPOINT])
+    parser.add_argument("--data", nargs="*", type=Path, default=[], help="the training data, for near-copies")
+    parser.add_argument("--out", type=Path, default=Path("runs/eval"))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args(argv)
+    try:
+        sprites = read_sprites(arguments.data) if arguments.data else []
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    results: dict[str, dict[str, float]] = {}
+    for i, folder in enumerate(arguments.checkpoints):
+        pipeline = load_embedded(folder=folder, device=arguments.device)
+        out = arguments.out if len(arguments.checkpoints) == 1 else arguments.out / str(i)
+        results[str(folder)] = evaluate(pipeline, sprites, out, arguments.device)
+    if sprites and any(s.held_out for s in sprites):
+        results["drawn by people"] = human_rows(sprites, arguments.device)
+    (arguments.out / "eval.json").write_text(json.dumps(results, indent=1))
+    names = list(results)
+    print(f"| | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+    for row in dict.fromkeys(row for result in results.values() for row in result):
+        print(f"| {row} | {' | '.join(str(results[name].get(row, '')) for name in names)} |")
+    if not sprites:
+        print("\nNear-copies were not counted: pass the training data with --data to count them.")
+    print(f"\nSheets are in {arguments.out}.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

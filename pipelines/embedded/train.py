@@ -1,0 +1,355 @@
+"""Trains the embedded model: `python -m pipelines.embedded.train DATA --out FOLDER`.
+
+Owns the loop: schedule, optimizer, moving average, CUDA graph, progress, and a state file from which a run goes on bit
+for bit (on a CPU; on a GPU as far as its kernels repeat themselves). What is learned is in `objective`, from what in
+`data`. An existing checkpoint is a start: words that it knows keep their meaning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipelines.embedded.architecture import (
+    CHECKPOINT,
+    Architecture,
+    build_text_encoders,
+    build_unet,
+    load_embedded,
+    save_checkpoint,
+)
+from pipelines.embedded.data import Packed, Sprite, pack, read_sprites, vocabulary
+from pipelines.embedded.objective import DRAWS, Objective
+from pipelines.errors import InvalidRequest, PipelineError
+
+STATE = "state.pt"
+"""Name of the file in the output folder that a run goes on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how fast. The rate rises over `warmup` steps and falls to zero over the last `decay` of all."""
+
+    steps: int = 20_000
+    batch: int = 256
+    rate: float = 6e-4
+    warmup: int = 300
+    decay: float = 0.4
+    average: float = 0.9995
+    dropout: float = 0.05
+    seed: int = 0
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        falling = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return self.rate * min(1.0, (step + 1) / self.warmup, falling)
+
+
+class Trainer:
+    """One run: `step()` does a step, `state()` and `restore()` carry it from process to process."""
+
+    def __init__(self, objective: Objective, plan: Plan, device: torch.device, compiled: bool) -> None:
+        self.objective, self.plan, self.device = objective.to(device).train(), plan, device
+        self.done = 0
+        self.parameters = [p for p in objective.parameters() if p.requires_grad]
+        self.averages = [p.detach().clone() for p in self.parameters]
+        self.rate = torch.tensor(0.0, device=device)
+        on_gpu = {"fused": True, "capturable": True} if device.type == "cuda" else {}
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=self.rate, betas=(0.9, 0.99), weight_decay=0.01, **on_gpu
+        )
+        self.draws = torch.Generator(device).manual_seed(plan.seed)
+        torch.manual_seed(plan.seed + 1)  # dropout
+        self.uniform = torch.zeros(plan.batch, DRAWS, device=device)
+        self.noise = torch.zeros(plan.batch, 16, 16, 16, device=device)
+        self.loss = torch.zeros((), device=device)
+        self._loss_of: Any = torch.compile(objective) if compiled else objective
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def step(self) -> None:
+        """One step; `loss` (a tensor, read it seldom) then holds its loss."""
+        self.uniform.copy_(torch.rand(self.uniform.shape, generator=self.draws, device=self.device))
+        self.noise.copy_(torch.randn(self.noise.shape, generator=self.draws, device=self.device))
+        self.rate.fill_(self.plan.rate_at(self.done))
+        if self.device.type == "cuda":
+            if self._graph is None:
+                self._capture()
+            else:
+                self._graph.replay()
+        else:
+            self._work()
+        self.done += 1
+
+    def _work(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        context = torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+        with context:
+            loss = self._loss_of(self.uniform, self.noise)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(self.averages, self.parameters, 1 - self.plan.average)
+            self.loss.copy_(loss)
+
+    def _capture(self) -> None:
+        """Does this step by hand (compiling on the way) and records it as a CUDA graph for the next ones."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._work()
+        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph):
+            self._work()
+        self._graph = graph
+
+    def restart_average(self) -> None:
+        """The moving average begins anew from the weights as they are: after the first steps of a run from nothing."""
+        with torch.no_grad():
+            torch._foreach_copy_(self.averages, self.parameters)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the model has its averaged weights, without dropout."""
+        kept = [p.detach().clone() for p in self.parameters]
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, self.averages)
+            self.objective.eval()
+            yield
+            self.objective.train()
+            torch._foreach_copy_(self.parameters, kept)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        state = {
+            "plan": asdict(self.plan),
+            "done": self.done,
+            "weights": [p.detach() for p in self.parameters],
+            "averages": self.averages,
+            "optimizer": self.optimizer.state_dict(),
+            "draws": self.draws.get_state(),
+            "dropout": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["dropout_cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
+        self.done = state["done"]
+        with torch.no_grad():
+            for mine, theirs in zip(self.parameters, state["weights"], strict=True):
+                mine.copy_(theirs)
+            for mine, theirs in zip(self.averages, state["averages"], strict=True):
+                mine.copy_(theirs)
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
+        self.draws.set_state(state["draws"].cpu())
+        torch.set_rng_state(state["dropout"].cpu())
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["dropout_cuda"].cpu(), self.device)
+
+
+def held_out_loss(objective: Objective, packed: Packed, words: list[str], batches: int = 4) -> float:
+    """The loss on sprites that training never sees, with numbers that are the same every time."""
+    device = next(objective.parameters()).device
+    other = Objective(objective.unet, objective.text_encoder, objective.text_encoder_2, packed, words).to(device).eval()
+    draws = torch.Generator(device).manual_seed(1)
+    total = 0.0
+    with torch.no_grad():
+        for _ in range(batches):
+            uniform = torch.rand(256, DRAWS, generator=draws, device=device)
+            noise = torch.randn(256, 16, 16, 16, generator=draws, device=device)
+            total += float(other(uniform, noise))
+    return total / batches
+
+
+def build(words: list[str], start: Path | None, architecture: Architecture, dropout: float) -> tuple[Any, Any, Any]:
+    """UNet and text encoders, from nothing or from a checkpoint; the unet of another shape starts from nothing.
+
+    A word that the checkpoint knows keeps its embedding.
+    """
+    torch.manual_seed(0)
+    encoders = build_text_encoders(architecture, len(words))
+    unet = build_unet(architecture)
+    if start is not None:
+        old = load_embedded(folder=start)
+        known = old.tokenizer.get_vocab()
+        if old.unet.config.block_out_channels == unet.config.block_out_channels:
+            unet.load_state_dict(old.unet.state_dict())
+        for mine, theirs in zip(encoders, (old.text_encoder, old.text_encoder_2), strict=True):
+            table = mine.get_input_embeddings().weight.detach().clone()
+            for i, word in enumerate(words):
+                if word in known:
+                    table[i] = theirs.get_input_embeddings().weight[known[word]].detach()
+            states = {k: v for k, v in theirs.state_dict().items() if "token_embedding" not in k}
+            mine.load_state_dict(states, strict=False)
+            mine.get_input_embeddings().weight.data.copy_(table)
+    for module in unet.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+    return unet, *encoders
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Writes the state beside `path` and moves it there: a run that dies meanwhile keeps the one before."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)
+
+
+def prepare(
+    sprites: list[Sprite], variants: int, known: list[str] | None = None
+) -> tuple[list[str], Packed, Packed | None]:
+    """Vocabulary, training data and held-out data (None where there are too few sprites to hold any back)."""
+    kept = [s for s in sprites if not s.held_out]
+    held = [s for s in sprites if s.held_out]
+    words = known or vocabulary(kept, 2 if len(kept) > 200 else 1)
+    return words, pack(kept or sprites, words, variants), pack(held, words, 1) if held else None
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """The command.
+
+    Raises:
+        InvalidRequest: no data, or a state file of another run.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    torch.set_float32_matmul_precision("high")
+    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    state_path = out / STATE
+    saved = torch.load(state_path, map_location="cpu", weights_only=True) if state_path.exists() else None
+    if saved and not arguments.resume:
+        raise InvalidRequest(f"{out} holds an unfinished or finished run. Pass --resume to go on, or another --out.")
+    plan = Plan(**saved["plan"]) if saved else Plan(
+        steps=arguments.steps, batch=arguments.batch, rate=arguments.rate, average=arguments.average,
+        dropout=arguments.dropout, seed=arguments.seed, warmup=min(300, max(1, arguments.steps // 10)),
+    )  # fmt: skip
+
+    started = time.monotonic()
+    words, packed, held = prepare(
+        read_sprites(arguments.data, arguments.colors), arguments.variants, saved["words"] if saved else None
+    )
+    print(f"{len(packed.images)} pictures, {len(words)} words, {time.monotonic() - started:.0f} s to read", flush=True)
+    architecture = Architecture(blocks=tuple(arguments.blocks), layers=arguments.layers)
+    models = build(words, None if saved else arguments.start, architecture, plan.dropout)
+    objective = Objective(*models, packed, words)
+    print(f"{sum(p.numel() for p in objective.parameters()) / 1e6:.2f} million parameters on {device}", flush=True)
+    trainer = Trainer(objective, plan, device, compiled=device.type == "cuda")
+    if saved:
+        trainer.restore(saved)
+
+    def save() -> None:
+        save_state(state_path, {**trainer.state(), "words": words})
+
+    losses: list[float] = []
+    log = (out / "log.jsonl").open("a", encoding="utf-8")
+    first, deadline = trainer.done, arguments.minutes and started + 60 * arguments.minutes
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, disable=not sys.stdout.isatty())
+    task = bar.add_task("training", total=plan.steps, completed=trainer.done)
+    bar.start()
+    clock, before = time.monotonic(), trainer.done
+    while trainer.done < trainer.plan.steps:
+        trainer.step()
+        if trainer.done == plan.warmup:
+            trainer.restart_average()
+        if trainer.done == first + 300 and deadline:
+            # the time that is left decides the length, so that the rate ends at zero when the minutes end
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            pace = (time.monotonic() - clock) / (trainer.done - before)
+            steps = trainer.done + int((deadline - time.monotonic()) / pace)
+            trainer.plan = Plan(**{**asdict(plan), "steps": max(steps, trainer.done)})
+            bar.update(task, total=trainer.plan.steps)
+            print(f"{pace * 1e3:.1f} ms a step, {trainer.plan.steps} steps until the time is up", flush=True)
+        if trainer.done == first + 100:
+            float(trainer.loss)
+            clock, before = time.monotonic(), trainer.done
+        if trainer.done % 20 == 0:
+            losses.append(float(trainer.loss))
+        bar.advance(task)
+        last = trainer.done >= trainer.plan.steps
+        if trainer.done % arguments.report == 0 or last:
+            with trainer.averaged():
+                kept = held_out_loss(objective, held, words) if held else float("nan")
+            line = {
+                "step": trainer.done,
+                "images": trainer.done * plan.batch,
+                "loss": round(float(np.mean(losses[-50:])), 5) if losses else float(trainer.loss),
+                "held_out": round(kept, 5),
+                "seconds": round(time.monotonic() - started, 1),
+            }
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            print(json.dumps(line), flush=True)
+        if trainer.done % arguments.save == 0 or last:
+            save()
+    bar.stop()
+    log.close()
+    with trainer.averaged():
+        save_checkpoint(out / "checkpoint", *_halves(objective), words)
+    print(f"Wrote {out / 'checkpoint'}", flush=True)
+
+
+def _halves(objective: Objective) -> tuple[Any, Any, Any]:
+    """Copies for a checkpoint: saving in half precision must not touch the weights of the run."""
+    import copy
+
+    return tuple(copy.deepcopy(m).cpu() for m in (objective.unet, objective.text_encoder, objective.text_encoder_2))  # pyright: ignore[reportReturnType]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Reads the command line, trains, and says in one line what was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.embedded.train", description=__doc__)
+    parser.add_argument("data", nargs="+", type=Path, help="folders with a metadata.jsonl, or folders that hold such")
+    parser.add_argument("--out", type=Path, required=True, help="folder for state, log and checkpoint")
+    parser.add_argument(
+        "--start", type=Path, nargs="?", const=CHECKPOINT, help="begin from a checkpoint (default: the shipped one)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--device", help="cuda or cpu (default: cuda where there is one)")
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float, help="as many steps as fit into these minutes, reading included")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=6e-4, help="highest learning rate")
+    parser.add_argument("--average", type=float, default=0.9995, help="decay of the moving average that is saved")
+    parser.add_argument("--dropout", type=float, default=0.05)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--colors", type=int, default=16, help="colours of a training sprite; 0 leaves them as they are"
+    )
+    parser.add_argument("--variants", type=int, default=10, help="colour variants of a sprite, the original included")
+    parser.add_argument(
+        "--blocks", type=int, nargs=3, default=Architecture().blocks, help="channels of the three levels"
+    )
+    parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--report", type=int, default=1000, help="steps between two lines of the log")
+    parser.add_argument("--save", type=int, default=2000, help="steps between two saved states")
+    try:
+        train(parser.parse_args(argv))
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
