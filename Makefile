@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test test-bevy check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -29,6 +29,13 @@ demo: setup ## draw three sprites and a floor tile into bevy_example/assets (PRO
 
 test: setup ## the tests
 	@$(BIN)/pytest
+
+# Cargo's target folder (2.3 GB) is kept outside the checkout, so that the next build takes seconds.
+test-bevy: export CARGO_TARGET_DIR ?= $(HOME)/.cache/dgx-pixels/target
+test-bevy: export CARGO_INCREMENTAL = 0
+test-bevy: setup ## build the example game and test deploys into it while it runs (Rust 1.95; on Debian libvulkan1 mesa-vulkan-drivers)
+	cargo build --manifest-path bevy_example/Cargo.toml --bins --examples
+	@DGX_PIXELS_BEVY=1 $(BIN)/pytest tests/bevy_game
 
 check: setup ## format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright

@@ -84,7 +84,7 @@ def deploy(
         project: the game's root; None: found.
         overwrite: whether files that hold something else may be replaced.
         verify: whether to ask the running game.
-        witness: who asks it; None: `server.bevy`, where it can.
+        witness: who asks it; None: `server.bevy`.
 
     Raises:
         ProjectError, LibraryError: no game, no such asset.
@@ -110,13 +110,22 @@ def deploy(
     return Deployed(game, asset_id, tuple(files), state, verification, time.perf_counter() - started, deployment)
 
 
-def undo(studio: Studio, path: str = "", project: str | None = None, *, overwrite: bool = False) -> Deployed:
+def undo(
+    studio: Studio,
+    path: str = "",
+    project: str | None = None,
+    *,
+    overwrite: bool = False,
+    verify: bool = True,
+    witness: Witness | None = None,
+) -> Deployed:
     """Takes the last deployment back, of one path where given: earlier bytes return, a new file goes.
 
     Args:
         path: the picture's path relative to assets/; empty: the game's last deployment.
         project: the game's root; None: found.
         overwrite: whether a file that was changed since by somebody else may be lost.
+        verify, witness: as in `deploy`.
 
     Raises:
         ProjectError: there is no game.
@@ -130,6 +139,8 @@ def undo(studio: Studio, path: str = "", project: str | None = None, *, overwrit
         what = f"of {path} " if path else ""
         raise DeployError(f"No deployment {what}in {game.root} is left to undo. get_status lists the last ones.")
     deployment = found[0]
+    back = {file.path: library.kept(file.previous) for file in deployment.files if file.previous}
+    answer = (witness or _game_witness)(game, tuple(back)) if verify and back else None
     with Bundle(game.root, game.style.folders.assets, game.state / "staging") as bundle:
         for file in deployment.files:
             now = bundle.read(file.path)
@@ -139,12 +150,15 @@ def undo(studio: Studio, path: str = "", project: str | None = None, *, overwrit
                     "all the same; the changed file is lost then."
                 )
         for file in deployment.files:
-            bundle.stage(file.path, library.kept(file.previous) if file.previous else None)
+            bundle.stage(file.path, back.get(file.path))
         bundle.publish(overwrite=True)
     library.update_deployment(deployment.id, undone=True)
     paths = tuple(file.path for file in deployment.files)
-    note = Verification("not_asked", "The running game was not asked.")
-    return Deployed(game, deployment.asset_id, paths, "undone", note, time.perf_counter() - started, deployment)
+    note = "A game that runs shows what was taken away until it starts anew."
+    said = (
+        answer(back) if answer else Verification("not_asked", note if not back else "The running game was not asked.")
+    )
+    return Deployed(game, deployment.asset_id, paths, "undone", said, time.perf_counter() - started, deployment)
 
 
 def _publish(

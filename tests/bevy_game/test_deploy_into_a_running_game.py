@@ -29,7 +29,7 @@ def pixels(data: bytes):
 
 def test_a_sprite_that_is_deployed_is_proved_and_seen(studio: Studio) -> None:
     data = picture()
-    done = deploy(studio, asset(studio, data), "sprites/hero.png", overwrite=True, witness=witness)
+    done = deploy(studio, asset(studio, data), "sprites/hero.png", overwrite=True)
     assert done.verification.state == "reloaded"
     assert "exactly the pixels of sprites/hero.png (32x32)" in done.verification.note
     assert find_sprite(pixels(done.verification.screenshot), pixels(data))
@@ -37,13 +37,12 @@ def test_a_sprite_that_is_deployed_is_proved_and_seen(studio: Studio) -> None:
 
 def test_replacing_and_undoing_are_proved_too(studio: Studio, at_port: Game) -> None:
     first, second = picture(), picture()
-    deploy(studio, asset(studio, first), "sprites/hero.png", overwrite=True, witness=witness)
+    deploy(studio, asset(studio, first), "sprites/hero.png", overwrite=True)
     shown = at_port.state("sprites/hero.png")["hash"]
-    replaced = deploy(studio, asset(studio, second), "sprites/hero.png", overwrite=True, witness=witness)
+    replaced = deploy(studio, asset(studio, second), "sprites/hero.png", overwrite=True)
     assert replaced.verification.state == "reloaded"
     assert at_port.state("sprites/hero.png")["hash"] != shown
-    undo(studio)
-    verification = witness(project_of(studio), ("sprites/hero.png",))({"sprites/hero.png": first})
+    verification = undo(studio).verification
     assert verification.state == "reloaded"
     assert at_port.state("sprites/hero.png")["hash"] == shown
     assert find_sprite(pixels(verification.screenshot), pixels(first))
@@ -51,14 +50,14 @@ def test_replacing_and_undoing_are_proved_too(studio: Studio, at_port: Game) -> 
 
 def test_a_picture_of_another_size_is_shown_and_said(studio: Studio) -> None:
     data = picture(48, 64)
-    done = deploy(studio, asset(studio, data), "sprites/goblin.png", overwrite=True, witness=witness)
+    done = deploy(studio, asset(studio, data), "sprites/chest.png", overwrite=True)
     assert done.verification.state == "reloaded"
     assert "Its size was 32x32" in done.verification.note
     assert find_sprite(pixels(done.verification.screenshot), pixels(data))
 
 
 def test_a_file_that_nothing_loads_is_told_apart_also_in_a_new_folder(studio: Studio, at_port: Game) -> None:
-    done = deploy(studio, asset(studio, picture()), "sprites/deep/er/idol.png", witness=witness)
+    done = deploy(studio, asset(studio, picture()), "sprites/deep/er/idol.png")
     assert done.verification.state == "deployed_not_loaded_by_game"
     assert 'asset_server.load("sprites/deep/er/idol.png")' in done.verification.note
     assert (at_port.assets / "sprites/deep/er/idol.png").is_file()
@@ -68,7 +67,7 @@ def test_a_picture_that_the_game_asked_for_before_it_existed_appears(studio: Stu
     entity = at_port.client.call("dgx_pixels/preview", {"path": "sprites/late/ghost.png", "scale": 2})["entity"]
     wait_for("the failed load", lambda: at_port.state("sprites/late/ghost.png")["failed"])
     data = picture()
-    done = deploy(studio, asset(studio, data), "sprites/late/ghost.png", witness=witness)
+    done = deploy(studio, asset(studio, data), "sprites/late/ghost.png")
     assert done.verification.state == "reloaded"
     place = find_sprite(pixels(done.verification.screenshot), pixels(data))
     assert place
@@ -96,7 +95,7 @@ def test_a_broken_picture_is_reported_and_the_next_good_one_recovers(studio: Stu
     assert "goes on showing what it had before" in verification.note
     assert at_port.state(path)["generation"] >= 1
     data = picture()
-    done = deploy(studio, asset(studio, data), path, overwrite=True, witness=witness)
+    done = deploy(studio, asset(studio, data), path, overwrite=True)
     assert done.verification.state == "reloaded"
 
 
@@ -110,7 +109,7 @@ def test_a_sheet_reloads_with_its_grid_and_its_timing(studio: Studio, at_port: G
     }
     strip = picture(64, 16)
     asset_id = asset(studio, strip, **{"sprite__sheet__json": json.dumps(sheet).encode()})
-    done = deploy(studio, asset_id, "sheets/slime.png", overwrite=True, witness=witness)
+    done = deploy(studio, asset_id, "sheets/slime.png", overwrite=True)
     assert done.verification.state == "reloaded", done.verification.note
     assert json.loads((at_port.assets / "sheets/slime.sheet.json").read_text())["image"] == "slime.png"
     assert at_port.state("sheets/slime.sheet.json")["width"] == 4
@@ -150,7 +149,7 @@ def test_a_game_that_hangs_is_said_to_hang_within_five_seconds(studio: Studio, a
     at_port.signal(signal.SIGSTOP)
     try:
         started = time.monotonic()
-        done = deploy(studio, asset(studio, picture()), "sprites/tree.png", overwrite=True, witness=witness)
+        done = deploy(studio, asset(studio, picture()), "sprites/tree.png", overwrite=True)
         took = time.monotonic() - started
     finally:
         at_port.signal(signal.SIGCONT)
@@ -187,7 +186,7 @@ def test_a_game_that_is_killed_in_the_middle_leaves_a_whole_file(studio: Studio,
     assert done.verification.state == "game_not_running"
     assert (at_port.assets / "sprites/chest.png").read_bytes() == data
     at_port.start()
-    again = deploy(studio, done.asset_id, "sprites/chest.png", overwrite=True, witness=witness)
+    again = deploy(studio, done.asset_id, "sprites/chest.png", overwrite=True)
     assert (again.state, again.verification.state) == ("identical", "reloaded")
 
 

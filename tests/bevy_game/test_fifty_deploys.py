@@ -7,7 +7,7 @@ import time
 
 from server.bevy.brp import Silent
 from server.bevy.screenshot import read_rgba
-from server.bevy.verify import witness, word_hash
+from server.bevy.verify import word_hash
 from server.deploy import deploy
 from server.paths import Bundle
 from server.studio import Studio
@@ -70,7 +70,7 @@ def test_the_protocol_misses_none_of_fifty(at_port: Game, figures: list[str]) ->
 def test_fifty_verified_deploys_are_all_proved(studio: Studio, figures: list[str]) -> None:
     times: list[float] = []
     for _ in range(ROUNDS):
-        done = deploy(studio, asset(studio, picture()), PATH, overwrite=True, witness=witness)
+        done = deploy(studio, asset(studio, picture()), PATH, overwrite=True)
         assert done.verification.state == "reloaded"
         assert done.verification.screenshot
         times.append(done.seconds)
