@@ -1,0 +1,232 @@
+"""The Backend that draws: resident SDXL models, and the road from a DrawRequest to pictures.
+
+Owns which models are resident and the order encode -> denoise -> decode. Knows nothing of queues, threads or finishing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipelines.backend import OnStep
+from pipelines.denoise import (
+    Conditioning,
+    Keep,
+    Words,
+    denoise,
+    draw_noise,
+    first_step,
+    predict_with,
+    start_latents,
+)
+from pipelines.errors import InvalidRequest, OutOfMemory
+from pipelines.loading import Resident, load_model, make_scheduler, pick_device
+from pipelines.models import Model, embedded_model, find_model
+from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
+from pipelines.seamless import circular, rolled
+from pipelines.text import Embedding
+
+MOST_STEPS = 200
+
+
+class DiffusersBackend:
+    """SDXL-family models of diffusers on one device."""
+
+    def __init__(self, device: str | torch.device | None = None) -> None:
+        self.device = torch.device(device) if device else pick_device()
+        self._residents: OrderedDict[str, Resident] = OrderedDict()
+
+    def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
+        """See `Backend.draw`."""
+        begun = time.perf_counter()
+        resident = self.resident(find_model(request.model))
+        model = resident.model
+        steps = model.steps if request.steps is None else request.steps
+        guidance = model.guidance if request.guidance is None else request.guidance
+        _check(request, resident, steps, guidance)
+        try:
+            with torch.inference_mode():
+                images = _draw(resident, request, steps, guidance, on_step)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise OutOfMemory(
+                f"{self.device} has no room for {len(request.prompts)} pictures of {request.width}x{request.height}."
+            ) from error
+        unread = dict.fromkeys(word for prompt in request.prompts for word in resident.prompts.unread_words(prompt))
+        return Drawing(
+            images=images,
+            model=model.id,
+            revision=resident.revision,
+            steps=steps,
+            guidance=guidance,
+            seconds=time.perf_counter() - begun,
+            device=str(self.device),
+            unknown_words=tuple(unread),
+        )
+
+    def resident(self, model: Model) -> Resident:
+        """The loaded model, loading it where needed (only from the engine's worker, or under its lease).
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        if model.id not in self._residents:
+            self._residents[model.id] = load_model(model, self.device)
+        self._residents.move_to_end(model.id)
+        return self._residents[model.id]
+
+    def load(self, model: str) -> None:
+        """See `Backend.load`."""
+        self.resident(find_model(model))
+
+    def unload(self, model: str) -> None:
+        """See `Backend.unload`."""
+        self._residents.pop(model, None)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """See `Backend.models`."""
+        known = {"embedded": embedded_model()} | {id: r.model for id, r in list(self._residents.items())}
+        return tuple(
+            ModelInfo(
+                id=model.id,
+                title=model.title,
+                state="resident" if model.id in self._residents else "available",
+                licence=model.licence,
+                native_sizes=model.native_sizes,
+                note=model.note,
+            )
+            for model in known.values()
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """See `Backend.describe`."""
+        residents = list(self._residents.values())
+        return {
+            "device": str(self.device),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "resident": [
+                {"model": r.model.id, "dtype": str(r.dtype).removeprefix("torch."), "megabytes": round(r.bytes / 1e6)}
+                for r in residents
+            ],
+        }
+
+
+def _check(request: DrawRequest, resident: Resident, steps: int, guidance: float) -> None:
+    unit = resident.scale * 2 ** (len(resident.unet.config.block_out_channels) - 1)
+    for name, pixels in (("width", request.width), ("height", request.height)):
+        if pixels < unit or pixels % unit:
+            raise InvalidRequest(f"The canvas's {name} is a multiple of {unit} pixels for this model, not {pixels}.")
+    if not 1 <= steps <= MOST_STEPS:
+        raise InvalidRequest(
+            f"steps is 1 to {MOST_STEPS}, not {steps}. The model's own default is {resident.model.steps}."
+        )
+    if not 0 <= guidance <= 30:
+        raise InvalidRequest(f"guidance is 0 to 30, not {guidance}. The model's own is {resident.model.guidance}.")
+    if not 0 < request.strength <= 1:
+        raise InvalidRequest(f"strength is above 0 and at most 1, not {request.strength}.")
+    batch, shape = len(request.prompts), (request.height, request.width)
+    if request.init and (len(request.init) != batch or any(i.shape[:2] != shape for i in request.init)):
+        raise InvalidRequest(f"init needs {batch} pictures of {request.width}x{request.height}, one for each prompt.")
+    if request.mask and (len(request.mask) != len(request.init) or any(m.shape != shape for m in request.mask)):
+        raise InvalidRequest("A mask needs a picture to change, of the same size: give init too, one for each mask.")
+
+
+def _draw(resident: Resident, request: DrawRequest, steps: int, guidance: float, on_step: OnStep) -> tuple[Pixels, ...]:
+    # 1. the words
+    batch = len(request.prompts)
+    sizes = _size_conditioning(request).to(resident.device, resident.dtype)
+
+    def conditioning(embeddings: Sequence[Embedding]) -> Conditioning:
+        return Conditioning(
+            torch.cat([e.hidden for e in embeddings]),
+            torch.cat([e.pooled for e in embeddings]),
+            sizes.expand(len(embeddings), -1),
+        )
+
+    prompts = resident.prompts
+    words = Words(
+        positive=conditioning([prompts.encode(p) for p in request.prompts]),
+        negative=conditioning([prompts.encode_negative(request.negative)] * batch) if guidance > 1 else None,
+        region=conditioning([prompts.encode(request.region.prompt)] * batch) if request.region else None,
+        region_weight=_cells(request.region.weight, resident) if request.region else None,
+    )
+    # 2. the noise, and the picture to begin with
+    scheduler = make_scheduler(resident.scheduler.__class__.__name__, resident.scheduler.config)
+    scheduler.set_timesteps(steps)
+    generators = [torch.Generator().manual_seed(seed) for seed in request.seeds]
+    shape = (resident.unet.config.in_channels, request.height // resident.scale, request.width // resident.scale)
+    noise = draw_noise(shape, generators, words.positive.hidden)
+    init = _encode(resident, request.init) if request.init else None
+    begin = first_step(steps, request.strength) if request.init else 0
+    keep = None
+    if init is not None and request.mask:
+        mask = _cells(np.stack(request.mask).astype(np.float32), resident, touched=True)
+        keep = Keep(init, noise, mask)
+    # 3. the loop
+    predict = predict_with(resident.unet)
+    if request.tile_x or request.tile_y:
+        predict = rolled(predict, request.seeds[0], request.tile_x, request.tile_y)
+    with circular([resident.unet, resident.vae], request.tile_x, request.tile_y):
+        latents = denoise(
+            predict,
+            scheduler,
+            start_latents(scheduler, noise, init, begin),
+            words,
+            [guidance] * batch,
+            generators,
+            begin=begin,
+            guided=resident.model.guided,
+            keep=keep,
+            couple=request.couple,
+            on_step=on_step,
+        )
+        # 4. pictures
+        images = _decode(resident, latents)
+    for i, mask in enumerate(request.mask):  # exact to the pixel, where a latent cell is several
+        images[i][~mask] = request.init[i][~mask]
+    return tuple(images)
+
+
+def _size_conditioning(request: DrawRequest) -> Tensor:
+    """(1, 6): the size that the picture is to look as if it came from, no crop, the size it is drawn at."""
+    target = (request.height, request.width)
+    original = (request.native, request.native) if request.native else target
+    return torch.tensor([[*original, 0, 0, *target]], dtype=torch.float32)
+
+
+def _cells(weight: Any, resident: Resident, touched: bool = False) -> Tensor:
+    """(batch, h, w) in canvas pixels -> (batch, 1, h, w) in latent cells: the mean, or with `touched` the largest."""
+    pixels = torch.as_tensor(np.ascontiguousarray(weight, np.float32)).unsqueeze(1)
+    pool = functional.max_pool2d if touched else functional.avg_pool2d
+    return pool(pixels, resident.scale).to(resident.device, resident.dtype)
+
+
+def _encode(resident: Resident, images: Sequence[Pixels]) -> Tensor:
+    """RGBA pictures -> latents (batch, c, h, w). A model without transparency sees them on white."""
+    pixels = torch.from_numpy(np.stack(images)).to(resident.device).movedim(-1, 1).to(resident.dtype)
+    alpha = pixels[:, 3:] / 255
+    if resident.vae.config.in_channels == 4:
+        # a transparent pixel is (0, 0, 0, -1), as in training
+        values = torch.cat([(pixels[:, :3] / 127.5 - 1) * alpha.round(), alpha * 2 - 1], dim=1)
+    else:
+        values = (pixels[:, :3] * alpha + 255 * (1 - alpha)) / 127.5 - 1
+    return resident.vae.encode(values).latent_dist.mode() * resident.vae.config.scaling_factor
+
+
+def _decode(resident: Resident, latents: Tensor) -> list[Pixels]:
+    """Latents -> RGBA uint8 pictures; rounding is done on the device, so a quarter of the bytes leaves it."""
+    values = resident.vae.decode(latents / resident.vae.config.scaling_factor, return_dict=False)[0]
+    pixels = (values * 127.5 + 127.5).clamp_(0, 255).round_().to(torch.uint8).movedim(1, -1)
+    if pixels.shape[-1] == 3:
+        pixels = functional.pad(pixels, (0, 1), value=255)
+    return list(pixels.cpu().numpy())

@@ -1,0 +1,175 @@
+"""From a model of the catalog to components on a device. Owns which classes are let in and in which dtype they load.
+
+Only safetensors are read: a pickle can run code. Knows nothing of drawing.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipelines.errors import ModelError
+from pipelines.models import Model, read_json, revision_of
+from pipelines.text import PromptEncoder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Resident:
+    """A loaded model. The modules are in eval mode, without gradients, on one device."""
+
+    model: Model
+    revision: str
+    unet: Any
+    vae: Any
+    text_encoder: Any
+    text_encoder_2: Any
+    prompts: PromptEncoder
+    scheduler: Any
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def scale(self) -> int:
+        """Canvas pixels a latent cell."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """The components with weights, by their diffusers names."""
+        return {
+            "unet": self.unet,
+            "vae": self.vae,
+            "text_encoder": self.text_encoder,
+            "text_encoder_2": self.text_encoder_2,
+        }
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights."""
+        return sum(p.numel() * p.element_size() for m in self.modules.values() for p in m.parameters())
+
+
+def pick_device() -> torch.device:
+    """The best device here: CUDA, then MPS, then CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def pick_dtype(model: Model, device: torch.device) -> torch.dtype:
+    """float16 for SDXL on a GPU; float32 on a CPU, and for a small model everywhere (arithmetic is not its cost)."""
+    return torch.float32 if device.type == "cpu" or model.draws_pixels else torch.float16
+
+
+def load_model(model: Model, device: torch.device, dtype: torch.dtype | None = None) -> Resident:
+    """The model's components on `device`.
+
+    Raises:
+        ModelError: a component is missing, broken, or of a class that is not SDXL's.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # the caller has a progress of its own
+    dtype = dtype or pick_dtype(model, device)
+    parts = {name: _load_part(model, name, dtype) for name in ("unet", "vae", "text_encoder", "text_encoder_2")}
+    for part in parts.values():
+        part.requires_grad_(False).eval().to(device)
+    index = read_json(model.folder / "model_index.json")
+    encoder = PromptEncoder(
+        [_load_tokenizer(model, name) for name in ("tokenizer", "tokenizer_2")],
+        [parts["text_encoder"], parts["text_encoder_2"]],
+        bool(index.get("force_zeros_for_empty_prompt", True)),
+    )
+    return Resident(
+        model=model,
+        revision=revision_of(model),
+        prompts=encoder,
+        scheduler=_load_scheduler(model),
+        device=device,
+        dtype=dtype,
+        **parts,
+    )
+
+
+def _load_part(model: Model, name: str, dtype: torch.dtype) -> Any:
+    folder = model.folder / name
+    loader, extra = _loader(model, name)
+    weights = list(folder.glob("*.safetensors"))
+    if not weights:
+        pickles = [f.name for f in folder.glob("*") if f.suffix in (".bin", ".ckpt", ".pt", ".pth")]
+        if pickles:
+            raise ModelError(
+                f"{folder} holds its weights as a pickle ({pickles[0]}), which can run any code when it is opened, so "
+                "it is not read. Use a checkpoint in safetensors, or convert it in a sandbox first."
+            )
+        raise ModelError(f"{folder} holds no weights (*.safetensors). Download the model again.")
+    if not any(".fp16." not in f.name for f in weights):
+        extra["variant"] = "fp16"
+    try:
+        return loader.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=True, **extra
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"The {name} of '{model.id}' cannot be loaded: {str(error).splitlines()[0]}. Download the model again."
+        ) from error
+
+
+def _loader(model: Model, name: str) -> tuple[Any, dict[str, Any]]:
+    # From their own modules: the packages' roots would import hundreds of models.
+    if name == "unet":
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+        return UNet2DConditionModel, {}
+    if name == "vae":
+        if model.draws_pixels:
+            from pipelines.embedded.autoencoder import PixelAutoencoder
+
+            return PixelAutoencoder, {}
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+        return AutoencoderKL, {}
+    if name == "text_encoder":
+        from transformers import CLIPTextModel
+
+        return CLIPTextModel, {}
+    from transformers import CLIPTextModelWithProjection
+
+    return CLIPTextModelWithProjection, {}
+
+
+def _load_tokenizer(model: Model, name: str) -> Any:
+    from transformers import CLIPTokenizer, PreTrainedTokenizerFast
+
+    folder = model.folder / name
+    kind = read_json(folder / "tokenizer_config.json").get("tokenizer_class", "")
+    loader = CLIPTokenizer if kind.startswith("CLIP") else PreTrainedTokenizerFast
+    try:
+        return loader.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The {name} of '{model.id}' cannot be loaded. Download the model again.") from error
+
+
+def _load_scheduler(model: Model) -> Any:
+    config = read_json(model.folder / "scheduler" / "scheduler_config.json")
+    return make_scheduler(str(config.get("_class_name")), config)
+
+
+def make_scheduler(name: str, config: Any) -> Any:
+    """A fresh scheduler of a diffusers class, made from another's configuration.
+
+    Raises:
+        ModelError: diffusers has no such scheduler.
+    """
+    import diffusers
+
+    if not name.endswith("Scheduler") or (kind := getattr(diffusers, name, None)) is None:
+        raise ModelError(f"diffusers has no scheduler '{name}'. Use an SDXL checkpoint as it was published.")
+    return kind.from_config(config)

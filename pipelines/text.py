@@ -1,0 +1,88 @@
+"""Prompts as SDXL's two text encoders see them, cached, and the words that a model does not know.
+
+Owns tokenizing, encoding and the cache. Knows nothing of guidance, sizes or LoRA files (a `state` names what is merged
+into the encoders, so that the cache keeps its word).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CACHED_PROMPTS = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """One prompt, encoded."""
+
+    hidden: Tensor  # (1, tokens, both widths): the layer before the last of each encoder, not normalized
+    pooled: Tensor  # (1, width): the second encoder's pooled output
+
+
+class PromptEncoder:
+    """The text side of one resident model.
+
+    Each prompt is encoded by itself, so that its embedding does not depend on what else is in the batch.
+    """
+
+    def __init__(self, tokenizers: Sequence[Any], encoders: Sequence[Any], zeros_for_empty: bool) -> None:
+        self._tokenizers = tokenizers
+        self._encoders = encoders
+        self._zeros_for_empty = zeros_for_empty
+        self._cache: OrderedDict[tuple[str, Hashable], Embedding] = OrderedDict()
+
+    def encode(self, prompt: str, state: Hashable = ()) -> Embedding:
+        """The prompt's embedding. What is longer than the tokenizers' limit is cut off, as `unread_words` tells."""
+        key = (prompt, state)
+        if key not in self._cache:
+            self._cache[key] = self._encode(prompt)
+            if len(self._cache) > CACHED_PROMPTS:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+    def encode_negative(self, prompt: str, state: Hashable = ()) -> Embedding:
+        """What guidance leads away from: zeros for an empty prompt where the model was trained so."""
+        if prompt or not self._zeros_for_empty:
+            return self.encode(prompt, state)
+        blank = self.encode("", state)
+        return Embedding(torch.zeros_like(blank.hidden), torch.zeros_like(blank.pooled))
+
+    @torch.inference_mode()
+    def _encode(self, prompt: str) -> Embedding:
+        hidden: list[Tensor] = []
+        pooled: Tensor | None = None
+        for tokenizer, encoder in zip(self._tokenizers, self._encoders, strict=True):
+            ids = tokenizer(
+                prompt,
+                padding="max_length",
+                max_length=tokenizer.model_max_length,
+                truncation=True,
+                return_tensors="pt",
+            ).input_ids
+            output = encoder(ids.to(encoder.device), output_hidden_states=True)
+            hidden.append(output.hidden_states[-2])
+            pooled = output[0]
+        assert pooled is not None
+        return Embedding(torch.cat(hidden, dim=-1), pooled)
+
+    def unread_words(self, prompt: str) -> tuple[str, ...]:
+        """The words of the prompt that a word-level model does not know, or that come after its limit.
+
+        Empty for CLIP's own tokenizer, which spells any word out.
+        """
+        tokenizer = self._tokenizers[0]
+        core = tokenizer.backend_tokenizer
+        if type(core.model).__name__ != "WordLevel":
+            return ()
+        text = core.normalizer.normalize_str(prompt) if core.normalizer else prompt
+        words = [word for word, _ in core.pre_tokenizer.pre_tokenize_str(text)]
+        room = tokenizer.model_max_length - 2  # begin and end
+        unread = [w for i, w in enumerate(words) if i >= room or core.token_to_id(w) is None]
+        return tuple(dict.fromkeys(unread))
