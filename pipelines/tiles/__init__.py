@@ -1,0 +1,1 @@
+"""Tilesets: sets of square tiles of which every legal neighbour fits to the pixel."""

@@ -1,0 +1,176 @@
+"""Masks, atlas orders and distance fields of tile layouts: where a border runs, before anything has a colour.
+
+A map is a grid of cells that show the upper terrain or the lower one. A blob tile is a cell and knows its neighbours;
+a corner tile lies on the dual grid, half a cell off, and sees a quarter of four cells; an edge tile is a piece of a path
+between the middles of cells. Every border is a distance field of nearby cells, so a tile's edge depends on nothing but
+what the neighbour beyond that edge knows too. Knows nothing of colours, models or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Field = NDArray[np.float32]
+"""(h, w): distance in pixels from the terrain's border, positive inside the upper terrain."""
+Cells = NDArray[np.bool_]
+"""(rows, columns): True shows the upper terrain."""
+
+NW, NE, SW, SE = 1, 2, 4, 8
+"""Bits of a corner mask: the corners that show the upper terrain."""
+NORTH, EAST, SOUTH, WEST = 1, 2, 4, 8
+"""Bits of an edge mask: the sides that a path leaves by."""
+NEIGHBOURS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+"""(dy, dx) of the bits 1, 2, 4, ... 128 of a blob mask: north, then clockwise. The cell itself is upper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rim:
+    """How a border lies, in pixels: `inset` into the upper cells, corners rounded by `rounding`, waves of at most
+    `wobble`. inset + rounding stays below half a tile, so that no border is seen from two tiles away."""
+
+    inset: float
+    rounding: float
+    wobble: float
+
+
+def reduce_mask(mask: int) -> int:
+    """A blob mask without the diagonal neighbours that cannot be seen: a diagonal counts only between two sides."""
+    for bit in (1, 3, 5, 7):
+        if not (mask >> (bit - 1) & 1 and mask >> ((bit + 1) % 8) & 1):
+            mask &= ~(1 << bit)
+    return mask
+
+
+BLOB_MASKS: tuple[int, ...] = tuple(sorted({reduce_mask(mask) for mask in range(256)}))
+"""The 47 masks that are left, ascending: the tile's place in the atlas is the place here."""
+
+
+def blob_table() -> list[int]:
+    """256 tile indices, one for each mask of neighbours."""
+    index = {mask: i for i, mask in enumerate(BLOB_MASKS)}
+    return [index[reduce_mask(mask)] for mask in range(256)]
+
+
+def corner_cells(mask: int) -> Cells:
+    """(2, 2): the four cells around a corner tile."""
+    return np.array([[mask & NW, mask & NE], [mask & SW, mask & SE]], np.bool_)
+
+
+def blob_cells(mask: int) -> Cells:
+    """(3, 3): an upper cell and its neighbours."""
+    cells = np.zeros((3, 3), np.bool_)
+    cells[1, 1] = True
+    for bit, (dy, dx) in enumerate(NEIGHBOURS):
+        cells[1 + dy, 1 + dx] = bool(mask >> bit & 1)
+    return cells
+
+
+def blob_mask(cells: Cells, y: int, x: int) -> int:
+    """The reduced mask of a cell of a map; beyond the map's border its edge cells go on."""
+    rows, columns = cells.shape
+    mask = 0
+    for bit, (dy, dx) in enumerate(NEIGHBOURS):
+        if cells[min(max(y + dy, 0), rows - 1), min(max(x + dx, 0), columns - 1)]:
+            mask |= 1 << bit
+    return reduce_mask(mask)
+
+
+def enlarge(cells: Cells, size: int) -> Cells:
+    """Each cell as size x size pixels."""
+    return cells.repeat(size, 0).repeat(size, 1)
+
+
+def rim_field(cells: Cells, size: int, rim: Rim) -> Field:
+    """The field of a map of cells, (rows * size, columns * size); the map's edge cells go on for ever.
+
+    The upper area is eroded by the inset and its convex corners are rounded (an opening); concave ones are round by
+    themselves. What is inside an upper cell is decided by the cell and its reduced mask alone.
+    """
+    solid = enlarge(np.pad(cells, 1, mode="edge"), size)
+    depth = _inside(solid) - rim.inset
+    core = depth > rim.rounding
+    field = np.where(core, depth, rim.rounding - _inside(~core))
+    return field[size:-size, size:-size].astype(np.float32)
+
+
+def _inside(mask: Cells) -> NDArray[np.float64]:
+    """The distance from each pixel's centre to the nearest edge of its area; 0 outside; far where there is no edge."""
+    if mask.all():
+        return np.full(mask.shape, float(sum(mask.shape)))
+    distance = np.asarray(ndimage.distance_transform_edt(mask))
+    return np.where(mask, distance - 0.5, 0.0)
+
+
+def corner_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, Cells]:
+    """A corner tile's field with `pad` pixels around it, and which of its pixels lie in upper cells.
+
+    Both are (size + 2 pad, size + 2 pad); `size` is even and pad at most half of it.
+    """
+    cells = corner_cells(mask)
+    start = size // 2 - pad
+    part = slice(start, start + size + 2 * pad)
+    return rim_field(cells, size, rim)[part, part], enlarge(cells, size)[part, part]
+
+
+def blob_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, Cells]:
+    """A blob tile's field with `pad` pixels around it, and which pixels lie in upper cells."""
+    cells = blob_cells(mask)
+    part = slice(size - pad, 2 * size + pad)
+    return rim_field(cells, size, rim)[part, part], enlarge(cells, size)[part, part]
+
+
+def path_field(mask: int, size: int, width: float, pad: int = 0) -> Field:
+    """The field of a path `width` pixels wide from the tile's middle to the sides in the mask; mask 0 is no path."""
+    y, x = np.mgrid[-pad : size + pad, -pad : size + pad].astype(np.float32) + np.float32(0.5 - size / 2)
+    distance = np.full(y.shape, float(4 * size), np.float32)
+    for bit, (dy, dx) in ((NORTH, (-1, 0)), (EAST, (0, 1)), (SOUTH, (1, 0)), (WEST, (0, -1))):
+        if mask & bit:
+            along = np.maximum(x * dx + y * dy, 0)
+            distance = np.minimum(distance, np.hypot(x - along * dx, y - along * dy))
+    return np.float32(width / 2) - distance
+
+
+def noise(size: int, seed: int) -> Field:
+    """(size, size) smooth noise in -1..1 that wraps: a few random waves of one to a quarter-tile's length."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size] / size
+    total = np.zeros((size, size))
+    highest = max(2, min(6, size // 4))
+    for fy in range(-highest, highest + 1):
+        for fx in range(highest + 1):
+            length = float(np.hypot(fx, fy))
+            if 0.5 < length <= highest:
+                strength = rng.normal() / length**0.7
+                total += strength * np.cos(2 * np.pi * (fx * x + fy * y + rng.random()))
+    return (total / np.abs(total).max()).astype(np.float32)
+
+
+def wrapped(tile: NDArray, pad: int, shift: int = 0) -> NDArray:
+    """A wrapping picture or field ((n, n) or (n, n, c)) with `pad` more pixels of itself around it, begun at `shift`."""
+    size = tile.shape[0]
+    at = (np.arange(-pad, size + pad) + shift) % size
+    return tile[at][:, at]
+
+
+def lay_out(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+    """Tiles of one size as one picture, row by row, without gaps; missing ones at the end are clear."""
+    size = tiles[0].shape[0]
+    rows = -(-len(tiles) // columns)
+    atlas = np.zeros((rows * size, columns * size, 4), np.uint8)
+    for i, tile in enumerate(tiles):
+        y, x = divmod(i, columns)
+        atlas[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile
+    return atlas
+
+
+def compose(tiles: Sequence[NDArray[np.uint8]], indices: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """The picture of a map of tile indices (rows, columns); -1 leaves a place clear."""
+    clear = np.zeros_like(tiles[0])
+    return np.concatenate(
+        [np.concatenate([tiles[i] if i >= 0 else clear for i in row], axis=1) for row in indices.tolist()]
+    )

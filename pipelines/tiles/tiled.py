@@ -1,0 +1,111 @@
+"""Files for map editors and games: Tiled's .tsx and .tmx, and the JSON table that code looks masks up in.
+
+Form: Tiled's TMX map format 1.10 (doc.mapeditor.org). LDtk reads the atlas PNG itself: a grid without gaps.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from pipelines.records import Pixels
+from pipelines.tiles.layouts import Layout, table, wang_colors
+from pipelines.tiles.map import Indices
+
+VERSION = "1.10"
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What a set and its terrains are called, and the terrains' colours in an editor as RRGGBB."""
+
+    title: str
+    upper: str
+    lower: str
+    upper_color: str
+    lower_color: str
+
+
+def write_tsx(layout: Layout, naming: Naming, image: str, tile_size: int, count: int, columns: int, rows: int) -> bytes:
+    """A Tiled tileset with its Wang set; `image` is the atlas beside the file, `count` the number of tiles in use."""
+    root = ET.Element(
+        "tileset",
+        {
+            "version": VERSION,
+            "name": naming.title,
+            "tilewidth": str(tile_size),
+            "tileheight": str(tile_size),
+            "tilecount": str(columns * rows),
+            "columns": str(columns),
+        },
+    )
+    ET.SubElement(root, "image", {"source": image, "width": str(columns * tile_size), "height": str(rows * tile_size)})
+    if layout.kind:
+        sets = ET.SubElement(root, "wangsets")
+        wang = ET.SubElement(sets, "wangset", {"name": naming.title, "type": layout.kind, "tile": "-1"})
+        for name, color in ((naming.upper, naming.upper_color), (naming.lower or "nothing", naming.lower_color)):
+            ET.SubElement(wang, "wangcolor", {"name": name, "color": f"#{color}", "tile": "-1", "probability": "1"})
+        for index in range(count):
+            wangid = ",".join(map(str, wang_colors(layout, index)))
+            ET.SubElement(wang, "wangtile", {"tileid": str(index), "wangid": wangid})
+    return _xml(root)
+
+
+def write_tmx(indices: Indices, tileset: str, tile_size: int) -> bytes:
+    """A Tiled map (orthogonal, one layer) of tile indices, -1 for an empty place; `tileset` is the .tsx beside it."""
+    rows, columns = indices.shape
+    root = ET.Element(
+        "map",
+        {
+            "version": VERSION,
+            "orientation": "orthogonal",
+            "renderorder": "right-down",
+            "width": str(columns),
+            "height": str(rows),
+            "tilewidth": str(tile_size),
+            "tileheight": str(tile_size),
+            "infinite": "0",
+            "nextlayerid": "2",
+            "nextobjectid": "1",
+        },
+    )
+    ET.SubElement(root, "tileset", {"firstgid": "1", "source": tileset})
+    size = {"width": str(columns), "height": str(rows)}
+    layer = ET.SubElement(root, "layer", {"id": "1", "name": "ground", **size})
+    data = ET.SubElement(layer, "data", {"encoding": "csv"})
+    data.text = "\n" + ",\n".join(",".join(str(i + 1) for i in row) for row in indices.tolist()) + "\n"
+    return _xml(root)
+
+
+def write_sheet(
+    layout: Layout, naming: Naming, image: str, tile_size: int, count: int, columns: int, rows: int
+) -> bytes:
+    """Our layout file (`name.sheet.json`): the grid, and mask -> tile index for code (see docs/tilesets.md)."""
+    data: dict[str, Any] = {
+        "image": image,
+        "tile_size": [tile_size, tile_size],
+        "columns": columns,
+        "rows": rows,
+        "layout": layout.name,
+        "upper": naming.upper,
+        "lower": naming.lower,
+        **table(layout, count),
+    }
+    # lists of numbers on one line each
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items())
+    return f"{{\n{lines}\n}}\n".encode()
+
+
+def strip(tiles: Sequence[Pixels]) -> Pixels:
+    """All tiles below each other, one column: what Bevy's TilemapChunk reads as an array texture."""
+    return np.concatenate(list(tiles))
+
+
+def _xml(root: ET.Element) -> bytes:
+    ET.indent(root, " ")
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="utf-8") + b"\n"

@@ -1,0 +1,329 @@
+"""From a recipe to a finished tileset: terrains are drawn, bordered, brought to one palette, laid out and checked.
+
+Owns the order of work and the recipe's options of a tileset. Knows nothing of games, libraries or tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.errors import InvalidRequest
+from pipelines.models import find_model
+from pipelines.pixels.gates import Report
+from pipelines.pixels.palette import Palette, extract_palette, lock
+from pipelines.pixels.png import encode_png
+from pipelines.pixels.quantize import color_counts
+from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, no_progress
+from pipelines.tiles.blob import blob_from_corners
+from pipelines.tiles.geometry import compose, lay_out
+from pipelines.tiles.layouts import PLAIN, Layout, Sides, find_layout, sides
+from pipelines.tiles.map import Indices, random_map
+from pipelines.tiles.platform import paint_platforms
+from pipelines.tiles.seams import check_tiles
+from pipelines.tiles.textures import LIQUIDS, Texture, draw_textures, draw_variants, flatten, words_of
+from pipelines.tiles.tiled import Naming, strip, write_sheet, write_tmx, write_tsx
+from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_paths
+
+if TYPE_CHECKING:
+    from pipelines.engine import Engine
+
+SMALLEST, LARGEST, STEP = 8, 64, 8
+"""Tile sizes in pixels: multiples of STEP, as models and quarter tiles need."""
+METHODS = ("composite", "joint")
+AXES = ("both", "x", "y")
+MOST_VARIANTS = 12
+_GRASSY = frozenset("grass moss leaves forest jungle bush snow fur swamp".split())
+_CRISP = frozenset("stone wall floor brick bricks cobblestone marble planks wooden wood metal tiles dungeon".split())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tileset:
+    """A finished set. `tiles` are (size, size, 4) in atlas order; `map` is a random legal map, `preview` its picture."""
+
+    recipe: Recipe
+    layout: Layout
+    tiles: tuple[Pixels, ...]
+    atlas: Pixels
+    palette: Palette
+    report: Report
+    map: Indices
+    preview: Pixels
+    unknown_words: tuple[str, ...] = ()
+
+    def files(self) -> dict[str, bytes]:
+        """The set's files by name, the atlas first; they name each other as they lie beside each other."""
+        size, count, layout = self.recipe.width, len(self.tiles), self.layout
+        columns, rows = self.atlas.shape[1] // size, self.atlas.shape[0] // size
+        options = self.recipe.options
+        upper, lower = str(options["upper"]), str(options.get("lower", ""))
+        naming = Naming(f"{upper} {lower}".strip(), upper, lower, *_editor_colors(layout, self.tiles))
+        grid = (size, count, columns, rows)
+        return {
+            "tiles.png": encode_png(self.atlas, self.recipe.to_json()),
+            "tiles.sheet.json": write_sheet(layout, naming, "tiles.png", *grid),
+            "tiles.tsx": write_tsx(layout, naming, "tiles.png", *grid),
+            "map.tmx": write_tmx(self.map, "tiles.tsx", size),
+            "strip.png": encode_png(strip(self.tiles)),
+            "preview.png": encode_png(self.preview),
+        }
+
+
+def draw_tileset(
+    engine: Engine,
+    recipe: Recipe,
+    on_progress: OnProgress = no_progress,
+    given: Mapping[str, Pixels] | None = None,
+) -> Tileset:
+    """Makes a tileset. Same recipe and terrains, same device: same bytes.
+
+    Args:
+        engine: what draws.
+        recipe: kind "tileset", width = height = the tile's size. `options`: `layout` (see layouts.LAYOUTS), `upper` and
+            `lower` (terrains in words; an empty lower one leaves the ground clear), `border` (auto, grassy, soft, crisp),
+            `method` (composite, joint), `axes` (both, x, y; for seamless), `variants` (tiles of a variations set).
+        on_progress: see OnProgress.
+        given: terrains of earlier sets that are taken as they are, by "upper" or "lower": (size, size, 4), wrapping.
+
+    Raises:
+        InvalidRequest: an option that cannot be used.
+        PipelineError: what the engine raised.
+    """
+    layout = check_recipe(recipe)
+    given = dict(given or {})
+    for name, texture in given.items():
+        if texture.shape[:2] != (recipe.height, recipe.width):
+            raise InvalidRequest(
+                f"The {name} terrain of the earlier set has {texture.shape[1]} px tiles, and this set {recipe.width} px. "
+                f"Ask for tile_size={texture.shape[1]}, or make the earlier set anew in the other size."
+            )
+    work = _Work(engine, recipe, layout, given, on_progress)
+    tiles = work.tiles()
+    atlas = lay_out(tiles, layout.columns)
+    columns, rows = atlas.shape[1] // recipe.width, atlas.shape[0] // recipe.width
+    wraps = _wraps(recipe)
+    shown = [sides(layout, index, wraps) for index in range(len(tiles))]
+    expected = (layout.columns, -(-len(tiles) // layout.columns))
+    assert (columns, rows) == expected
+    size = (expected[0] * recipe.width, expected[1] * recipe.width)
+    limit = len(recipe.palette) or recipe.colors
+    report = check_tiles(atlas, tiles, shown, size, work.palette, max(limit, len(work.kept)))
+    report = Report(report.gates, report.scores | work.scores)
+    indices = random_map(layout, len(tiles), seed=recipe.seed)
+    settled = replace(recipe, revision=work.revision, steps=work.steps, guidance=work.guidance)
+    return Tileset(
+        settled, layout, tuple(tiles), atlas, work.palette, report, indices, compose(tiles, indices), work.unknown
+    )
+
+
+def check_recipe(recipe: Recipe) -> Layout:
+    """The layout of a recipe that can be drawn.
+
+    Raises:
+        InvalidRequest: it cannot.
+    """
+    options = recipe.options
+    layout = find_layout(str(options.get("layout", "wang16")))
+    size = recipe.width
+    if size != recipe.height or not SMALLEST <= size <= LARGEST or size % STEP:
+        near = min(LARGEST, max(SMALLEST, round(size / STEP) * STEP))
+        raise InvalidRequest(
+            f"tile_size={size} cannot be used: tiles are squares of 8, 16, 24, 32, 40, 48, 56 or 64 pixels. "
+            f"The nearest is {near}."
+        )
+    upper, lower = str(options.get("upper", "")).strip(), str(options.get("lower", "")).strip()
+    if not upper:
+        raise InvalidRequest('The upper terrain is empty. Say what lies on top, for example "grass".')
+    if layout.two and words_of(upper) == words_of(lower):
+        raise InvalidRequest(
+            f"Both terrains are '{upper}'. Give two different ones, such as upper='grass', lower='water'; "
+            "for one terrain alone use layout='seamless' or 'variations'."
+        )
+    if layout.name == "platformer" and not lower:
+        raise InvalidRequest("A platformer set needs lower=, what the ground is made of below its surface: 'dirt'.")
+    if not layout.two and lower:
+        raise InvalidRequest(f"The layout {layout.name} has one terrain. Leave lower= out, or use layout='wang16'.")
+    for name, known in (("border", ("auto", *BORDERS)), ("method", METHODS), ("axes", AXES)):
+        value = options.get(name, known[0])
+        if value not in known:
+            raise InvalidRequest(f"{name} is one of {', '.join(known)}, not '{value}'.")
+    if options.get("method") == "joint" and (layout.kind not in ("corner", "mixed") or not lower):
+        raise InvalidRequest("method='joint' draws corner sets of two terrains: use it with layout='wang16'.")
+    variants = options.get("variants", 4)
+    if not isinstance(variants, int) or not 2 <= variants <= MOST_VARIANTS:
+        raise InvalidRequest(f"variants={variants} is out of range: give 2 to {MOST_VARIANTS}.")
+    if recipe.colors < 4 and not recipe.palette:
+        raise InvalidRequest(f"colors={recipe.colors} is too few for a tileset: give 4 to 64, or a palette.")
+    return layout
+
+
+def terrain_of(tiles_atlas: Pixels, layout: Layout, size: int, which: str) -> Pixels:
+    """The wrapping texture (size, size, 4) of the `upper` or `lower` terrain in an atlas made here.
+
+    Raises:
+        InvalidRequest: the layout holds no whole tile of it.
+    """
+    half = size // 2
+    place = {
+        ("wang16", "upper"): (15, 0),
+        ("wang16", "lower"): (0, 0),
+        ("blob47", "upper"): (PLAIN - 1, half),
+        ("blob47", "lower"): (PLAIN, half),
+        ("edge16", "lower"): (0, 0),
+        ("seamless", "upper"): (0, 0),
+        ("variations", "upper"): (0, 0),
+    }.get((layout.name, which))
+    if place is None:
+        raise InvalidRequest(
+            f"A {layout.name} set has no whole tile of its {which} terrain. Take the terrain from a wang16, blob47, "
+            "seamless or variations set, or say it in words."
+        )
+    index, shift = place
+    y, x = divmod(index, layout.columns)
+    tile = tiles_atlas[y * size : (y + 1) * size, x * size : (x + 1) * size]
+    if not tile[..., 3].all():
+        raise InvalidRequest(f"The {which} terrain of that set is clear. Say the terrain in words instead.")
+    return np.roll(tile, (-shift, -shift), (0, 1))
+
+
+def _wraps(recipe: Recipe) -> tuple[bool, bool]:
+    axes = recipe.options.get("axes", "both")
+    return axes in ("both", "x"), axes in ("both", "y")
+
+
+def _editor_colors(layout: Layout, tiles: Sequence[Pixels]) -> tuple[str, str]:
+    """RRGGBB of the two terrains for an editor's list."""
+    full, plain = {"mixed": (PLAIN - 1, PLAIN), "corner": (15, 0), "edge": (15, 0)}.get(layout.kind, (0, 0))
+    colors = []
+    for index in (full, plain):
+        tile = tiles[min(index, len(tiles) - 1)]
+        solid = tile[tile[..., 3] == 255][:, :3]
+        mean = solid.mean(axis=0) if len(solid) else np.array([128, 128, 128])
+        colors.append("{:02x}{:02x}{:02x}".format(*(int(c) for c in mean)))
+    return colors[0], colors[1]
+
+
+class _Work:
+    """One tileset in the making: what was drawn, and what was settled on the way."""
+
+    def __init__(
+        self, engine: Engine, recipe: Recipe, layout: Layout, given: Mapping[str, Pixels], on_progress: OnProgress
+    ) -> None:
+        self.engine, self.recipe, self.layout, self.given = engine, recipe, layout, given
+        self.on_progress = on_progress
+        self.locked = Palette.from_words(recipe.palette) if recipe.palette else None
+        self.palette = self.locked or Palette("none", ((0, 0, 0),))
+        self.kept: set[tuple[int, int, int]] = set()
+        self.scores: dict[str, float] = {}
+        self.revision, self.steps, self.guidance = recipe.revision, recipe.steps, recipe.guidance
+        self.unknown: tuple[str, ...] = ()
+
+    def tiles(self) -> list[Pixels]:
+        options, size = self.recipe.options, self.recipe.width
+        names = [n for n in ("upper", "lower") if options.get(n) or n in self.given]
+        raw = self._textures(names)
+        budget = self.recipe.colors if len(names) == 1 else max(1, (self.recipe.colors - 4) // 2)
+        textures = {
+            name: texture if name in self.given else flatten(texture, budget, self.locked)
+            for name, texture in raw.items()
+        }
+        for texture in textures.values():
+            self.kept |= {tuple(map(int, color)) for color in color_counts([texture])[0]}
+        upper = Terrain(textures["upper"], self._is_liquid("upper"))
+        clear = np.zeros((size, size, 4), np.uint8)
+        lower = Terrain(textures.get("lower", clear), self._is_liquid("lower"))
+        match self.layout.name:
+            case "wang16" | "blob47":
+                corners = self._corners(upper, lower)
+                if self.layout.name == "wang16":
+                    return corners
+                plain = np.roll(corners[0], (size // 2, size // 2), (0, 1))
+                return [*blob_from_corners(corners), plain]
+            case "edge16":
+                return self._settle(paint_paths(upper, lower, self._border(), self.recipe.seed))
+            case "platformer":
+                return self._settle(paint_platforms(upper, lower, self.recipe.seed))
+            case "seamless":
+                return self._settle([upper.texture])
+            case _:
+                count = int(options.get("variants", 4)) - 1
+                prompt = str(options["upper"])
+                drawn = draw_variants(self.engine, self.recipe, prompt, raw["upper"], count, self.on_progress)
+                inside = [self._like(flatten(v, budget, self.locked), upper.texture) for v in drawn]
+                return self._settle([upper.texture, *inside])
+
+    def _textures(self, names: Sequence[str]) -> dict[str, Pixels]:
+        """The terrains before their palette; the better of the candidates, by how they tile and how they differ."""
+        wanted = [name for name in names if name not in self.given]
+        found: dict[str, Pixels] = {name: self.given[name] for name in names if name in self.given}
+        if not wanted:
+            return found
+        prompts = [str(self.recipe.options[name]) for name in wanted]
+        groups, drawing = draw_textures(self.engine, self.recipe, prompts, _wraps(self.recipe), self.on_progress)
+        self._note(drawing)
+        for name, group in zip(wanted, groups, strict=True):
+            best = _best(group, list(found.values()))
+            found[name] = best.image
+            self.scores |= {f"{name}_{key}": value for key, value in best.scores.items()}
+        return found
+
+    def _corners(self, upper: Terrain, lower: Terrain) -> list[Pixels]:
+        if self.recipe.options.get("method", "composite") == "joint":
+            raise InvalidRequest("method='joint' is not there yet.")
+        return self._settle(paint_corners(upper, lower, self._border(), self.recipe.seed))
+
+    def _settle(self, tiles: list[Pixels]) -> list[Pixels]:
+        """The tiles in one palette: the terrains keep their colours, borders take what room is left."""
+        if self.locked is None:
+            colors, counts = color_counts(tiles)
+            ours = {tuple(map(int, c)) for c in colors}
+            kept = tuple(sorted(self.kept & ours))
+            others = ours - self.kept
+            room = max(0, self.recipe.colors - len(kept))
+            if others and room:
+                new = np.array([[(*c, 255) for c in sorted(others)]], np.uint8)
+                kept += extract_palette([new], room).colors
+            base = Palette("tileset", kept)
+            order = np.argsort(base.lab[:, 0], kind="stable")
+            self.palette = Palette("tileset", tuple(base.colors[i] for i in order))
+        return [lock(tile, self.palette) for tile in tiles]
+
+    def _like(self, variant: Pixels, base: Pixels) -> Pixels:
+        """A variant in the base's colours, with the base's frame."""
+        frame = max(1, self.recipe.width // 16)
+        colors = tuple(tuple(map(int, c)) for c in color_counts([base])[0])
+        out = base.copy()
+        inside = slice(frame, -frame)
+        out[inside, inside] = lock(variant, Palette("base", colors))[inside, inside]
+        return out
+
+    def _note(self, drawing: Drawing) -> None:
+        self.revision, self.steps, self.guidance = drawing.revision, drawing.steps, drawing.guidance
+        self.unknown = drawing.unknown_words
+
+    def _is_liquid(self, name: str) -> bool:
+        return bool(LIQUIDS & set(words_of(str(self.recipe.options.get(name, "")))))
+
+    def _border(self) -> Border:
+        """What is asked for, or by the words of the higher terrain."""
+        wanted = str(self.recipe.options.get("border", "auto"))
+        if wanted != "auto":
+            return BORDERS[wanted]
+        high = "lower" if self._is_liquid("upper") and not self._is_liquid("lower") else "upper"
+        words = set(words_of(str(self.recipe.options.get(high, ""))))
+        return BORDERS["grassy" if words & _GRASSY else "crisp" if words & _CRISP else "soft"]
+
+
+def _best(group: Sequence[Texture], others: Sequence[Pixels]) -> Texture:
+    """The candidate of least cost that also stands out from the terrains beside it (a step of 0.12 in OKLab or more)."""
+    from pipelines.pixels.oklab import to_oklab
+
+    def cost(texture: Texture) -> float:
+        mean = to_oklab(texture.image[..., :3]).mean(axis=(0, 1))
+        steps = [np.linalg.norm(to_oklab(o[..., :3]).mean(axis=(0, 1)) - mean) for o in others]
+        return texture.cost + sum(max(0.0, 0.12 - float(step)) * 20 for step in steps)
+
+    return min(group, key=cost)
