@@ -105,6 +105,8 @@ def predict_guided(
         wanted = torch.lerp(wanted, prediction[-batch:], words.region_weight)
     if not guided:
         return wanted
+    if len(guided) == batch and len(set(guidance)) == 1:  # a plain number: nothing to copy, no wait for the device
+        return without + guidance[0] * (wanted - without)
     scales = torch.tensor([guidance[i] for i in guided], dtype=latents.dtype, device=latents.device).view(-1, 1, 1, 1)
     if len(guided) == batch:
         return without + scales * (wanted - without)

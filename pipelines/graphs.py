@@ -1,0 +1,344 @@
+"""A model's call as a CUDA graph: one for each shape of its inputs, over fixed buffers, with compiled blocks inside.
+
+Eager SDXL waits for the CPU that launches its kernels; a graph is launched once. The weights are read where they lie,
+so a LoRA stack that is merged in place keeps every graph valid. Compiled code exists only inside a graph: `warm`
+switches it on, captures, and switches it off, so a call of a shape without a graph and a training run see the plain
+module. On a CPU everything here is the plain call. A graph does not see what is changed in a module's code: a drawing
+that wraps (`seamless.circular`) calls the module itself.
+
+Owns buffers, graphs and the probe that decides whether compiled code is used; knows nothing of prompts, schedulers,
+models' names or queues. One thread at a time, always the same one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+MOST_GRAPHS = 12
+"""Graphs of one module; the one longest unused leaves first. They share their memory."""
+LARGEST_ERROR = 0.02
+"""Relative difference (norm) between compiled and plain output above which compiled code is not trusted; fp16 rounding
+alone makes about 0.002."""
+AHEAD = 2
+"""Calls that may be queued on the device: enough to keep it busy, few enough that progress and cancel are true."""
+
+Region = tuple[nn.Module, str]
+"""A module and the name of the method that is compiled."""
+Kernels = Callable[[torch.device], AbstractContextManager[None]]
+Shape = tuple[tuple[tuple[int, ...], torch.dtype], ...]
+
+
+class Interrupted(Exception):
+    """Warming gave way to a request. What was compiled so far is kept."""
+
+
+@dataclass(eq=False)
+class _Graph:
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    graph: Any
+    compiled: bool
+
+
+class Captured:
+    """`call(*tensors) -> tensor` of a module, faster once `warm` has run for the shape.
+
+    A result is the caller's own. A 0-dimensional input may lie on the CPU (a scheduler's timestep); every other input
+    is on the module's device. Calls happen in inference mode.
+    """
+
+    def __init__(self, call: Callable[..., Tensor], device: torch.device, regions: Sequence[Region] = ()) -> None:
+        self._call = call
+        self._device = device
+        self._regions = tuple(regions)
+        self._graphs: OrderedDict[Shape, _Graph] = OrderedDict()
+        self._wanted: OrderedDict[Shape, None] = OrderedDict()
+        self._failed: dict[Shape, str] = {}
+        self._pool: Any = None
+        self._queued: deque[Any] = deque()
+        self.compile_state = "not tried" if device.type == "cuda" and regions else "off"
+        self.compile_error = 0.0
+
+    @torch.inference_mode()
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        if self._device.type != "cuda":
+            return self._call(*inputs)
+        while len(self._queued) >= AHEAD:
+            self._queued.popleft().synchronize()
+        shape = _shape(inputs)
+        captured = self._graphs.get(shape)
+        if captured is None:
+            if shape not in self._failed:
+                self._wanted[shape] = None
+            output = self._call(*inputs)
+        else:
+            self._graphs.move_to_end(shape)
+            _fill(captured.inputs, inputs)
+            captured.graph.replay()
+            output = captured.output.clone()
+        done = torch.cuda.Event()
+        done.record()
+        self._queued.append(done)
+        return output
+
+    @property
+    def waiting(self) -> int:
+        """Shapes that were called and have no graph yet."""
+        return len(self._wanted)
+
+    @torch.inference_mode()
+    def warm(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
+        """Captures one waiting shape. False when none waits, or `should_stop` asked to give way before it was done.
+
+        Called between requests. It takes about 0.3 s, and once 10-30 s more where blocks are compiled: `should_stop` is
+        asked before each of them. Any failure falls back: compiled -> plain graph -> plain call, with the reason in
+        `state`.
+        """
+        if not self._wanted or should_stop():
+            return False
+        shape = next(iter(self._wanted))
+        try:
+            self._graphs[shape] = self._capture(shape, should_stop)
+        except Interrupted:
+            return False
+        except Exception as error:  # whatever it was, the plain call still draws
+            logger.exception("Capturing a CUDA graph failed")
+            self._failed[shape] = _reason(error)
+            torch.cuda.empty_cache()
+        self._wanted.pop(shape, None)
+        while len(self._graphs) > MOST_GRAPHS:
+            self._graphs.popitem(last=False)
+        return True
+
+    def reset(self) -> None:
+        """Forgets every graph: the module's weights moved or changed their layout."""
+        self._graphs.clear()
+        self._wanted.clear()
+        self._failed.clear()
+        self._pool = None
+
+    def state(self) -> dict[str, Any]:
+        """What `get_status` shows, as JSON values."""
+        return {
+            "graphs": len(self._graphs),
+            "compiled_graphs": sum(g.compiled for g in self._graphs.values()),
+            "waiting": len(self._wanted),
+            "compile": self.compile_state,
+            "compile_error": round(self.compile_error, 5),
+            "failed": sorted(set(self._failed.values())),
+        }
+
+    def _capture(self, shape: Shape, should_stop: Callable[[], bool]) -> _Graph:
+        """The best graph that this device makes: with compiled blocks and chosen kernels, or else with less."""
+        inputs = tuple(torch.randn(size, device=self._device).to(dtype) for size, dtype in shape)
+        if self._regions and not self.compile_state.startswith("failed"):
+            failure = ""
+            for kernels in (fastest_kernels, _usual_kernels):
+                began = time.perf_counter()
+                try:
+                    with kernels(self._device):
+                        graph = self._record_compiled(inputs, should_stop)
+                    self.compile_state = f"on, {time.perf_counter() - began:.0f} s for the last shape"
+                    return graph
+                except Interrupted:
+                    raise
+                except Exception as error:  # a missing compiler, a kernel that does not fit, a wrong result
+                    failure = failure or _reason(error)
+            logger.warning("Compiled blocks are not used: %s", failure)
+            self.compile_state = f"failed: {failure}"
+        try:
+            return self._record_plain(inputs, fastest_kernels)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:  # the chosen attention or convolution does not serve this shape
+            return self._record_plain(inputs, _usual_kernels)
+
+    def _record_compiled(self, inputs: tuple[Tensor, ...], should_stop: Callable[[], bool]) -> _Graph:
+        plain = self._call(*inputs).clone()
+        with compiled(self._regions, should_stop):
+            # twice: the first call compiles, the second shows that it does not again
+            error = max(_difference(self._run_aside(inputs), plain) for _ in range(2))
+            if not error < LARGEST_ERROR:
+                raise ArithmeticError(f"compiled output is {error:.3f} away from the plain one")
+            self.compile_error = error
+            return self._record(inputs, compiled=True)
+
+    def _record_plain(self, inputs: tuple[Tensor, ...], kernels: Kernels) -> _Graph:
+        with kernels(self._device):
+            self._run_aside(inputs)
+            return self._record(inputs, compiled=False)
+
+    def _run_aside(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """A call on a side stream, as a capture wants its warm-up."""
+        stream = torch.cuda.Stream(self._device)
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            output = self._call(*inputs)
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        torch.cuda.synchronize(self._device)
+        return output
+
+    def _record(self, inputs: tuple[Tensor, ...], compiled: bool) -> _Graph:
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
+        # Other threads (a training preview, a gallery) may allocate meanwhile: only this one's calls are captured.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            output = self._call(*inputs)
+        return _Graph(inputs, output, graph, compiled)
+
+
+@contextmanager
+def compiled(
+    regions: Sequence[Region], should_stop: Callable[[], bool] = lambda: False, **options: Any
+) -> Iterator[None]:
+    """Within the context the regions run as code that torch.compile made; afterwards they are plain again.
+
+    Alike regions share one piece of code for each shape, which later contexts find again. `options`: torch.compile's.
+    """
+    import torch._dynamo
+
+    def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+        fast = torch.compile(function, fullgraph=True, dynamic=False, **options)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if should_stop():
+                raise Interrupted
+            return fast(*args, **kwargs)
+
+        return call
+
+    try:
+        # Seventy blocks share one code object; each width, batch and size is one more version of it.
+        with torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=4096):
+            for module, method in regions:
+                # the instance's own attribute shadows the class's method until it is deleted
+                setattr(module, method, guarded(getattr(module, method)))
+            yield
+    finally:
+        for module, method in regions:
+            module.__dict__.pop(method, None)
+
+
+def compiled_regions(model: nn.Module) -> list[Region]:
+    """What is worth compiling in an SDXL UNet or VAE: everything between the convolutions and matrix products.
+
+    In channels_last these regions also spare the copies from and to the convolutions' layout, which the plain group
+    norm would make.
+    """
+    regions: list[Region] = []
+    for module in model.modules():
+        kind = type(module).__name__
+        if kind in ("BasicTransformerBlock", "ResnetBlock2D"):
+            regions.append((module, "forward"))
+        elif kind == "Transformer2DModel":
+            regions += [(module, "_operate_on_continuous_inputs"), (module, "_get_output_for_continuous_inputs")]
+        elif kind in ("UNet2DConditionModel", "Decoder") and isinstance(module.conv_norm_out, nn.GroupNorm):
+            regions.append((module.conv_norm_out, "forward"))
+    return regions
+
+
+@contextmanager
+def fastest_kernels(device: torch.device) -> Iterator[None]:
+    """For the time of a capture: convolutions are chosen by trying, and on Hopper cuDNN's attention comes first."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        with _attention(device):
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def _usual_kernels(device: torch.device) -> AbstractContextManager[None]:
+    """torch's own choice."""
+    return nullcontext()
+
+
+def _attention(device: torch.device) -> AbstractContextManager[Any]:
+    if torch.cuda.get_device_capability(device) != (9, 0):
+        return nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    order = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    return sdpa_kernel(order, set_priority=True)
+
+
+def fuse_attention_inputs(model: nn.Module) -> None:
+    """Lays query, key and value weights of each self-attention side by side, and multiplies by all three at once.
+
+    The three layers stay, as views of the common storage: a LoRA that is merged into them is seen by the product, and a
+    layer that is wrapped (training) is called as itself. Their storage moves once, here: call this before graphs exist.
+    """
+    from diffusers.models.attention_processor import Attention
+
+    for module in model.modules():
+        if not isinstance(module, Attention) or module.is_cross_attention or module.to_q.bias is not None:
+            continue
+        layers = [module.to_q, module.to_k, module.to_v]
+        common = torch.cat([layer.weight.detach() for layer in layers])
+        for layer, part in zip(layers, common.chunk(3), strict=True):
+            layer.weight.data = part
+        module.register_buffer("qkv_weight", common, persistent=False)
+        module.set_processor(_FusedInputs())  # pyright: ignore[reportArgumentType] (typed as one of diffusers' own)
+
+
+class _FusedInputs:
+    """diffusers' attention processor for `fuse_attention_inputs`; whatever it does not serve goes to the plain one."""
+
+    def __init__(self) -> None:
+        from diffusers.models.attention_processor import AttnProcessor2_0
+
+        self._plain = AttnProcessor2_0()
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        plain = type(attn.to_q) is nn.Linear and type(attn.to_k) is nn.Linear and type(attn.to_v) is nn.Linear
+        if not plain or encoder_hidden_states is not None or attention_mask is not None or hidden_states.ndim != 3:
+            return self._plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+        batch, tokens, _ = hidden_states.shape
+        qkv = nn.functional.linear(hidden_states, attn.qkv_weight).view(batch, tokens, 3, attn.heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind()
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        return attn.to_out[0](mixed.transpose(1, 2).reshape(batch, tokens, -1))
+
+
+def _shape(inputs: Sequence[Tensor]) -> Shape:
+    return tuple((tuple(x.shape), x.dtype) for x in inputs)
+
+
+def _fill(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for buffer, value in zip(buffers, values, strict=True):
+        if value.device == buffer.device:
+            buffer.copy_(value)
+        else:  # a number on the CPU travels as a kernel's argument: no wait for the device
+            buffer.fill_(value.item())
+
+
+def _difference(ours: Tensor, plain: Tensor) -> float:
+    plain = plain.float()
+    return float((ours.float() - plain).norm() / plain.norm())
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
