@@ -1,4 +1,4 @@
-"""`make bench-finishing`: how many pixels come back right, and how fast, beside the peers, on the same damaged pictures.
+"""`make bench-finishing`: how many pixels come back right, and how fast, beside the peers on the same inputs.
 
 Real tiles become mosaics of 2x2 in at most 16 colours; each class of damage blows them up and spoils them. What comes
 back is locked to the true palette, and counted. Owns damage and counting; the peers run in a process of their own

@@ -1,4 +1,4 @@
-"""Runs the peers of the finishing bench on pictures in a folder. Imports nothing of dgx-pixels: it has its own Python."""
+"""Runs the peers of the finishing bench on pictures in a folder. Has its own Python: it imports nothing of ours."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One colour a cell: from a picture and its grid to native pixels. Knows no palette and no background.
 
-Chosen by measurement (docs/finishing.md): the mean of the middle half of a cell's inner samples, per channel; where edges
-are soft, what they let in from the neighbours is taken out again.
+Chosen by measurement (docs/finishing.md): the mean of the middle half of a cell's inner samples, per channel; where
+edges are soft, what they let in from the neighbours is taken out again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pipelines.pixels.grid import Grid
 from pipelines.records import Pixels
 
 _MOST_SAMPLES = 6
+_SHARP = 0.6
+"""Pixels of blur that a mere shift by part of a pixel explains; it does not reach the middle of a cell."""
 
 
 def sample_cells(image: Pixels, grid: Grid) -> Pixels:
@@ -24,9 +26,10 @@ def sample_cells(image: Pixels, grid: Grid) -> Pixels:
     span = float(np.clip(1 - 2.4 * grid.blur / pitch, 0.3, 0.85))
     side = int(np.clip(round(pitch * span), 1, _MOST_SAMPLES))
     at_y, at_x = _inner(grid.y, side, span, image.shape[0]), _inner(grid.x, side, span, image.shape[1])
-    samples = image[at_y[:, None], at_x[None]].reshape(grid.rows, side, grid.columns, side, 4)
-    samples = samples.transpose(0, 2, 4, 1, 3).reshape(grid.rows, grid.columns, 4, side * side)
-    native = _middle_mean(samples)
+    # a pixel as one word: one gather a plane instead of four, and nothing to transpose
+    words = np.ascontiguousarray(image).view(np.uint32)[..., 0]
+    planes = [words[y[:, None], x].view(np.uint8).reshape(grid.rows, grid.columns, 4) for y in at_y for x in at_x]
+    native = _middle_mean(planes)
     leak_x, leak_y = _leak(grid.blur, grid.pitch_x, span), _leak(grid.blur, grid.pitch_y, span)
     if max(leak_x, leak_y) > 0.01 and min(native.shape[:2]) > 2:
         native = _without_leak(_without_leak(native, leak_y).swapaxes(0, 1), leak_x).swapaxes(0, 1)
@@ -34,29 +37,59 @@ def sample_cells(image: Pixels, grid: Grid) -> Pixels:
 
 
 def _inner(lines: NDArray[np.float64], side: int, span: float, length: int) -> NDArray[np.intp]:
+    """(side, cells): the pixels of each cell that are looked at."""
     fraction = 0.5 + (np.arange(side) - (side - 1) / 2) * (span / side)
     at = lines[:-1, None] + np.diff(lines)[:, None] * fraction
-    return np.clip(at.astype(np.intp), 0, length - 1).ravel()
+    return np.clip(at.astype(np.intp), 0, length - 1).T
 
 
-def _middle_mean(samples: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean of the middle half along the last axis: as steady as a mean, as deaf to a neighbour's colour as a median."""
-    count = samples.shape[-1]
+def _middle_mean(samples: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Mean of the middle half of the samples: as steady as a mean, as deaf to a neighbour's colour as a median.
+
+    Where noise was cut off at 0 or 255 a mean is biased and the median is not, so the median it is.
+    """
+    count = len(samples)
     cut = count // 4
-    ordered = np.sort(samples, axis=-1)[..., cut : count - cut]
-    return ordered.mean(axis=-1, dtype=np.float64)
+    ordered = _sorted(samples)
+    middle = ordered[cut : count - cut]
+    mean = np.sum(middle, axis=0, dtype=np.uint16).astype(np.float32) / len(middle)
+    median = (ordered[(count - 1) // 2].astype(np.float32) + ordered[count // 2]) / 2
+    return np.where((middle[0] == 0) | (middle[-1] == 255), median, mean)
+
+
+def _sorted(planes: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """The planes with every pixel sorted through them: Batcher's merge exchange (Knuth, TAOCP 3, algorithm 5.2.2M).
+
+    Each comparison is one minimum and one maximum of whole planes: 20 times as fast here as `np.sort` along an axis.
+    """
+    ordered = list(planes)
+    count = len(ordered)
+    top = 1 << max(count - 1, 1).bit_length() - 1
+    p = top
+    while p:
+        q, r, d = top, 0, p
+        while True:
+            for i in range(count - d):
+                if i & p == r:
+                    low, high = ordered[i], ordered[i + d]
+                    ordered[i], ordered[i + d] = np.minimum(low, high), np.maximum(low, high)
+            if q == p:
+                break
+            d, q, r = q - p, q >> 1, p
+        p >>= 1
+    return ordered
 
 
 def _leak(blur: float, pitch: float, span: float) -> float:
     """Share of a cell's samples that comes from the neighbour on one side, for a Gaussian blur (mean over the span)."""
-    if blur <= 0:
+    if blur < _SHARP:
         return 0.0
     at = np.linspace(-span / 2, span / 2, 5) * pitch
     beyond = [0.5 - 0.5 * math.erf((pitch / 2 - position) / (blur * math.sqrt(2))) for position in at]
     return float(np.mean(beyond))
 
 
-def _without_leak(native: NDArray[np.float64], leak: float) -> NDArray[np.float64]:
+def _without_leak(native: NDArray[np.floating], leak: float) -> NDArray[np.floating]:
     """Solves mixed = leak * above + (1 - 2 leak) * own + leak * below along the first axis."""
     rows = native.shape[0]
     leak = min(leak, 0.2)

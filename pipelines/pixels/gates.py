@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipelines.pixels.palette import Palette
-from pipelines.pixels.quantize import color_counts
+from pipelines.pixels.quantize import color_counts, pack
 from pipelines.records import Pixels
 
 
@@ -85,8 +85,7 @@ def find_orphans(image: Pixels) -> NDArray[np.bool_]:
     """(h, w): opaque pixels without an 8-neighbour of their own colour."""
     height, width = image.shape[:2]
     packed = np.full((height + 2, width + 2), -1, np.int64)
-    color = image[..., 0].astype(np.int64) << 16 | image[..., 1].astype(np.int64) << 8 | image[..., 2]
-    packed[1:-1, 1:-1] = np.where(image[..., 3] >= 128, color, -1)
+    packed[1:-1, 1:-1] = np.where(image[..., 3] >= 128, pack(image).astype(np.int64), -1)
     middle = packed[1:-1, 1:-1]
     alone = middle >= 0
     for dy in (0, 1, 2):

@@ -18,7 +18,7 @@ from PIL import Image
 from pipelines.errors import ImageError, PaletteError
 from pipelines.pixels.oklab import Lab, to_oklab
 from pipelines.pixels.png import read_picture
-from pipelines.pixels.quantize import SAME, color_counts, few_colors
+from pipelines.pixels.quantize import SAME, color_counts, few_colors, pack, unpack
 from pipelines.records import Pixels
 
 MOST_COLORS = 256
@@ -107,9 +107,8 @@ def extract_palette(images: Sequence[Pixels], count: int = 16, name: str = "extr
 
 def nearest_index(image: Pixels, palette: Palette) -> NDArray[np.intp]:
     """(h, w) index of the palette colour nearest in OKLab. A colour of the palette always finds itself."""
-    flat = image[..., :3].reshape(-1, 3)
-    unique, inverse = np.unique(flat, axis=0, return_inverse=True)
-    difference = to_oklab(unique).astype(np.float64)[:, None] - palette.lab[None].astype(np.float64)
+    codes, inverse = np.unique(pack(image), return_inverse=True)
+    difference = to_oklab(unpack(codes)).astype(np.float64)[:, None] - palette.lab[None].astype(np.float64)
     return np.square(difference).sum(-1).argmin(axis=1)[inverse.reshape(image.shape[:2])]
 
 

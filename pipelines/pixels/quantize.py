@@ -15,15 +15,22 @@ SAME = 0.03
 _MANY = 4096
 
 
+def pack(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """(..., 3 or 4) bytes as 0xRRGGBB; alpha is left out."""
+    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
+    return red * 65536 + green * 256 + blue
+
+
+def unpack(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """0xRRGGBB as (..., 3) bytes."""
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1).astype(np.uint8)
+
+
 def color_counts(images: Sequence[Pixels]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The different colours of all pixels with alpha >= 128: (n, 3) sorted by value, and how often each occurs."""
-    codes = [
-        (p[..., 0].astype(np.uint32) << 16 | p[..., 1].astype(np.uint32) << 8 | p[..., 2])[p[..., 3] >= 128]
-        for p in images
-    ]
-    unique, counts = np.unique(np.concatenate(codes), return_counts=True) if codes else (np.zeros(0, np.uint32),) * 2
-    rgb = np.stack([unique >> 16, unique >> 8 & 255, unique & 255], axis=-1).astype(np.uint8)
-    return rgb, counts.astype(np.int64)
+    codes = [pack(picture)[picture[..., 3] >= 128] for picture in images] or [np.zeros(0, np.uint32)]
+    unique, counts = np.unique(np.concatenate(codes), return_counts=True)
+    return unpack(unique), counts.astype(np.int64)
 
 
 def few_colors(rgb: NDArray[np.uint8], counts: NDArray[np.int64], count: int, same: float) -> NDArray[np.uint8]:
