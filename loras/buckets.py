@@ -1,7 +1,7 @@
 """Shapes to train in, and a picture's way into one: nearest neighbour by whole factors, never blurred.
 
-A model that draws single pixels has one canvas; SDXL learns better from several shapes of about the same area (NovelAI's
-aspect buckets: sides in steps of 64 pixels). Knows nothing of files, captions or tensors.
+A model that draws single pixels has one canvas; SDXL learns better from several shapes of about the same area
+(NovelAI's aspect buckets: sides in steps of 64 pixels). Knows nothing of files, captions or tensors.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ WHITE = (255, 255, 255, 255)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A picture in its bucket: `image` is (height, width, 4) on the bucket's canvas; `native` is for SDXL's original-size
-    conditioning, (height, width) in pixels."""
+    """A picture in its bucket: `image` is (height, width, 4) on the bucket's canvas; `native` is for SDXL's
+    original-size conditioning, (height, width) in pixels."""
 
     image: Pixels
     native: tuple[int, int]
@@ -63,12 +63,9 @@ def fit_canvas(image: Pixels, resolution: int) -> Fitted:
 
     Enlarged by the largest whole factor that fits. One that is larger than its bucket is made smaller by averaging.
     """
-    height, width = nearest_bucket(*image.shape[:2], resolution)
+    height, width = nearest_bucket(image.shape[0], image.shape[1], resolution)
     factor = min(height // image.shape[0], width // image.shape[1])
-    if factor >= 1:
-        image = image.repeat(factor, axis=0).repeat(factor, axis=1)
-    else:
-        image = _shrunk(image, height, width)
+    image = image.repeat(factor, axis=0).repeat(factor, axis=1) if factor else _shrunk(image, height, width)
     alpha = image[..., 3:].astype(np.float32) / 255
     flat = np.rint(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
     canvas = np.empty((height, width, 4), np.uint8)

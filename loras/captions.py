@@ -11,11 +11,13 @@ from pathlib import Path
 
 from loras.errors import DatasetError
 
-_NO_WORDS = frozenset("png gif webp sprite sprites tile tiles icon icons img image assets texture textures final".split())
+_NO_WORDS = frozenset(
+    ("sprite", "sprites", "tile", "tiles", "icon", "icons", "img", "image", "assets", "texture", "textures", "final")
+)
 
 
 def read_metadata(file: Path) -> dict[str, str]:
-    """file_name -> caption of an imagefolder's metadata.jsonl (keys `file_name` and `text`, as in Hugging Face datasets).
+    """file_name -> caption of an imagefolder's metadata.jsonl (keys `file_name` and `text`, as Hugging Face has them).
 
     Raises:
         DatasetError: a line is not such an entry; it says which.

@@ -31,7 +31,7 @@ _HIDDEN = ("target", "node_modules", "imported_assets")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """One picture to learn from: (h, w, 4) at its own resolution, its caption (without trigger word), where it is from."""
+    """One picture to learn from: (h, w, 4) at its own resolution, its caption without trigger word, its origin."""
 
     image: Pixels
     caption: str
@@ -242,6 +242,4 @@ def _nothing(source: Path, refused: list[tuple[str, str]]) -> str:
     if not refused:
         return f"{source} holds no pictures ({', '.join(sorted(SUFFIXES))}). Give the folder with the game's sprites."
     name, why = refused[0]
-    return (
-        f"None of the {len(refused)} pictures in {source} can be used; {name}: {why}. Mend or replace them and ask again."
-    )
+    return f"None of the {len(refused)} pictures in {source} can be used; {name}: {why}. Mend or replace them."

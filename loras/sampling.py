@@ -1,0 +1,34 @@
+"""Samples of a run in progress, drawn by the same road as any sprite. Knows nothing of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.records import DrawRequest, Pixels
+
+if TYPE_CHECKING:
+    from pipelines.diffusion import DiffusersBackend
+
+SAMPLES = 4
+"""Prompts that are drawn each time."""
+
+
+def sample(
+    backend: DiffusersBackend,
+    model: str,
+    prompts: Sequence[str],
+    side: int,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Pixels]:
+    """One picture a prompt, seeds 0, 1, ..., the same at every call: progress is seen side by side.
+
+    Args:
+        side: of the canvas in pixels.
+        on_step: raising from it ends the drawing.
+    """
+    pictures: list[Pixels] = []
+    for seed, prompt in enumerate(prompts):
+        request = DrawRequest(model=model, prompts=(prompt,), seeds=(seed,), width=side, height=side)
+        pictures += backend.draw(request, on_step).images
+    return pictures

@@ -1,0 +1,229 @@
+"""Trains a LoRA: one run over cached latents and embeddings, step by step.
+
+Owns the adapter in the UNet, the optimizer, the moving average, and a state from which a run goes on as if it had never
+stopped. Every random number of a step is drawn from a generator seeded by the run's seed and the step's number, so a
+step depends on the state before it and on nothing else. Knows nothing of files' formats, jobs or tools.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from loras.cache import Bucket, Cache
+from loras.errors import TrainingError
+from loras.files import synced
+from loras.loss import NoiseSchedule, spread_times
+from loras.options import TrainOptions
+
+if TYPE_CHECKING:
+    from pipelines.loading import Resident
+
+
+class Trainer:
+    """One run on one resident model, whose UNet it wraps: nothing else may draw with it meanwhile."""
+
+    def __init__(self, resident: Resident, cache: Cache, options: TrainOptions) -> None:
+        """
+        Raises:
+            TrainingError: the model's kind of prediction cannot be trained.
+        """
+        self.resident, self.cache, self.options = resident, cache, options
+        self.done = 0
+        self.losses: list[float] = []
+        device = resident.device
+        self.schedule = NoiseSchedule.of(resident.scheduler, options.snr_limit).to(device)
+        self.unet = resident.unet
+        self.weights = add_adapter(self.unet, options)
+        parameters = list(self.weights.values())
+        self.averages = [p.detach().clone() for p in parameters] if options.average else []
+        if options.checkpointing:
+            self.unet.enable_gradient_checkpointing()
+        self.optimizer = torch.optim.AdamW(
+            parameters, lr=options.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=device.type == "cuda" or None
+        )
+        self._plan: tuple[int, list[tuple[int, list[int]]]] = (-1, [])
+
+    def step(self) -> float:
+        """One step; returns its loss.
+
+        Raises:
+            TrainingError: the loss is no number any more.
+        """
+        options, device = self.options, self.resident.device
+        draws = torch.Generator().manual_seed(options.seed * 1_000_003 + self.done)
+        # 1. the batch
+        bucket, rows = self._batch()
+        latents = bucket.mean[rows] + bucket.std[rows] * torch.randn(bucket.mean[rows].shape, generator=draws)
+        noise = torch.randn(latents.shape, generator=draws)
+        uniform = torch.rand(2, len(rows), generator=draws)
+        caption = bucket.caption[rows].masked_fill(uniform[1] < options.caption_dropout, 0)
+        hidden, pooled = self.cache.hidden[caption], self.cache.pooled[caption]
+        # 2. noise at a random time
+        times = spread_times(uniform[0], len(self.schedule.alphas)).to(device)
+        seen, target = self.schedule.noised(latents.to(device), noise.to(device), times)
+        # 3. the loss
+        dtype = self.resident.dtype
+        with self._precision():
+            predicted = self.unet(
+                seen.to(dtype),
+                times,
+                encoder_hidden_states=hidden.to(device, dtype),
+                added_cond_kwargs={
+                    "text_embeds": pooled.to(device, dtype),
+                    "time_ids": bucket.sizes[rows].to(device, dtype),
+                },
+                return_dict=False,
+            )[0]
+        loss = self.schedule.loss(predicted, target, times)
+        # 4. the step
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The loss is no number at step {self.done + 1}. Start again with a lower rate (now "
+                f"{options.rate:g}; a third of it is a good next try)."
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = options.rate_at(self.done)
+        self.optimizer.step()
+        if self.averages:
+            # young averages follow quickly: (1 + t) / (10 + t), as in common EMA code
+            decay = min(options.average, (1 + self.done) / (10 + self.done))
+            with torch.no_grad():
+                for average, parameter in zip(self.averages, self.weights.values(), strict=True):
+                    average.lerp_(parameter, 1 - decay)
+        self.done += 1
+        self.losses.append(value)
+        return value
+
+    def _precision(self) -> Any:
+        if self.resident.device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    def _batch(self) -> tuple[Bucket, list[int]]:
+        """The bucket and rows of this step: every picture comes once an epoch, in batches of one shape."""
+        per_epoch = sum(-(-len(b.mean) // self.options.batch) for b in self.cache.buckets)
+        epoch, place = divmod(self.done, per_epoch)
+        if self._plan[0] != epoch:
+            self._plan = epoch, self._epoch(epoch)
+        index, rows = self._plan[1][place]
+        return self.cache.buckets[index], rows
+
+    def _epoch(self, epoch: int) -> list[tuple[int, list[int]]]:
+        draws = torch.Generator().manual_seed(self.options.seed * 1_000_003 + epoch + 500_009)
+        batches: list[tuple[int, list[int]]] = []
+        size = self.options.batch
+        for index, bucket in enumerate(self.cache.buckets):
+            n = len(bucket.mean)
+            order = torch.randperm(n, generator=draws).tolist()
+            for start in range(0, n, size):
+                # a last, short batch is filled up from the beginning; few pictures come several times in one
+                batches.append((index, [order[i % n] for i in range(start, start + size)]))
+        return [batches[i] for i in torch.randperm(len(batches), generator=draws).tolist()]
+
+    # what a run is carried by
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "options": asdict(self.options),
+            "dataset": self.cache.about["dataset"],
+            "done": self.done,
+            "losses": self.losses,
+            "weights": {name: p.detach() for name, p in self.weights.items()},
+            "averages": self.averages,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken.
+
+        Raises:
+            TrainingError: the state is of another run.
+        """
+        if state["options"] != asdict(self.options) or state["dataset"] != self.cache.about["dataset"]:
+            raise TrainingError("The checkpoint is of a run with other options or pictures. Start a new job instead.")
+        with torch.no_grad():
+            for name, parameter in self.weights.items():
+                parameter.copy_(state["weights"][name])
+            for mine, theirs in zip(self.averages, state["averages"], strict=True):
+                mine.copy_(theirs)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.done, self.losses = state["done"], list(state["losses"])
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the UNet has the averaged weights (the trained ones where there is no average)."""
+        if not self.averages:
+            yield
+            return
+        kept = [p.detach().clone() for p in self.weights.values()]
+        self._put(self.averages)
+        try:
+            yield
+        finally:
+            self._put(kept)
+
+    @torch.no_grad()
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self.weights.values(), values, strict=True):
+            parameter.copy_(value)
+
+    def factors(self) -> dict[str, Tensor]:
+        """The LoRA in PEFT's names (`down_blocks.1...to_q.lora_A.weight`), float32 on the CPU, averaged where asked."""
+        with self.averaged():
+            return {name: p.detach().float().cpu().clone() for name, p in self.weights.items()}
+
+
+def add_adapter(unet: Any, options: TrainOptions) -> dict[str, torch.nn.Parameter]:
+    """Puts a fresh LoRA (B = 0: the UNet answers as before) into the UNet; its weights by PEFT's names, in float32.
+
+    Everything else in the UNet stands still. alpha is the rank: exporters that write alpha = rank are right then.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    unet.requires_grad_(False)
+    config = LoraConfig(r=options.rank, lora_alpha=options.rank, target_modules=list(options.targets))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        inject_adapter_in_model(config, unet)
+    weights: dict[str, torch.nn.Parameter] = {}
+    for name, parameter in unet.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(True)
+            weights[name.replace(".default", "")] = parameter
+    return weights
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Writes a trainer's state whole or not at all.
+
+    Raises:
+        OSError: as the operating system says; the state before is still there.
+    """
+    with synced(path) as file:
+        torch.save(state, file)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The state that `save_state` wrote.
+
+    Raises:
+        TrainingError: the file is broken.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the pickle's bytes lead it to
+        raise TrainingError(f"{path} is broken ({error}). Remove it to begin the run anew.") from error

@@ -1,0 +1,310 @@
+"""The process that works on one job: `python -m loras.worker FOLDER`. It may be killed at any moment.
+
+    cache.safetensors   what is learned: made once, from then on the pictures are not needed
+    checkpoint.pt       the trainer's state, replaced every `save_every` steps
+    report.json         what was taken from the dataset and what was refused; dataset.png shows it
+    samples/            step-000100.png, ...; loss.png
+    export/             the LoRA in diffusers' form; the kohya form goes where the spec says
+
+Owns the order of the work and what is said about it. Knows nothing of servers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loras.errors import LoraError
+from loras.files import read_json, sweep, write_json
+from loras.jobs import JobSpec
+from loras.processes import identity
+
+if TYPE_CHECKING:
+    from loras.cache import Cache
+    from loras.trainer import Trainer
+    from pipelines.diffusion import DiffusersBackend
+
+_SAY_EVERY = 0.4
+"""Seconds between two writes of state.json."""
+_RESERVE = 64 << 10
+"""Bytes that are set aside so that a full disk can still be reported."""
+
+
+class _Stopped(BaseException):
+    """The user cancelled, or the system asked the process to end."""
+
+    def __init__(self, status: str, message: str) -> None:
+        self.status, self.message = status, message
+
+
+class _State:
+    """state.json, and the two ways in which the worker is asked to stop."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        state = read_json(folder / "state.json")
+        self.values: dict[str, Any] = {k: state[k] for k in ("done", "total", "loss", "seconds") if k in state}
+        self.values["worker"] = {"pid": os.getpid(), "started": identity(os.getpid())}
+        self.said = 0.0
+        self.terminated = False
+        signal.signal(signal.SIGTERM, self._terminate)
+
+    def _terminate(self, *_: object) -> None:
+        self.terminated = True
+
+    def say(self, status: str, message: str, now: bool = True, **values: Any) -> None:
+        """Writes what is the case; with `now` false only when the last time is a while ago."""
+        self.values |= {"status": status, "message": message, "updated": time.time(), **values}
+        if now or time.monotonic() - self.said >= _SAY_EVERY:
+            self.said = time.monotonic()
+            write_json(self.folder / "state.json", self.values)
+
+    def check(self) -> None:
+        """Ends the work where somebody asked for it."""
+        if (self.folder / "cancel").exists():
+            raise _Stopped("cancelled", "Cancelled. Resume goes on from the last step.")
+        if self.terminated:
+            raise _Stopped("interrupted", "The system ended the worker. Resume goes on from the last step.")
+
+
+def work(folder: Path) -> str:
+    """Does the job, or goes on with it, and returns its status. Errors are written into the job's state."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(folder / "worker.lock", timeout=0):
+            state = _State(folder)
+            reserve = folder / "reserve"
+            try:
+                sweep(folder)
+                if not reserve.exists():
+                    reserve.write_bytes(bytes(_RESERVE))
+                _work(folder, state)
+            except _Stopped as stopped:
+                state.say(stopped.status, stopped.message)
+            except Exception as error:
+                traceback.print_exc()
+                reserve.unlink(missing_ok=True)
+                state.say("failed", "It failed.", error=_words(error))
+            return state.values["status"]
+    except Timeout:
+        print("another worker has this job")
+        return "busy"
+
+
+def _words(error: Exception) -> str:
+    """What the user is told."""
+    import errno
+
+    from pipelines.errors import PipelineError
+
+    if isinstance(error, LoraError | PipelineError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return (
+            f"There is no room left to write {error.filename or 'the job'}. The last checkpoint is whole: free some "
+            "space and resume the job."
+        )
+    if isinstance(error, OSError):
+        return f"{error}. Mend that and resume the job: it goes on from its last checkpoint."
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            "The device has no room for training. Close what else uses it (or wait for it), or start again with a "
+            "smaller batch or resolution. Resume goes on from the last checkpoint."
+        )
+    return f"{type(error).__name__}: {error}. See log.txt in the job's folder; resume tries again."
+
+
+def _work(folder: Path, state: _State) -> None:
+    spec = JobSpec.read(folder / "spec.json")
+    state.say("queued", "Waiting for the device.", total=spec.options.steps, error="")
+    with _device(folder.parent / "device.lock", state):
+        os.nice(10)  # whoever draws meanwhile goes first
+        _train(folder, spec, state)
+
+
+@contextmanager
+def _device(path: Path, state: _State) -> Iterator[None]:
+    """One job trains at a time; the kernel gives the lock back when its holder is killed."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    while True:
+        state.check()
+        try:
+            lock.acquire(timeout=0.3)
+            break
+        except Timeout:
+            state.say("queued", "Waiting: another job is training.", now=False)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train(folder: Path, spec: JobSpec, state: _State) -> None:
+    state.say("preparing", "Loading the model.")
+    import torch
+
+    from loras.trainer import Trainer, load_state
+    from pipelines.diffusion import DiffusersBackend
+    from pipelines.models import find_model
+
+    backend = DiffusersBackend()
+    model = find_model(spec.model)
+    resident = backend.resident(model)
+    if resident.device.type == "cuda" and not model.draws_pixels:
+        # bfloat16 has float32's range: no gradient is lost and no loss scaling is needed
+        for module in resident.modules.values():
+            module.to(torch.bfloat16)
+        resident.dtype = torch.bfloat16
+    cache = _prepare(folder, spec, state, resident)
+    trainer = Trainer(resident, cache, spec.options)
+    if (folder / "checkpoint.pt").exists():
+        trainer.restore(load_state(folder / "checkpoint.pt"))
+    _check_room(folder, trainer)
+    _loop(folder, spec, state, trainer, backend)
+    state.say("exporting", "Writing the LoRA.", done=trainer.done)
+    result = _export(folder, spec, trainer)
+    state.say("done", f"Learned '{spec.name}' from {cache.count} pictures.", result=str(result), eta_seconds=0.0)
+
+
+def _prepare(folder: Path, spec: JobSpec, state: _State, resident: Any) -> Cache:
+    """The cache, made from the dataset where it is not there yet."""
+    from loras.cache import Cache, build_cache
+    from loras.dataset import read_dataset
+    from loras.files import synced
+    from loras.preview import contact_sheet
+
+    path = folder / "cache.safetensors"
+    if path.exists():
+        return Cache.load(path)
+    state.say("preparing", "Reading the pictures.")
+    dataset = read_dataset(Path(spec.dataset), spec.tile_size)
+
+    def on_progress(done: int, total: int) -> None:
+        state.check()
+        state.say("preparing", f"Encoding pictures: {done} of {total}.", now=False)
+
+    cache = build_cache(resident, dataset, spec.options, spec.trigger, on_progress)
+    report = dataset.report()
+    report["taken"], report["shapes"] = cache.count, cache.about["shapes"]
+    report["refused"] += len(cache.about["refused"])
+    report["refused_files"] = (cache.about["refused"] + report["refused_files"])[:50]
+    unread = resident.prompts.unread_words(spec.trigger) if spec.trigger else ()
+    if unread:
+        report["notes"].append(f"The model cannot read the trigger word '{spec.trigger}': the style comes without it.")
+    write_json(folder / "report.json", report)
+    with synced(folder / "dataset.png") as file:
+        file.write(contact_sheet([(e.image, e.caption) for e in dataset.examples]))
+    cache.save(path)
+    return cache
+
+
+def _check_room(folder: Path, trainer: Trainer) -> None:
+    """Says before the first step, not after an hour, that the disk is too full."""
+    import shutil
+
+    from loras.errors import TrainingError
+
+    numbers = sum(p.numel() for p in trainer.weights.values())
+    needed = numbers * (2 * 16 + 4) + (32 << 20)  # two checkpoints at a time, two exports, samples
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise TrainingError(
+            f"Training needs about {needed >> 20} MB in {folder.parent}; {free >> 20} MB are free. Free some space and "
+            "resume the job."
+        )
+
+
+def _loop(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend: DiffusersBackend) -> None:
+    from loras.trainer import save_state
+
+    options = spec.options
+    before = float(state.values.get("seconds", 0.0)) if trainer.done else 0.0
+    begun, first = time.monotonic(), trainer.done
+    try:
+        if not trainer.done:
+            _show(folder, spec, state, trainer, backend)
+        while trainer.done < options.steps:
+            state.check()
+            loss = trainer.step()
+            last = trainer.done == options.steps
+            if trainer.done % options.save_every == 0 or last:
+                save_state(folder / "checkpoint.pt", trainer.state())
+            if trainer.done % options.sample_every == 0 or last:
+                _show(folder, spec, state, trainer, backend)
+            seconds = time.monotonic() - begun
+            pace = seconds / (trainer.done - first)
+            state.say(
+                "training",
+                f"Step {trainer.done} of {options.steps}.",
+                now=False,
+                done=trainer.done,
+                loss=loss,
+                seconds=before + seconds,
+                steps_per_second=1 / pace,
+                eta_seconds=(options.steps - trainer.done) * pace,
+            )
+    except _Stopped:
+        save_state(folder / "checkpoint.pt", trainer.state())
+        state.values["done"] = trainer.done
+        raise
+
+
+def _show(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend: DiffusersBackend) -> None:
+    """Draws the samples and the loss, whatever the run has learned so far."""
+    from loras.captions import with_trigger
+    from loras.files import synced
+    from loras.preview import contact_sheet, loss_plot
+    from loras.sampling import SAMPLES, sample
+
+    said = spec.prompts or tuple(trainer.cache.about["captions"][:SAMPLES]) or (spec.trigger or spec.name,)
+    prompts = [with_trigger(spec.trigger, prompt) for prompt in said[:SAMPLES]]
+    with trainer.averaged():
+        pictures = sample(backend, spec.model, prompts, spec.options.resolution, lambda *_: state.check())
+    (folder / "samples").mkdir(exist_ok=True)
+    with synced(folder / "samples" / f"step-{trainer.done:06d}.png") as file:
+        file.write(contact_sheet(list(zip(pictures, prompts, strict=True))))
+    if trainer.losses:
+        with synced(folder / "loss.png") as file:
+            file.write(loss_plot(trainer.losses))
+
+
+def _export(folder: Path, spec: JobSpec, trainer: Trainer) -> Path:
+    from loras.export import About, export
+
+    resident, options = trainer.resident, spec.options
+    about = About(
+        name=spec.name,
+        base=resident.model.id,
+        base_hash=resident.revision,
+        base_licence=resident.model.licence,
+        rank=options.rank,
+        targets=options.targets,
+        trigger=spec.trigger,
+        dataset=trainer.cache.about["dataset"],
+        pictures=trainer.cache.count,
+        steps=trainer.done,
+        embedded=resident.model.draws_pixels,
+    )
+    result = Path(spec.output) / f"{spec.name}.safetensors"
+    export(trainer.factors(), about, result, folder / "export")
+    return result
+
+
+def main() -> int:
+    """Waits until the starter has written its state, then works."""
+    sys.stdin.read()
+    return 0 if work(Path(sys.argv[1])) in ("done", "cancelled", "interrupted", "busy") else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
