@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastmcp import FastMCP
 
+from server.quick import QuickFastMCP
 from server.settings import Settings
 from server.studio import Studio
 from server.tools.common import FriendlyErrors
@@ -27,7 +28,9 @@ TOOL_MODULES: tuple[str, ...] = (
     "server.tools.sprites",
     "server.tools.animation",
     "server.tools.edit",
+    "server.tools.workflows",
     "server.tools.assets",
+    "server.tools.bevy",
     "server.tools.status",
 )
 """Every module here has `register(mcp: FastMCP, studio: Studio) -> None`. The order is the order an assistant sees."""
@@ -64,7 +67,7 @@ def create_server(
         finally:
             studio.close()
 
-    mcp = FastMCP(
+    mcp = QuickFastMCP(
         "dgx-pixels",
         instructions=INSTRUCTIONS,
         version=package_version(),

@@ -1,0 +1,112 @@
+"""`make bench-server`: seconds from spawning the server to `initialize` answered, beside a bare FastMCP server, and
+milliseconds of a tool call outside the engine. Prints a table and one line of JSON; tests nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+BARE = "from fastmcp import FastMCP\nFastMCP('bare').run(show_banner=False, log_level='WARNING')\n"
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bench", "version": "0"}},
+}
+
+
+def start_seconds(command: list[str], folder: str) -> float:
+    """Seconds from the spawn to the first line of the answer."""
+    environment = {**os.environ, "FASTMCP_CHECK_FOR_UPDATES": "off"}
+    begun = time.perf_counter()
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+        env=environment,
+    ) as child:
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(json.dumps(HELLO).encode() + b"\n")
+        child.stdin.flush()
+        answer = json.loads(child.stdout.readline())
+        seconds = time.perf_counter() - begun
+        assert "serverInfo" in answer["result"], answer
+        child.stdin.close()
+        child.wait(timeout=30)
+    return seconds
+
+
+def compare_starts(rounds: int = 15) -> tuple[list[float], list[float]]:
+    """Starts of the bare server and of ours, turn by turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "bare.py").write_text(BARE)
+        commands = ([sys.executable, "bare.py"], [sys.executable, "-P", "-m", "server", "serve"])
+        for command in commands:
+            start_seconds(command, folder)  # caches warm
+        pairs = [[start_seconds(command, folder) for command in commands] for _ in range(rounds)]
+    return [bare for bare, _ in pairs], [ours for _, ours in pairs]
+
+
+async def call_milliseconds(rounds: int = 40) -> tuple[list[float], list[float]]:
+    """Milliseconds that generate_sprite and deploy_asset take on a backend that draws at once, finishing included."""
+    from fastmcp import Client
+
+    from server.app import create_server
+    from server.settings import Settings
+    from tests.fakes import FakeBackend
+
+    with tempfile.TemporaryDirectory() as folder:
+        game = Path(folder) / "game"
+        (game / "assets" / "sprites").mkdir(parents=True)
+        (game / "Cargo.toml").write_text('[package]\nname = "game"\n[dependencies]\nbevy = "0.19"\n')
+        settings = Settings(project=game, data_dir=Path(folder))
+        draws: list[float] = []
+        deploys: list[float] = []
+        async with Client(create_server(settings, FakeBackend(steps=1))) as client:
+            for seed in range(-3, rounds):
+                begun = time.perf_counter()
+                answer = await client.call_tool("generate_sprite", {"prompt": "imp", "seed": seed + 3, "size": 32})
+                drawn = time.perf_counter()
+                arguments = {
+                    "asset_id": (answer.structured_content or {})["asset_id"],
+                    "path": f"sprites/s{seed + 3}.png",
+                }
+                await client.call_tool("deploy_asset", arguments)
+                if seed >= 0:
+                    draws.append((drawn - begun) * 1000)
+                    deploys.append((time.perf_counter() - drawn) * 1000)
+    return draws, deploys
+
+
+def main() -> None:
+    """Prints the table."""
+    bare, ours = compare_starts()
+    ratios = [o / b for o, b in zip(ours, bare, strict=True)]
+    draws, deploys = asyncio.run(call_milliseconds())
+    rows = [
+        ("bare FastMCP server to initialize", bare, "s"),
+        ("dgx-pixels to initialize", ours, "s"),
+        ("ratio of neighbours", ratios, ""),
+        ("generate_sprite outside the backend", draws, "ms"),
+        ("deploy_asset", deploys, "ms"),
+    ]
+    print(f"{'':38}{'least':>9}{'median':>9}{'most':>9}")
+    for name, values, unit in rows:
+        print(f"{name:38}{min(values):9.3f}{statistics.median(values):9.3f}{max(values):9.3f} {unit}")
+    print(json.dumps({name: round(statistics.median(values), 4) for name, values, _ in rows}))
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+if __name__ == "__main__":
+    main()
