@@ -10,8 +10,15 @@ COMMANDS = {
     "generate": ("server.commands:generate", "Draw a sprite."),
     "deploy": ("server.commands:deploy", "Put an asset into the game."),
     "undo": ("server.commands:undo", "Take the last deployment back."),
+    "run": ("server.workflow_commands:run", "Run a workflow: a list of sprites, a character, a folder of pictures."),
+    "workflows": ("server.workflow_commands:workflows", "List the workflows."),
+    "show": ("server.workflow_commands:show", "Print a workflow's file."),
+    "validate": ("server.workflow_commands:validate", "Check a workflow file."),
+    "gallery": ("server.workflow_commands:gallery", "Write or serve a page of everything that was made."),
     "status": ("server.commands:status", "Show the game, the library and the last deployments."),
     "models": ("server.commands:models", "List the models."),
+    "check": ("server.bevy.commands:check", "Say what stands between a deployed picture and the game's screen."),
+    "init-game": ("server.bevy.commands:init_game", "Make a Bevy game show what is deployed into it."),
     "doctor": ("server.commands:doctor", "Check the machine, and say what to change."),
 }
 """name -> (where it is, its line in the help)."""

@@ -1,0 +1,101 @@
+"""Runs of workflows for a game: the runner with the studio's operations. Knows nothing of tools or the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from server.errors import ServerError
+from server.operations import operations, runs_folder
+from workflows.load import check_operations, read, shipped
+from workflows.runner import RunResult, run_workflow
+from workflows.schema import Workflow
+
+if TYPE_CHECKING:
+    from pipelines.records import OnProgress, Pixels
+    from server.project import Project
+    from server.studio import Studio
+
+MOST_PICTURES = 16
+"""Pictures of one run that are shown to an assistant."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ran:
+    """A run that ended: its game, workflow and result, and the results page that shows the library with it."""
+
+    project: Project
+    workflow: Workflow
+    result: RunResult
+    page: str
+
+
+def run(
+    studio: Studio, name_or_path: str, given: Mapping[str, Any], on_progress: OnProgress, project: str | None = None
+) -> Ran:
+    """Runs a shipped workflow, or a file, for a game; goes on where an unfinished run of the same stopped.
+
+    Raises:
+        ProjectError: there is no game.
+        WorkflowError: the workflow, an input or a single step cannot be used; says where.
+    """
+    from server.gallery.build import write_gallery
+
+    game = studio.require_project(project)
+    workflow, text = read(_found(name_or_path, game))
+    result = run_workflow(
+        workflow,
+        text,
+        given,
+        operations(studio, game),
+        game.root,
+        runs_folder(game),
+        on_progress,
+        user_errors=(ServerError, OSError),
+    )
+    return Ran(game, workflow, result, str(write_gallery(studio.library(game), game.name)))
+
+
+def check(studio: Studio, name_or_path: str, project: str | None = None) -> Workflow:
+    """The workflow, held to the operations there are, without running it.
+
+    Raises:
+        ProjectError, WorkflowError: as `run`.
+    """
+    game = studio.require_project(project)
+    workflow, text = read(_found(name_or_path, game))
+    check_operations(workflow, {name: op.parameters for name, op in operations(studio, game).items()}, text)
+    return workflow
+
+
+def pictures(studio: Studio, ran: Ran) -> list[Pixels]:
+    """The pictures of the run's outputs, the first MOST_PICTURES."""
+    from pipelines.pixels.png import read_picture
+
+    shown = []
+    for asset_id in dict.fromkeys(_asset_ids(ran.result.outputs)):
+        home, asset = studio.find_asset(asset_id, ran.project)
+        shown.append(read_picture(home.read(asset)))
+        if len(shown) == MOST_PICTURES:
+            break
+    return shown
+
+
+def _found(name_or_path: str, game: Project) -> str:
+    """A shipped name as it is; a path relative to the game's root where there is such a file."""
+    if name_or_path not in shipped() and (game.root / name_or_path).is_file():
+        return str(game.root / name_or_path)
+    return name_or_path
+
+
+def _asset_ids(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if "asset_id" in value:
+            yield str(value["asset_id"])
+        else:
+            for item in value.values():
+                yield from _asset_ids(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _asset_ids(item)

@@ -1,0 +1,78 @@
+"""run_workflow: a whole job, from the shipped workflows or a JSON file of the game."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastmcp import Context, FastMCP
+from fastmcp.tools import ToolResult
+from pydantic import BaseModel, Field
+
+from server.studio import Studio
+from server.tools.common import OnProgress, ProjectArgument, changes, in_thread, result, schema
+
+
+class FailedItem(BaseModel):
+    """One item that could not be made."""
+
+    step: str
+    index: int
+    error: str
+    arguments: dict[str, Any] = {}
+
+
+class RunAnswer(BaseModel):
+    """What run_workflow answers."""
+
+    workflow: str
+    run: str = Field(description="The run's name; an unfinished one goes on when the same call is made again")
+    outputs: dict[str, Any]
+    done: int = Field(description="Steps and items done now")
+    resumed: int = Field(description="Steps and items that an earlier, unfinished run had done")
+    failed: list[FailedItem] = []
+    page: str = Field(description="A page of the whole library, to open in a browser")
+    next_step: str = ""
+
+
+def register(mcp: FastMCP, studio: Studio) -> None:
+    """Adds run_workflow."""
+
+    @mcp.tool(title="Run workflow", output_schema=schema(RunAnswer), annotations=changes(), tags={"generate"})
+    async def run_workflow(
+        workflow: Annotated[
+            str,
+            Field(
+                description="sprite, batch, item_set, character, animation, tileset, fix_folder, or a file of the game."
+            ),
+        ],
+        ctx: Context,
+        inputs: Annotated[dict[str, Any] | None, Field(description="The workflow's inputs by name.")] = None,
+        project: ProjectArgument = "",
+    ) -> ToolResult:
+        """Use when a job has many parts: all the items of a list drawn in the game's palette and deployed (batch:
+        inputs {"subjects": ["red potion", "gold key"], "folder": "sprites/items"}), a set of items (item_set), a
+        character with its walking sheet (character: {"prompt": "green goblin", "name": "goblin"}), a folder of pictures
+        cleaned up (fix_folder). One call, with progress; a failing item does not stop the others. A run that was
+        interrupted goes on where it was when the same call is made again. A wrong input's error says what is needed."""
+
+        def work(on_progress: OnProgress) -> ToolResult:
+            from server.preview import preview_png
+            from server.runs import pictures, run
+
+            ran = run(studio, workflow, inputs or {}, on_progress, project or None)
+            done = ran.result
+            again = f"{len(done.failed)} failed: the same call tries those again." if done.failed else ""
+            answer = RunAnswer(
+                workflow=ran.workflow.name,
+                run=done.run,
+                outputs=done.outputs,
+                done=done.done,
+                resumed=done.resumed,
+                failed=[FailedItem(**item) for item in done.failed],
+                page=ran.page,
+                next_step=again,
+            )
+            shown = pictures(studio, ran)
+            return result(answer, preview=preview_png(shown) if shown else b"")
+
+        return await in_thread(ctx, work)

@@ -1,0 +1,152 @@
+"""Commands around workflows and the results page: run, workflows, show, validate, gallery."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from server.errors import ServerError
+from server.studio import Studio
+
+
+def run(
+    workflow: str,
+    *,
+    set: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+    project: Path | None = None,
+) -> None:
+    """Run a workflow; one that was interrupted goes on where it was.
+
+    Parameters
+    ----------
+    workflow
+        A name of `dgx-pixels workflows`, or a JSON file.
+    set
+        An input, as key=value; may be given several times.
+    project
+        The game's root; default: found from the working directory.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from server.runs import run as carry_out
+
+    console, studio = Console(), Studio()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=console, transient=True) as bars:
+            bar = bars.add_task(workflow, total=None)
+
+            def on_progress(done: int, total: int, said: str) -> None:
+                bars.update(bar, completed=done, total=total or None, description=said)
+
+            ran = carry_out(studio, workflow, parse_settings(set or []), on_progress, str(project) if project else None)
+    finally:
+        studio.close()
+    for item in ran.result.failed:
+        console.print(f"[red]{item['step']}[{item['index']}][/] {item['error']}", highlight=False)
+    resumed = f", {ran.result.resumed} from before" if ran.result.resumed else ""
+    console.print(f"[bold]{ran.workflow.name}[/]: {ran.result.done} done{resumed}, {len(ran.result.failed)} failed")
+    console.print(f"[dim]{ran.page}[/]", soft_wrap=True)
+    if ran.result.failed:
+        console.print("Run the same command again to try the failed ones once more.")
+        sys.exit(1)
+
+
+def workflows() -> None:
+    """List the workflows that come with dgx-pixels."""
+    from workflows.load import parse, shipped
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "what it does", "inputs"):
+        table.add_column(heading, overflow="fold")
+    for name, text in shipped().items():
+        workflow = parse(text)
+        inputs = ", ".join(key if one.required else f"[{key}]" for key, one in workflow.inputs.items())
+        table.add_row(name, workflow.title, inputs.replace("[", r"\["))
+    Console().print(table)
+
+
+def show(workflow: str) -> None:
+    """Print a workflow's file: a start for one of your own.
+
+    Parameters
+    ----------
+    workflow
+        A name of `dgx-pixels workflows`, or a file.
+    """
+    from workflows.load import read
+
+    print(read(workflow)[1], end="")
+
+
+def validate(workflow: str, *, project: Path | None = None) -> None:
+    """Check a workflow file without running it.
+
+    Parameters
+    ----------
+    workflow
+        A file, or a name of `dgx-pixels workflows`.
+    project
+        The game's root; default: found from the working directory.
+    """
+    from server.runs import check
+
+    found = check(Studio(), workflow, str(project) if project else None)
+    Console().print(f"[green]{workflow} is in order:[/] {found.name}, {len(found.steps)} steps", highlight=False)
+
+
+def gallery(*, serve: bool = False, port: int = 0, project: Path | None = None) -> None:
+    """Write the results page, or serve it on this machine.
+
+    Parameters
+    ----------
+    serve
+        Serve it on loopback (made anew at each visit) instead of writing a file.
+    port
+        The port to serve on; 0: any free one.
+    project
+        The game's root; default: found from the working directory, else the user's own library.
+    """
+    from server.gallery.build import gallery_page, write_gallery
+    from server.gallery.serve import gallery_server
+
+    studio, console = Studio(), Console()
+    game = studio.project(str(project) if project else None)
+    library, name = studio.library(game), game.name if game else ""
+    if not serve:
+        console.print(str(write_gallery(library, name)), soft_wrap=True)
+        return
+
+    def no_votes(comparison: str, winner: str) -> None:
+        raise ServerError(f"There is no comparison {comparison}.")
+
+    server, address = gallery_server(lambda vote_url: gallery_page(library, name, vote_url=vote_url), no_votes, port)
+    console.print(f"{address}  (Ctrl+C ends it)", soft_wrap=True)
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """key=value words as a mapping; a value that is JSON (a number, a list, true) is taken as that.
+
+    Raises:
+        ServerError: a word without '='.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, found, text = setting.partition("=")
+        if not found or not key.strip():
+            raise ServerError(f"--set {setting} is not understood. Write --set key=value.")
+        try:
+            values[key.strip()] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key.strip()] = text
+    return values

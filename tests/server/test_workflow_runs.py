@@ -1,0 +1,125 @@
+"""Shipped workflows run on the studio as one call, resume, and name what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pipelines.records import no_progress
+from server.animation import generate_animation
+from server.edit import edit_sprite, parse_recolor
+from server.operations import expand_rows
+from server.runs import check, pictures, run
+from server.sprites import generate_sprites
+from server.studio import Studio
+from server.workflow_commands import parse_settings
+from tests.fakes import FakeBackend
+from workflows.errors import WorkflowError
+from workflows.load import shipped
+
+
+def test_a_batch_puts_every_row_into_the_game(studio: Studio, game: Path) -> None:
+    (game / "items.csv").write_text("name,prompt\nhp,red potion\n,gold key\n", encoding="utf-8")
+    given = {"subjects": "items.csv", "variations": 2, "folder": "sprites/items", "seed": 5}
+    ran = run(studio, "batch", given, no_progress)
+    names = sorted(f.name for f in (game / "assets/sprites/items").iterdir())
+    assert names == ["gold_key.png", "gold_key_2.png", "hp.png", "hp_2.png"]
+    assert [s["seed"] for s in ran.result.outputs["sprites"]] == [5, 6, 7, 8]
+    assert ran.result.failed == []
+    assert len(pictures(studio, ran)) == 5  # four sprites and their overview
+    assert "gold key" in Path(ran.page).read_text(encoding="utf-8")
+
+
+def test_a_character_has_a_sprite_and_a_sheet_that_names_its_picture(studio: Studio, game: Path) -> None:
+    ran = run(studio, "character", {"prompt": "green goblin", "name": "goblin", "seed": 1}, no_progress)
+    assert ran.result.failed == []
+    layout = json.loads((game / "assets/sheets/goblin.sheet.json").read_text(encoding="utf-8"))
+    assert layout["image"] == "goblin.png"
+    assert set(layout["animations"]) == {f"{m}_{d}" for m in ("idle", "walk") for d in ("down", "up", "right", "left")}
+    with Image.open(game / "assets/sheets/goblin.png") as sheet:
+        assert sheet.size == (4 * 32, 8 * 32)
+    aseprite = json.loads((game / "assets/sheets/goblin.json").read_text(encoding="utf-8"))
+    assert aseprite["meta"]["image"] == "goblin.png"
+
+
+def test_a_sprite_and_an_item_set_and_an_animation_run_as_shipped(studio: Studio, game: Path) -> None:
+    sprite = run(studio, "sprite", {"prompt": "red dragon", "path": "sprites/dragon.png", "seed": 3}, no_progress)
+    asset_id = sprite.result.outputs["sprite"]["asset_id"]
+    run(studio, "animation", {"asset_id": asset_id, "path": "sheets/dragon.png"}, no_progress)
+    items = run(studio, "item_set", {"look": "golden", "seed": 3, "candidates": 2}, no_progress)
+    assert len(items.result.outputs["sprites"]) == 8
+    assert (game / "assets/sheets/dragon.sheet.json").is_file()
+    assert (game / "assets/sprites/items/shield.png").is_file()
+
+
+def test_a_batch_that_was_stopped_goes_on_and_draws_nothing_twice(studio: Studio, backend: FakeBackend) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop_at_the_third(done: int, total: int, message: str) -> None:
+        if message.startswith("draw 3/"):
+            raise Stopped
+
+    given: dict[str, Any] = {"subjects": ["key", "ring", "bow", "axe"], "seed": 9}
+    with pytest.raises(Stopped):
+        run(studio, "batch", given, stop_at_the_third)
+    ran = run(studio, "batch", given, no_progress)
+    drawn = [request.prompts[0] for request in backend.requests if request.prompts]
+    assert sorted(set(drawn)) == ["axe", "bow", "key", "ring"]
+    assert drawn.count("key") == drawn.count("ring") == 1
+    assert ran.result.resumed >= 3
+    assert len(ran.result.outputs["deployed"]) == 4
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_workflow_asks_only_for_operations_that_there_are(studio: Studio, name: str) -> None:
+    assert check(studio, name).name == name
+
+
+def test_a_workflow_file_of_the_game_is_found_from_its_root(studio: Studio, game: Path) -> None:
+    (game / "art").mkdir()
+    (game / "art/mine.json").write_text(shipped()["sprite"].replace('"sprite",', '"mine",', 1), encoding="utf-8")
+    assert check(studio, "art/mine.json").name == "mine"
+
+
+def test_an_unknown_workflow_names_those_that_there_are(studio: Studio) -> None:
+    with pytest.raises(WorkflowError, match="item_set"):
+        run(studio, "dungeon", {}, no_progress)
+
+
+def test_names_stay_distinct_and_a_typo_starts_no_days_work() -> None:
+    rows = [{"name": "a", "prompt": "x"}, {"name": "a", "prompt": "y"}, {"name": "a_2", "prompt": "z"}]
+    assert len({row["name"] for row in expand_rows(rows, 3, 1)}) == 9
+    with pytest.raises(WorkflowError, match="Split the list"):
+        expand_rows(rows * 50, 64, None)
+
+
+def test_settings_on_the_command_line_are_json_where_they_can_be() -> None:
+    assert parse_settings(["size=16", "prompt=red = hot", "deploy=false", 'subjects=["a","b"]']) == {
+        "size": 16,
+        "prompt": "red = hot",
+        "deploy": False,
+        "subjects": ["a", "b"],
+    }
+
+
+def test_an_animation_of_a_sprite_keeps_the_sprite_and_records_it(studio: Studio) -> None:
+    drawn = generate_sprites(studio, "blue knight", no_progress, seed=4).sprites[0]
+    made = generate_animation(studio, no_progress, asset_id=drawn.asset.id, motions=["idle"], frames=2)
+    assert made.asset.recipe.options["sprite"] == drawn.asset.id
+    assert made.asset.details["sheet"]["animations"]["idle"]["last"] == 1
+    assert made.asset.kind == "sheet"
+
+
+def test_an_edit_is_a_new_asset_and_the_old_one_stays(studio: Studio) -> None:
+    drawn = generate_sprites(studio, "blue knight", no_progress, seed=4, colors=4).sprites[0]
+    word = drawn.asset.details["palette"][0]
+    edited = edit_sprite(studio, drawn.asset.id, no_progress, recolor=parse_recolor(f"{word}:ff00ff"))
+    assert edited.asset.id != drawn.asset.id
+    assert "ff00ff" in edited.asset.details["palette"]
+    assert edited.asset.recipe.options["edit"]["edited_from"] == drawn.asset.id
+    assert studio.find_asset(drawn.asset.id, studio.project())[1].id == drawn.asset.id
