@@ -35,6 +35,9 @@ KINDS = (".png", ".sheet.json")
 """What the dev plugin tells the state of."""
 
 
+_IN_PLACE = "The files are in place: the game shows them when it starts."
+
+
 def word_hash(data: bytes) -> str:
     """FNV-1a over 64-bit little-endian words (the last filled up with zeros), as the dev plugin counts it."""
     value = 0xCBF29CE484222325
@@ -93,7 +96,7 @@ def witness(project: Project, paths: tuple[str, ...]) -> Callable[[Mapping[str, 
 
     def answer(files: Mapping[str, bytes]) -> Verification:
         if before.problem:
-            return before.problem
+            return Verification(before.problem.state, f"{before.problem.note} {_IN_PLACE}", before.spent)
         clock = _Clock(PATIENCE - before.spent)
         try:
             if before.assets is None:
@@ -106,7 +109,7 @@ def witness(project: Project, paths: tuple[str, ...]) -> Callable[[Mapping[str, 
                 "The game ended while the files were deployed. They are in place for its next start.",
             )
         except Silent:
-            verification = Verification("deployed_unverified", _silent(before.client.port))
+            verification = Verification("deployed_unverified", f"{_silent(before.client.port)} {_IN_PLACE}")
         except BrpError as error:
             verification = Verification("deployed_unverified", f"The game could not be asked: {error}")
         return Verification(verification.state, verification.note, clock.spent, verification.screenshot)
@@ -124,8 +127,7 @@ def look(project: Project, paths: tuple[str, ...] = ()) -> Before:
     except NotRunning:
         before.problem = Verification(
             "game_not_running",
-            f"No game listens on port {before.client.port}. The files are in place: the game shows them when it starts "
-            "(`cargo run` in a debug build). If it runs, check_project says what it lacks.",
+            f"No game listens on port {before.client.port}. If it runs, check_project says what it lacks.",
         )
     except NotBevy as error:
         before.problem = Verification(
@@ -144,7 +146,7 @@ def look(project: Project, paths: tuple[str, ...] = ()) -> Before:
 def _silent(port: int) -> str:
     return (
         f"The game on port {port} does not answer: it hangs, is paused by a debugger, or its window is minimised. "
-        "The files are in place; bring the game to the front, or start it again."
+        "Bring it to the front, or start it again."
     )
 
 

@@ -1,0 +1,74 @@
+"""The commands `init-game` and `check`: what `server.bevy` finds and offers, for a person at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.syntax import Syntax
+
+from server.bevy.doctor import examine
+from server.bevy.init_game import plan
+from server.studio import Studio
+
+_MARKS = {"fine": "[green]fine[/]", "advice": "[yellow]advice[/]", "broken": "[bold red]broken[/]"}
+
+
+def init_game(path: Path = Path(), *, yes: bool = False) -> None:
+    """Make a Bevy game show what is deployed into it. Shows the changes first.
+
+    Parameters
+    ----------
+    path
+        The game's root: the folder of its Cargo.toml.
+    yes
+        Change the files without asking.
+    """
+    console = Console()
+    project = Studio().require_project(path)
+    offered = plan(project)
+    for step in offered.by_hand:
+        console.print(f"[yellow]By hand:[/] {step}", highlight=False, soft_wrap=True)
+    if not offered.files:
+        console.print(f"Nothing is missing in {project.root}.", highlight=False, soft_wrap=True)
+        return
+    console.print(Syntax(offered.diff(), "diff", background_color="default", word_wrap=True))
+    if not yes and not _agreed(console, len(offered.files)):
+        console.print("Nothing was changed.")
+        return
+    offered.apply()
+    console.print(
+        f"Changed {len(offered.files)} files. Next: `cargo run` in {project.root}, then `dgx-pixels check`.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _agreed(console: Console, count: int) -> bool:
+    if not sys.stdin.isatty():
+        console.print("Give --yes to make these changes.")
+        return False
+    return console.input(f"Make these changes to {count} files? (y/n) ").strip().lower() in ("y", "yes")
+
+
+def check(path: Path | None = None) -> None:
+    """Say what stands between a deployed picture and the game's screen, in the order to mend it.
+
+    Parameters
+    ----------
+    path
+        The game's root; default: found from the working directory.
+    """
+    console = Console()
+    findings = examine(Studio().require_project(path))
+    for finding in findings:
+        console.print(
+            f"{_MARKS[finding.state]}  [bold]{finding.topic}[/]: {finding.what}", highlight=False, soft_wrap=True
+        )
+        if finding.change:
+            console.print(f"        {finding.change}", highlight=False, soft_wrap=True)
+        for line in finding.lines.splitlines():
+            console.print(f"            {line}", highlight=False, markup=False, soft_wrap=True)
+    if any(finding.state == "broken" for finding in findings):
+        sys.exit(1)

@@ -1,0 +1,156 @@
+"""What a Bevy project is made of: versions, features, and what its sources say about assets and the remote protocol.
+
+Reads Cargo.toml (workspaces too), Cargo.lock and the crate's own .rs files; runs nothing and writes nothing. Where to
+look is `server.project`'s to say; what to advise is `server.bevy.doctor`'s.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from server.project import Project
+
+MSRV = {15: "1.82", 16: "1.85", 17: "1.88", 18: "1.89", 19: "1.95", 20: "1.97"}
+"""The Rust that each Bevy 0.x needs at least."""
+
+PLUGIN_FILE = "dgx_pixels.rs"
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_MOST_SOURCE_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BevyProject:
+    """What was found. `version` is exact where there is a lock file, else what Cargo.toml asks for; empty: no Bevy."""
+
+    manifest: Path
+    version: str
+    locked: bool
+    features: frozenset[str]
+    extras: str
+    plugin_file: Path | None
+    plugin_protocol: int
+    sources: str
+    """The crate's sources without comments."""
+
+    @property
+    def minor(self) -> int:
+        """The 19 of 0.19.1; 0 where it is not known."""
+        found = re.search(r"0\.(\d+)", self.version)
+        return int(found[1]) if found else 0
+
+    def has(self, *features: str) -> bool:
+        """Whether one of the features is on, by itself or through one that holds it."""
+        return bool(self.features & {*features, *(whole for f in features for whole in _PART_OF.get(f, ()))})
+
+    def says(self, pattern: str) -> bool:
+        """Whether the sources match the regular expression."""
+        return re.search(pattern, self.sources) is not None
+
+
+_BEVY = ("bevy", "bevy_internal", "bevy_asset", "bevy_image", "bevy_remote")
+
+# Collections that Bevy 0.18 and later know.
+_PART_OF = {"file_watcher": ("dev",)}
+
+
+def detect(project: Project) -> BevyProject:
+    """Reads the project. A file that cannot be read counts as empty: the doctor says what is missing."""
+    manifest = project.root / "Cargo.toml"
+    own = _toml(manifest)
+    workspace = next((found for found in map(_toml, _above(manifest)) if "workspace" in found), own)
+    shared = workspace.get("workspace", {}).get("dependencies", {})
+    lock = next(
+        (
+            path.parent / "Cargo.lock"
+            for path in (manifest, *_above(manifest))
+            if (path.parent / "Cargo.lock").is_file()
+        ),
+        None,
+    )
+    locked = _locked(_toml(lock)) if lock else {}
+    dependencies = dict(_dependencies(own, shared))
+    asked = dependencies.get("bevy") or dependencies.get("bevy_internal") or dependencies.get("bevy_asset") or {}
+    version = locked.get("bevy") or locked.get("bevy_asset") or str(asked.get("version", "")).lstrip("=^~ ")
+    plugin = next(iter(sorted(project.root.glob(f"src/**/{PLUGIN_FILE}"))), None)
+    return BevyProject(
+        manifest=manifest,
+        version=version,
+        locked=bool(locked.get("bevy") or locked.get("bevy_asset")),
+        features=frozenset(_features(own, dependencies)),
+        extras=locked.get("bevy_brp_extras") or str(dependencies.get("bevy_brp_extras", {}).get("version", "")),
+        plugin_file=plugin,
+        plugin_protocol=protocol_of(plugin.read_text(encoding="utf-8", errors="replace")) if plugin else 0,
+        sources=_sources(project.root),
+    )
+
+
+def protocol_of(plugin: str) -> int:
+    """The version that a copy of the dev plugin speaks; 0 where it does not say."""
+    found = re.search(r"PROTOCOL: u32 = (\d+)", plugin)
+    return int(found[1]) if found else 0
+
+
+def _above(manifest: Path) -> Iterator[Path]:
+    for folder in manifest.parent.parents:
+        if (folder / "Cargo.toml").is_file():
+            yield folder / "Cargo.toml"
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return {}
+
+
+def _locked(lock: Mapping[str, Any]) -> dict[str, str]:
+    packages = lock.get("package", [])
+    return {str(p.get("name")): str(p.get("version")) for p in packages} if isinstance(packages, list) else {}
+
+
+def _dependencies(manifest: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """name -> its table, of the crate itself and of its targets, with what the workspace adds."""
+    for table in (manifest, *manifest.get("target", {}).values()):
+        for key, value in table.get("dependencies", {}).items():
+            entry = {"version": value} if isinstance(value, str) else dict(value)
+            if entry.get("workspace"):
+                said = shared.get(key, {})
+                common: dict[str, Any] = {"version": said} if isinstance(said, str) else dict(said)
+                features = [*common.get("features", ()), *entry.get("features", ())]
+                entry = {**common, **entry, "features": features}
+            yield str(entry.get("package", key)), entry
+
+
+def _features(manifest: Mapping[str, Any], dependencies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Bevy's features that are on, also those that a feature of the game's own passes on ("bevy/file_watcher")."""
+    for name, entry in dependencies.items():
+        if name in _BEVY:
+            if name == "bevy" and entry.get("default-features", entry.get("default_features", True)):
+                yield "default"
+            yield from (str(feature) for feature in entry.get("features", ()))
+            if name == "bevy_remote":
+                yield "bevy_remote"
+    for passed in manifest.get("features", {}).values():
+        for feature in passed or ():
+            if isinstance(feature, str) and re.match(r"bevy(_\w+)?\??/", feature):
+                yield feature.split("/", 1)[1]
+
+
+def _sources(root: Path) -> str:
+    texts: list[str] = []
+    size = 0
+    for path in sorted((root / "src").rglob("*.rs")):
+        if path.name == PLUGIN_FILE or size > _MOST_SOURCE_BYTES:
+            continue
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        size += len(text)
+        texts.append(_COMMENT.sub(" ", text))
+    return "\n".join(texts)

@@ -1,0 +1,252 @@
+"""Makes a Bevy game ready to show what is deployed: the changes as text first, then, when agreed to, the files.
+
+Adds Bevy's features and two small crates to Cargo.toml, the dev plugin's file and the lines that use it, crisp
+sampling, `dgx-pixels.toml`, and `.dgx-pixels/` to .gitignore. Every change of Cargo.toml is parsed again before it is
+offered; what cannot be changed safely is given as lines to paste. Knows nothing of a running game.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.bevy.detect import PLUGIN_FILE, BevyProject, detect, protocol_of
+from server.bevy.doctor import TESTED
+from server.bevy.verify import PROTOCOL
+from server.library import write_atomically
+from server.project import STATE_FOLDER, STYLE_FILE, Project
+
+FEATURES = ("bevy_remote", "file_watcher")
+CRATES = {"serde": 'serde = { version = "1", features = ["derive"] }', "serde_json": 'serde_json = "1"'}
+
+_MOST_LINES = 30
+
+STYLE = """\
+# How this game's art looks. Everything that is made for the game goes through this file; docs/project.md has all keys.
+colors = 16
+size = 32
+tile_size = 16
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would change. `files`: path -> (old text or None, new text). `by_hand`: what the user has to do."""
+
+    root: Path
+    files: dict[Path, tuple[str | None, str]]
+    by_hand: tuple[str, ...]
+
+    def diff(self) -> str:
+        """The changes as a unified diff, long files cut short; empty where nothing is missing."""
+        parts: list[str] = []
+        for path, (old, new) in self.files.items():
+            name = path.relative_to(self.root).as_posix()
+            before = "/dev/null" if old is None else f"a/{name}"
+            diff = difflib.unified_diff((old or "").splitlines(), new.splitlines(), before, f"b/{name}", lineterm="")
+            lines = list(diff) or [f"--- {before}", f"+++ b/{name}"]
+            parts += lines[:_MOST_LINES]
+            if len(lines) > _MOST_LINES:
+                parts.append(f"... and {len(lines) - _MOST_LINES} more lines")
+        return "\n".join(parts)
+
+    def apply(self) -> None:
+        """Writes the files, each in one step.
+
+        Raises:
+            LibraryError, OSError: the disk refuses.
+        """
+        for path, (_, new) in self.files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, new.encode())
+
+
+def plugin_source() -> str:
+    """The dev plugin's text, from the package or, in a checkout, from the example game."""
+    here = Path(__file__).parent
+    for path in (here / PLUGIN_FILE, here.parents[1] / "bevy_example" / "src" / PLUGIN_FILE):
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise FileNotFoundError(f"{PLUGIN_FILE} is missing from this installation of dgx-pixels; install it again.")
+
+
+def plan(project: Project) -> Plan:
+    """What the game lacks. Changes nothing."""
+    bevy = detect(project)
+    files: dict[Path, tuple[str | None, str]] = {}
+    by_hand: list[str] = []
+    _style(project, files)
+    _gitignore(project, files)
+    if not (project.assets.is_dir() and any(project.assets.iterdir())):
+        files[project.assets / ".gitkeep"] = (None, "")
+    if bevy.minor in TESTED:
+        _manifest(bevy, files, by_hand)
+        _plugin(project, bevy, files)
+        _main(project, bevy, files, by_hand)
+    else:
+        by_hand.append(
+            f"The dev plugin is written for Bevy 0.19, the game has {bevy.version or 'none'}: it is left out. "
+            'Switch on hot reload yourself: bevy = { ..., features = ["file_watcher"] }.'
+        )
+    return Plan(project.root, {p: change for p, change in files.items() if change[0] != change[1]}, tuple(by_hand))
+
+
+def _old(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _style(project: Project, files: dict[Path, tuple[str | None, str]]) -> None:
+    if not (path := project.root / STYLE_FILE).is_file():
+        files[path] = (None, STYLE)
+
+
+def _gitignore(project: Project, files: dict[Path, tuple[str | None, str]]) -> None:
+    path = project.root / ".gitignore"
+    old = _old(path)
+    if f"{STATE_FOLDER}/" not in (old or "").splitlines():
+        files[path] = (old, f"{_with_newline(old or '')}{STATE_FOLDER}/\n")
+
+
+def _with_newline(text: str) -> str:
+    return text if not text or text.endswith("\n") else f"{text}\n"
+
+
+def _plugin(project: Project, bevy: BevyProject, files: dict[Path, tuple[str | None, str]]) -> None:
+    path = bevy.plugin_file or project.root / "src" / PLUGIN_FILE
+    old = _old(path)
+    if old is None or protocol_of(old) != PROTOCOL:
+        files[path] = (old, plugin_source())
+
+
+def _manifest(bevy: BevyProject, files: dict[Path, tuple[str | None, str]], by_hand: list[str]) -> None:
+    old = bevy.manifest.read_text(encoding="utf-8")
+    new = old
+    missing = [feature for feature in FEATURES if not bevy.has(feature)]
+    if missing:
+        new = add_features(new, missing)
+    declared = tomllib.loads(old).get("dependencies", {})
+    for crate, line in CRATES.items():
+        if crate not in declared:
+            new = _add_crate(new, line)
+    try:
+        parsed = tomllib.loads(new)
+        entry = parsed["dependencies"]["bevy"]
+        good = all(crate in parsed["dependencies"] for crate in CRATES) and (
+            not missing or set(missing) <= set(entry["features"])
+        )
+    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        good = False
+    if good:
+        files[bevy.manifest] = (old, new)
+    else:
+        by_hand.append(
+            f"In {bevy.manifest}: give bevy the features {', '.join(FEATURES)}, and add to [dependencies]:\n"
+            + "\n".join(line for crate, line in CRATES.items() if crate not in declared)
+        )
+
+
+def add_features(manifest: str, features: list[str]) -> str:
+    """Cargo.toml's text with more features for bevy, in whichever form the dependency is written."""
+    words = ", ".join(f'"{feature}"' for feature in features)
+    table = re.search(r"(?m)^\[dependencies\.bevy\]\s*$", manifest)
+    if table:
+        end = re.search(r"(?m)^\[", manifest[table.end() :])
+        stop = table.end() + end.start() if end else len(manifest)
+        body = manifest[table.end() : stop]
+        if listed := re.search(r"(?m)^features\s*=\s*\[", body):
+            changed = _into_list(body, listed.end(), words)
+        else:
+            changed = f"{_with_newline(body.rstrip())}features = [{words}]\n" + ("\n" if end else "")
+        return manifest[: table.end()] + changed + manifest[stop:]
+    if inline := re.search(r"(?m)^bevy\s*=\s*\{", manifest):
+        close = manifest.index("}", inline.end())
+        body = manifest[inline.end() : close]
+        if listed := re.search(r"features\s*=\s*\[", body):
+            changed = _into_list(body, listed.end(), words)
+        else:
+            changed = f"{body.rstrip().rstrip(',')}, features = [{words}] "
+        return manifest[: inline.end()] + changed + manifest[close:]
+    return re.sub(r'(?m)^bevy\s*=\s*("[^"]*")', rf"bevy = {{ version = \1, features = [{words}] }}", manifest, count=1)
+
+
+def _into_list(text: str, start: int, words: str) -> str:
+    """The text with more words at the end of the list that opens at `start`, one line each where it has lines."""
+    close = text.index("]", start)
+    inside = text[start:close]
+    if "\n" in inside.strip("\n") or inside.startswith("\n"):
+        indent = re.search(r"\n([ \t]+)\S", inside)
+        lines = "".join(f"{indent[1] if indent else '    '}{word.strip()},\n" for word in words.split(","))
+        kept = inside.rstrip()
+        kept = kept if not kept or kept.endswith(",") else f"{kept},"
+        return text[:start] + f"{kept}\n{lines}" + text[close:]
+    kept = inside.strip().rstrip(",")
+    return text[:start] + (f"{kept}, {words}" if kept else words) + text[close:]
+
+
+def _add_crate(manifest: str, line: str) -> str:
+    """The line at the end of [dependencies]; a table of that name is made where there is none."""
+    table = re.search(r"(?m)^\[dependencies\]\s*$", manifest)
+    if not table:
+        return f"{_with_newline(manifest)}\n[dependencies]\n{line}\n"
+    end = re.search(r"(?m)^\[", manifest[table.end() :])
+    stop = table.end() + end.start() if end else len(manifest)
+    body = manifest[table.end() : stop].rstrip("\n")
+    return f"{manifest[: table.end()]}{body}\n{line}\n" + (f"\n{manifest[stop:]}" if end else "")
+
+
+def _main(project: Project, bevy: BevyProject, files: dict[Path, tuple[str | None, str]], by_hand: list[str]) -> None:
+    path = project.root / "src/main.rs"
+    old = _old(path)
+    if bevy.says(r"DgxPixelsPlugin"):
+        return
+    new = None if old is None else add_plugin(old)
+    if old is None or new is None:
+        by_hand.append(
+            "Add to the crate's root file: `mod dgx_pixels;`, and after DefaultPlugins: "
+            "`.add_plugins(dgx_pixels::DgxPixelsPlugin)`."
+        )
+        return
+    files[path] = (old, new)
+
+
+def add_plugin(source: str) -> str | None:
+    """A main.rs that adds the dev plugin after DefaultPlugins, and crisp sampling; None where its form is unusual."""
+    found = re.search(r"\.\s*add_plugins\s*\([^;]*?\bDefaultPlugins\b", source)
+    if not found:
+        return None
+    # The last add_plugins before DefaultPlugins is the one that adds it.
+    start = source.rindex("add_plugins", 0, found.end())
+    opening = source.index("(", start)
+    closing = _closing(source, opening)
+    if closing is None:
+        return None
+    call = source[opening : closing + 1]
+    if "ImagePlugin" not in source:
+        call = call.replace("DefaultPlugins", "DefaultPlugins.set(ImagePlugin::default_nearest())", 1)
+    line = source[source.rfind("\n", 0, start) + 1 : start]
+    glue = f"\n{line[: len(line) - len(line.lstrip())]}" if line.strip() == "." else ""
+    added = f"{glue}.add_plugins(dgx_pixels::DgxPixelsPlugin)"
+    return _declare(source[:opening] + call + added + source[closing + 1 :])
+
+
+def _closing(source: str, opening: int) -> int | None:
+    depth = 0
+    for at in range(opening, len(source)):
+        depth += {"(": 1, ")": -1}.get(source[at], 0)
+        if depth == 0:
+            return at
+    return None
+
+
+def _declare(source: str) -> str:
+    """`mod dgx_pixels;` beside the other modules, or before the first `use` or item."""
+    if re.search(r"(?m)^\s*(pub\s+)?mod dgx_pixels;", source):
+        return source
+    if modules := re.search(r"(?m)^mod \w+;", source):
+        return f"{source[: modules.start()]}mod dgx_pixels;\n{source[modules.start() :]}"
+    first = re.search(r"(?m)^(?!\s*$|//|#!|/\*)", source)
+    at = first.start() if first else 0
+    return f"{source[:at]}mod dgx_pixels;\n\n{source[at:]}"

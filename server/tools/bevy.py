@@ -1,0 +1,71 @@
+"""The tool check_project: the doctor's findings for an assistant. What is looked at, `server.bevy.doctor` knows."""
+
+from __future__ import annotations
+
+from fastmcp import Context, FastMCP
+from fastmcp.tools import ToolResult
+from pydantic import BaseModel, Field
+
+from server.studio import Studio
+from server.tools.common import OnProgress, ProjectArgument, in_thread, reads, result, schema
+
+
+class FindingItem(BaseModel):
+    """One thing that was looked at."""
+
+    topic: str
+    state: str = Field(description="fine, advice (could be better) or broken (a deployed picture will not show)")
+    what: str
+    change: str = Field(default="", description="What to do; empty where it is fine")
+    lines: str = Field(default="", description="The exact lines to put there")
+
+
+class ProjectCheck(BaseModel):
+    """What check_project answers."""
+
+    project: str
+    assets: str
+    style_file: str = Field(description="The game's dgx-pixels.toml; empty where it has none")
+    ready: bool = Field(description="Whether nothing is broken")
+    findings: list[FindingItem] = Field(description="In the order to mend them")
+    next_step: str
+
+
+def register(mcp: FastMCP, studio: Studio) -> None:
+    """Adds check_project."""
+
+    @mcp.tool(title="Check project", output_schema=schema(ProjectCheck), annotations=reads(), tags={"deploy"})
+    async def check_project(ctx: Context, project: ProjectArgument = "") -> ToolResult:
+        """Use when a deployed picture does not show up in the game, or before the first deploy into a game. Reads the
+        Bevy project's Cargo.toml, Cargo.lock and sources, asks the running game, and says in order what to change, with
+        the exact lines for the game's Bevy version. Changes nothing."""
+
+        def work(_: OnProgress) -> ToolResult:
+            return result(check(studio, project))
+
+        return await in_thread(ctx, work)
+
+
+def check(studio: Studio, project: str = "") -> ProjectCheck:
+    """The findings for a game.
+
+    Raises:
+        ProjectError: there is no game.
+    """
+    from server.bevy.doctor import examine
+    from server.project import STYLE_FILE
+
+    game = studio.require_project(project or None)
+    findings = examine(game)
+    open_ones = [finding for finding in findings if finding.state != "fine"]
+    style = game.root / STYLE_FILE
+    return ProjectCheck(
+        project=str(game.root),
+        assets=str(game.assets),
+        style_file=str(style) if style.is_file() else "",
+        ready=all(finding.state != "broken" for finding in findings),
+        findings=[
+            FindingItem(topic=f.topic, state=f.state, what=f.what, change=f.change, lines=f.lines) for f in findings
+        ],
+        next_step=f"{open_ones[0].topic}: {open_ones[0].change}" if open_ones else "All is well: deploy_asset.",
+    )
