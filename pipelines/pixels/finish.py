@@ -1,6 +1,7 @@
 """Finishing: one road from what a model drew, or any picture, to sprites of exact size, hard alpha and one palette.
 
-Order: grid -> cells -> hard alpha -> placing -> palette -> clean-up -> outline -> gates. Pure: no files, no models.
+Order: grid -> cells -> matte -> hard alpha -> placing -> palette -> clean-up -> outline -> gates. Pure: no files, no
+models.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.errors import InvalidRequest
-from pipelines.pixels import outline as outlines
 from pipelines.pixels.cells import sample_cells
-from pipelines.pixels.clean import drop_specks, hard_mask, settle_orphans
+from pipelines.pixels.clean import drop_specks, hard_mask, settle_noise, settle_orphans
+from pipelines.pixels.dither import SIZES, dither
 from pipelines.pixels.gates import Report, check_gates, score_picture
 from pipelines.pixels.grid import Grid, find_grid, regular_grid
+from pipelines.pixels.matte import cut_ground, key_color
 from pipelines.pixels.oklab import from_oklab, to_oklab
+from pipelines.pixels.outline import DARK, KINDS, draw_outline
 from pipelines.pixels.palette import MOST_COLORS, Palette, extract_palette, lock
 from pipelines.pixels.quantize import color_counts
 from pipelines.records import Pixels
@@ -35,8 +38,12 @@ class FinishOptions:
         palette: the palette to lock to.
         pitch: pixels of the input for each pixel of the drawing; None looks for it where the input is larger.
         outline: none, outer, inner or selective.
+        matte: what becomes clear of an opaque picture that is larger than its native size: "ground" (what touches the
+            border in one colour), the ground's colour as RRGGBB, "none", or "auto": ground where `place` is set.
+        dither: side of the Bayer matrix: 2, 4, 8; 0 for none.
         clean: specks and orphan pixels go. Pictures that keep the rules already are never cleaned.
-        place: trim and centre; False keeps every pixel where it was drawn (tiles, frames of a sheet).
+        place: trim and centre; False keeps every pixel where it was drawn (tiles, frames of a sheet). Pictures that are
+            finished together move together.
 
     Raises:
         InvalidRequest: a value outside its range.
@@ -48,6 +55,8 @@ class FinishOptions:
     palette: Palette | None = None
     pitch: float | None = None
     outline: str = "none"
+    matte: str = "auto"
+    dither: int = 0
     clean: bool = True
     place: bool = True
 
@@ -57,8 +66,11 @@ class FinishOptions:
                 raise InvalidRequest(f"{name} is 1 to {MOST_PIXELS} pixels, not {value}.")
         if not 1 <= self.colors <= MOST_COLORS:
             raise InvalidRequest(f"colors is 1 to {MOST_COLORS}, not {self.colors}.")
-        if self.outline not in outlines.KINDS:
-            raise InvalidRequest(f"outline is one of {', '.join(outlines.KINDS)}, not '{self.outline}'.")
+        if self.outline not in KINDS:
+            raise InvalidRequest(f"outline is one of {', '.join(KINDS)}, not '{self.outline}'.")
+        if self.dither not in SIZES:
+            raise InvalidRequest(f"dither is one of {', '.join(map(str, SIZES))}, not {self.dither}.")
+        key_color(self.matte)
         if self.pitch is not None and not 1 <= self.pitch <= 1024:
             raise InvalidRequest(f"pitch is 1 to 1024 pixels, not {self.pitch}.")
 
@@ -78,30 +90,55 @@ def finish(image: Pixels, options: FinishOptions) -> Finished:
 
 
 def finish_together(images: Sequence[Pixels], options: FinishOptions) -> list[Finished]:
-    """Finishes pictures that belong together: one palette for all of them."""
-    natives, grids = zip(*(_native(image, options) for image in images), strict=True) if images else ((), ())
-    placed, softness = [], []
-    for native in natives:
-        hard, soft = _harden(native, options.clean)
-        placed.append(_fit(hard, options))
-        softness.append(soft)
+    """Finishes pictures that belong together (frames, directions): one palette for all of them, and one placing.
+
+    They are trimmed by their common bounds, so what stood still from picture to picture stands still afterwards.
+    """
+    if not images:
+        return []
+    natives = [_native(image, options) for image in images]
+    hard = [_harden(native, options.clean) for native, _ in natives]
+    placed = _fit([picture for picture, _ in hard], options)
     palette = options.palette or _palette(placed, options)
-    locked_palette = options.palette
-    results = []
-    for picture, soft, grid in zip(placed, softness, grids, strict=True):
-        finished = lock(picture, palette)
-        drawn = picture[..., 3] == 255
-        moved = np.linalg.norm(to_oklab(picture[drawn, :3]) - to_oklab(finished[drawn, :3]), axis=-1)
-        stress = float(moved.mean()) if moved.size else 0.0
-        if options.clean and (stress > 0 or soft > 0):
-            finished = settle_orphans(finished)
-        finished = outlines.draw_outline(finished, options.outline, palette)
-        scores = score_picture(finished, stress, soft)
-        if grid is not None:
-            scores |= {"grid_x": grid.score_x, "grid_y": grid.score_y}
-        gates = check_gates(finished, options.width, options.height, options.colors, locked_palette)
-        results.append(Finished(finished, palette, Report(gates, scores)))
-    return results
+    colored = [_colored(picture, palette, options, soft) for picture, (_, soft) in zip(placed, hard, strict=True)]
+    images = _outlined([image for image, _ in colored], palette, options)
+    return [
+        Finished(image, palette, _report(image, options, stress, soft, grid))
+        for image, (_, stress), (_, soft), (_, grid) in zip(images, colored, hard, natives, strict=True)
+    ]
+
+
+def _colored(picture: Pixels, palette: Palette, options: FinishOptions, soft: float) -> tuple[Pixels, float]:
+    """A placed picture in the palette's colours, cleaned; and how far, on average, the palette moved its pixels."""
+    locked = lock(picture, palette)
+    drawn = picture[..., 3] == 255
+    moved = np.linalg.norm(to_oklab(picture[drawn, :3]) - to_oklab(locked[drawn, :3]), axis=-1)
+    stress = float(moved.mean()) if moved.size else 0.0
+    if options.dither:
+        locked = dither(picture, palette, options.dither)
+    elif options.clean and (stress > 0 or soft > 0):
+        # a picture that keeps the rules already is somebody's pixels: nothing in it is noise
+        locked = settle_orphans(settle_noise(picture, palette))
+    return locked, stress
+
+
+def _outlined(pictures: list[Pixels], palette: Palette, options: FinishOptions) -> list[Pixels]:
+    """With outlines; placed again, since an outline that is missing on one side moves the middle."""
+    if options.outline == "none":
+        return pictures
+    for _ in range(4):
+        outlined = _fit([draw_outline(picture, options.outline, palette) for picture in pictures], options)
+        if all(np.array_equal(a, b) for a, b in zip(pictures, outlined, strict=True)):
+            break
+        pictures = outlined
+    return pictures
+
+
+def _report(image: Pixels, options: FinishOptions, stress: float, soft: float, grid: Grid | None) -> Report:
+    scores = score_picture(image, stress, soft)
+    if grid is not None:
+        scores |= {"grid_x": grid.score_x, "grid_y": grid.score_y}
+    return Report(check_gates(image, options.width, options.height, options.colors, options.palette), scores)
 
 
 def native_pixels(image: Pixels, pitch: float | None = None) -> tuple[Pixels, Grid]:
@@ -121,6 +158,9 @@ def _native(image: Pixels, options: FinishOptions) -> tuple[Pixels, Grid | None]
         scale = max(width / options.width, height / options.height)
         grid = regular_grid(width, height, max(1, round(width / scale)), max(1, round(height / scale)))
         native = sample_cells(image, grid)
+    matte = "ground" if options.matte == "auto" and options.place else options.matte
+    if matte not in ("auto", "none") and (image[..., 3] == 255).all():
+        native = cut_ground(native, key_color(options.matte))
     return native, grid
 
 
@@ -136,26 +176,26 @@ def _harden(native: Pixels, clean: bool) -> tuple[Pixels, float]:
     return hard, float(half.sum()) / max(int(mask.sum()), 1)
 
 
-def _fit(picture: Pixels, options: FinishOptions) -> Pixels:
-    """The picture on a canvas of the size asked for: placed, and made smaller only where it does not fit."""
-    height, width = picture.shape[:2]
-    rows, columns = (np.flatnonzero((picture[..., 3] == 255).any(axis=axis)) for axis in (1, 0))
-    canvas = np.zeros((options.height, options.width, 4), np.uint8)
-    if not len(rows):
-        return canvas
-    if not options.place and (height, width) == (options.height, options.width):
-        return picture
+def _fit(pictures: list[Pixels], options: FinishOptions) -> list[Pixels]:
+    """The pictures on canvases of the size asked for: placed, and made smaller only where they do not fit."""
+    if len({picture.shape for picture in pictures}) > 1:
+        return [_fit([picture], options)[0] for picture in pictures]
+    height, width = pictures[0].shape[:2]
     if options.place or height > options.height or width > options.width:
-        picture = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        height, width = picture.shape[:2]
-    if height > options.height or width > options.width:
-        scale = max(height / options.height, width / options.width)
-        size = max(1, round(height / scale)), max(1, round(width / scale))
-        picture, _ = _harden(sample_cells(picture, regular_grid(width, height, size[1], size[0])), False)
-        return _fit(picture, replace(options, place=True))
+        drawn = np.any([picture[..., 3] == 255 for picture in pictures], axis=0)
+        rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+        if not len(rows):
+            return [np.zeros((options.height, options.width, 4), np.uint8) for _ in pictures]
+        pictures = [picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] for picture in pictures]
+        height, width = pictures[0].shape[:2]
+    scale = max(height / options.height, width / options.width)
+    if scale > 1:
+        grid = regular_grid(width, height, max(1, round(width / scale)), max(1, round(height / scale)))
+        smaller = [_harden(sample_cells(picture, grid), False)[0] for picture in pictures]
+        return _fit(smaller, replace(options, place=True))
     top, left = (options.height - height) // 2, (options.width - width) // 2
-    canvas[top : top + height, left : left + width] = picture
-    return canvas
+    below, right = options.height - height - top, options.width - width - left
+    return [np.pad(picture, ((top, below), (left, right), (0, 0))) for picture in pictures]
 
 
 def _palette(pictures: Sequence[Pixels], options: FinishOptions) -> Palette:
@@ -163,7 +203,7 @@ def _palette(pictures: Sequence[Pixels], options: FinishOptions) -> Palette:
     palette = extract_palette(pictures, options.colors)
     if options.outline == "none" or options.colors == 1 or not color_counts(pictures)[0].size:
         return palette
-    if palette.lab[:, 0].min() <= outlines.DARK:
+    if palette.lab[:, 0].min() <= DARK:
         return palette
     palette = extract_palette(pictures, options.colors - 1)
     dark = palette.lab[int(palette.lab[:, 0].argmin())].copy()

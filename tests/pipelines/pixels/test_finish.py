@@ -45,6 +45,8 @@ options = st.builds(
     palette=st.sampled_from([None, SWEETIE]),
     pitch=st.sampled_from([None, None, 1, 2, 7.5, 8, 16]),
     outline=st.sampled_from(KINDS),
+    matte=st.sampled_from(["auto", "none", "ground", "ff00ff"]),
+    dither=st.sampled_from([0, 0, 2, 4, 8]),
     clean=st.booleans(),
     place=st.booleans(),
 )

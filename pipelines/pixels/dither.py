@@ -1,0 +1,50 @@
+"""Ordered dither: two palette colours woven by a Bayer matrix. For still pictures that ask for it, never by default."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.pixels.oklab import to_oklab
+from pipelines.pixels.palette import Palette
+from pipelines.records import Pixels
+
+SIZES = (0, 2, 4, 8)
+_WIDEST = 0.25
+"""OKLab distance beyond which two colours make a pattern, not a shade."""
+
+
+def bayer(size: int) -> NDArray[np.float64]:
+    """(size, size) thresholds between 0 and 1; `size` is 2, 4 or 8. The pattern starts anew at every tile's origin."""
+    matrix = np.zeros((1, 1))
+    while len(matrix) < size:
+        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
+    return (matrix + 0.5) / size**2
+
+
+def dither(image: Pixels, palette: Palette, size: int) -> Pixels:
+    """`image` ((h, w, 4) RGBA) in the palette's colours: each pixel one of its two nearest, by how far it is between.
+
+    A colour of the palette stays as it is.
+    """
+    height, width = image.shape[:2]
+    lab = to_oklab(image[..., :3]).astype(np.float64)
+    colors = palette.lab.astype(np.float64)
+    if len(colors) < 2:
+        return _painted(image, palette, np.zeros((height, width), np.intp))
+    distance = np.square(lab[:, :, None] - colors).sum(-1)
+    near, next_near = np.moveaxis(np.argsort(distance, axis=-1, kind="stable")[..., :2], -1, 0)
+    way = colors[next_near] - colors[near]
+    length = np.square(way).sum(-1)
+    share = np.clip(((lab - colors[near]) * way).sum(-1) / np.maximum(length, 1e-12), 0, 1)
+    threshold = np.tile(bayer(size), (height // size + 1, width // size + 1))[:height, :width]
+    mixed = (share > threshold) & (length < _WIDEST**2)
+    return _painted(image, palette, np.where(mixed, next_near, near))
+
+
+def _painted(image: Pixels, palette: Palette, index: NDArray[np.intp]) -> Pixels:
+    result = np.empty_like(image)
+    result[..., :3] = palette.rgb[index]
+    result[..., 3] = image[..., 3]
+    result[image[..., 3] == 0] = 0
+    return result
