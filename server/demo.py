@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+SERVE = (sys.executable, "-P", "-m", "server", "serve")
 EXAMPLE = Path(__file__).resolve().parent.parent / "bevy_example"
 
 
@@ -70,10 +71,17 @@ def demo(*, prompt: str = "", size: int = 32, project: Path | None = None) -> No
     if not root.is_dir():
         raise ServerError("The example game is not here: run this in a clone, or give --project /path/to/your/game.")
     wishes = (Wish(prompt, size),) if prompt else WISHES
-    asyncio.run(_run(wishes, root.resolve(), Console()))
+    asyncio.run(run(wishes, root.resolve(), Console()))
 
 
-async def _run(wishes: tuple[Wish, ...], root: Path, console: Console) -> None:
+async def run(
+    wishes: tuple[Wish, ...], root: Path, console: Console, command: tuple[str, ...] = SERVE
+) -> list[Granted]:
+    """Starts the server, has the wishes granted, and shows what came of them.
+
+    Raises:
+        ServerError: the server refused a wish.
+    """
     from fastmcp import Client
     from fastmcp.client.transports import StdioTransport
     from fastmcp.exceptions import ToolError
@@ -81,7 +89,7 @@ async def _run(wishes: tuple[Wish, ...], root: Path, console: Console) -> None:
 
     begun = time.perf_counter()
     environment = {**os.environ, "DGX_PIXELS_PROJECT": str(root)}
-    transport = StdioTransport(sys.executable, ["-P", "-m", "server", "serve"], env=environment, keep_alive=False)
+    transport = StdioTransport(command[0], list(command[1:]), env=environment, keep_alive=False)
     granted: list[Granted] = []
     async with Client(transport) as client:
         console.print(f"[bold]dgx-pixels[/] answered after {time.perf_counter() - begun:.1f} s; game: {root}")
@@ -99,6 +107,7 @@ async def _run(wishes: tuple[Wish, ...], root: Path, console: Console) -> None:
                     raise ServerError(f"{wish.prompt}: {error}") from error
     _show(granted, root, console)
     console.print(f"{len(granted)} drawn and deployed in {time.perf_counter() - begun:.1f} s, from a cold start.")
+    return granted
 
 
 async def _ask(client: Client[Any], wish: Wish, bars: Progress) -> Granted:

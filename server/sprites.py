@@ -62,9 +62,8 @@ def generate_sprites(
         ServerError, ProjectError, LibraryError: a size, the game or the library cannot be used.
         PipelineError: the model, the palette or an option cannot be used, or the drawing was cancelled.
     """
-    from pipelines.sprite import draw_sprites
-
     from pipelines.pixels.png import encode_png
+    from pipelines.sprite import draw_sprites
 
     started = time.perf_counter()
     if not 1 <= count <= MOST:

@@ -1,0 +1,123 @@
+"""A real server process over stdio: both eras, clean output, clients that go away."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastmcp import Client
+from fastmcp.client.transports import StdioTransport
+from rich.console import Console
+
+from server.demo import Wish, run
+
+SERVER = Path(__file__).parent / "fake_server.py"
+ENDLESS = "1000000000"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> tuple[str, ...]:
+    return (sys.executable, str(SERVER), str(tmp_path / "data"), "4")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_the_main_job_over_stdio(game: Path, command: tuple[str, ...], era: str) -> None:
+    transport = StdioTransport(command[0], list(command[1:]), env={**os.environ}, keep_alive=False)
+    async with Client(transport, mode=era) as client:
+        drawn = (await client.call_tool("generate_sprite", {"prompt": "red dragon", "size": 16})).structured_content
+        assert drawn
+        await client.call_tool("deploy_asset", {"asset_id": drawn["asset_id"], "path": "dragon.png"})
+    assert (game / "assets/dragon.png").read_bytes() == Path(drawn["paths"][0]).read_bytes()
+
+
+@pytest.mark.anyio
+async def test_the_demo_shows_what_it_deployed_and_can_run_again(game: Path, command: tuple[str, ...]) -> None:
+    wishes = (Wish("red dragon", 32, "sprites/dragon.png"), Wish("blue imp", 16))
+    for state in ("written", "identical"):
+        console = Console(record=True, width=100, force_terminal=True, color_system="truecolor")
+        granted = await run(wishes, game, console, command)
+        assert [one.placed["state"] for one in granted] == [state] * 2
+        text = console.export_text()
+        assert "\u2584" in text
+        assert "assets/sprites/dragon.png" in text
+        assert "assets/sprites/blue_imp.png" in text
+
+
+@contextmanager
+def raw_server(folder: Path, steps: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, str(SERVER), str(folder), steps]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def send(child: subprocess.Popen[str], **message: Any) -> None:
+    assert child.stdin
+    child.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    child.stdin.flush()
+
+
+def hear(child: subprocess.Popen[str], **wanted: Any) -> dict[str, Any]:
+    """The next message that has these values; every line before it must be a message too."""
+    assert child.stdout
+    for line in child.stdout:
+        message = json.loads(line)
+        if wanted.items() <= message.items():
+            return message
+    raise AssertionError(f"the server ended without {wanted}")
+
+
+def begin_drawing(child: subprocess.Popen[str]) -> None:
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
+    send(child, id=1, method="initialize", params=hello)
+    hear(child, id=1)
+    send(child, method="notifications/initialized")
+    call = {"name": "generate_sprite", "arguments": {"prompt": "imp"}, "_meta": {"progressToken": "p"}}
+    send(child, id=2, method="tools/call", params=call)
+    hear(child, method="notifications/progress")
+
+
+def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(game: Path, tmp_path: Path) -> None:
+    with raw_server(tmp_path / "data", ENDLESS) as child:
+        begin_drawing(child)
+        assert child.stdin
+        child.stdin.close()
+        assert child.wait(timeout=20) == 0
+    assert not list((game / "assets").iterdir())
+    assert not (game / ".dgx-pixels").exists()
+
+
+def test_a_cancelled_call_is_not_answered_and_the_next_one_is(game: Path, tmp_path: Path) -> None:
+    with raw_server(tmp_path / "data", ENDLESS) as child:
+        begin_drawing(child)
+        send(child, method="notifications/cancelled", params={"requestId": 2})
+        send(child, id=3, method="tools/call", params={"name": "list_assets", "arguments": {}})
+        assert hear(child, id=3)["result"]["structuredContent"]["total"] == 0
+
+
+def test_serving_loads_nothing_heavy(game: Path) -> None:
+    heavy = ("torch", "diffusers", "transformers", "numpy", "PIL", "scipy", "cyclopts", "griffe", "fastmcp.client")
+    code = (
+        "import sys\nimport server.cli\nfrom server.app import create_server\ncreate_server()\n"
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "[]"
