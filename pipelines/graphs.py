@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 MOST_GRAPHS = 12
 """Graphs of one module; the one longest unused leaves first. They share their memory."""
-LARGEST_ERROR = 0.02
-"""Relative difference (norm) between compiled and plain output above which compiled code is not trusted; fp16 rounding
-alone makes about 0.002."""
+LARGEST_ERROR = 0.05
+"""Relative difference (norm) between compiled and plain output above which compiled code is not trusted: wrong code is
+off by 1 or not finite, fp16 rounding by thousandths."""
 AHEAD = 2
 """Calls that may be queued on the device: enough to keep it busy, few enough that progress and cancel are true."""
 

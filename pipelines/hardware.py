@@ -1,0 +1,337 @@
+"""What this machine is, what it can draw with, and what to change: the facts behind `dgx-pixels doctor` and get_status.
+
+`look` gathers raw facts, `judge` turns them into findings, so that a machine that is not here can be judged too.
+Imports no torch when it is loaded, loads no model and changes nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SDXL_BYTES = 8 << 30
+"""Device memory that one SDXL model in fp16 needs to draw at 1024x1024."""
+SDXL_DISK = 15 << 30
+"""Disk that SDXL, its float16 autoencoder and a few LoRAs need, with room to download."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Raw facts. Sizes in bytes; empty strings and zeros where there is nothing to know."""
+
+    system: str = ""
+    python: str = ""
+    cores: int = 0
+    memory: int = 0
+    memory_free: int = 0
+    nvidia_gpu: str = ""
+    """As nvidia-smi names it: known even where torch cannot use it."""
+    driver: str = ""
+    torch: str = ""
+    torch_cuda: str = ""
+    """CUDA version that torch was built with; empty for a CPU build."""
+    device: str = "cpu"
+    """cuda, mps or cpu: what torch would draw with."""
+    card: str = ""
+    capability: tuple[int, int] = (0, 0)
+    architectures: tuple[str, ...] = ()
+    """What torch holds kernels for: sm_90, sm_120, ..."""
+    unified: bool = False
+    """The GPU shares the machine's memory (GB10, Jetson, Apple)."""
+    card_memory: int = 0
+    card_free: int = 0
+    triton: str = ""
+    ptxas: str = ""
+    """The assembler that Triton would call."""
+    ptxas_knows: bool = True
+    """It knows the card's architecture."""
+    compiler: str = ""
+    cache: str = ""
+    cache_bytes: int = 0
+    disk_free: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `state`: fine, advice (could be better) or broken (will not draw as it should)."""
+
+    topic: str
+    state: str
+    what: str
+    change: str = ""
+    """What to do; empty where it is fine."""
+
+
+def look() -> Machine:
+    """The facts of this machine. Imports torch; takes a few seconds the first time."""
+    smi = _nvidia_smi()
+    total, free = _memory()
+    cache = hub_cache()
+    near = next((p for p in (cache, *cache.parents) if p.exists()), Path.home())
+    facts: dict[str, Any] = {
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "python": platform.python_version(),
+        "cores": os.cpu_count() or 0,
+        "memory": total,
+        "memory_free": free,
+        "nvidia_gpu": smi[0],
+        "driver": smi[1],
+        "compiler": next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), ""),
+        "cache": str(cache),
+        "cache_bytes": sum(f.stat().st_size for f in cache.rglob("blobs/*") if f.is_file()) if cache.is_dir() else 0,
+        "disk_free": shutil.disk_usage(near).free,
+    }
+    return Machine(**facts, **_torch_facts(free))
+
+
+def judge(machine: Machine) -> list[Finding]:
+    """What is fine and what to change, the most basic first."""
+    return [finding for check in (_system, _torch, _gpu, _driver, _free, _compile, _disk) for finding in check(machine)]
+
+
+def doctor() -> str:
+    """The check-up as text: one line a finding, and what to change under it."""
+    lines = []
+    for finding in judge(look()):
+        lines.append(f"{finding.state:>7}  {finding.topic}: {finding.what}")
+        if finding.change:
+            lines.append(f"{'':>9}-> {finding.change}")
+    return "\n".join(lines)
+
+
+def describe() -> dict[str, Any]:
+    """The same for get_status, as JSON values: {facts, findings}; `findings` holds only what should change."""
+    machine = look()
+    facts = asdict(machine) | {"capability": ".".join(map(str, machine.capability))}
+    return {"facts": facts, "findings": [asdict(f) for f in judge(machine) if f.state != "fine"]}
+
+
+def free_bytes(device: str) -> int:
+    """Memory that a model on `device` ('cpu', 'mps', 'cuda', 'cuda:0') may still take.
+
+    Where GPU and CPU share their memory, CUDA counts the page cache as used: there it is what the system calls
+    available, as on a CPU.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.get_device_properties(device).is_integrated:
+            # what torch has reserved and not handed out is free to the next model, too
+            idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            return torch.cuda.mem_get_info(device)[0] + idle
+    return _memory()[1]
+
+
+def hub_cache() -> Path:
+    """The shared Hugging Face cache's folder, as huggingface_hub finds it."""
+    if named := os.environ.get("HF_HUB_CACHE"):
+        return Path(named).expanduser()
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def _memory() -> tuple[int, int]:
+    """(total, available) bytes of the machine."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        values = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+        return values["MemTotal"], values["MemAvailable"]
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # macOS knows no available pages; Windows no sysconf
+        return 0, 0
+
+
+def _nvidia_smi() -> tuple[str, str]:
+    """(GPU's name, driver's version), empty where there is no NVIDIA driver."""
+    found = _run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+    first = found.splitlines()[0] if found else ""
+    name, _, driver = first.rpartition(",")
+    return name.strip(), driver.strip()
+
+
+def _run(command: list[str]) -> str:
+    if not shutil.which(command[0]):
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _torch_facts(free: int) -> dict[str, Any]:
+    try:
+        import torch
+    except ImportError:
+        return {}
+    facts: dict[str, Any] = {"torch": torch.__version__, "torch_cuda": torch.version.cuda or "", "triton": _triton()}
+    if torch.cuda.is_available():
+        card = torch.cuda.get_device_properties(0)
+        capability = (card.major, card.minor)
+        ptxas = _ptxas()
+        facts |= {
+            "device": "cuda",
+            "card": card.name,
+            "capability": capability,
+            "architectures": tuple(torch.cuda.get_arch_list()),
+            "unified": bool(card.is_integrated),
+            "card_memory": card.total_memory,
+            "card_free": free_bytes("cuda"),
+            "ptxas": ptxas,
+            "ptxas_knows": not ptxas or f"sm_{card.major}{card.minor}" in _run([ptxas, "--help"]),
+        }
+    elif torch.backends.mps.is_available():
+        facts |= {"device": "mps", "card": "Apple GPU", "unified": True, "card_memory": free, "card_free": free}
+    return facts
+
+
+def _triton() -> str:
+    try:
+        return importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _ptxas() -> str:
+    """The ptxas that Triton calls: the one named in the environment, or else the newest of its own."""
+    for name in ("TRITON_PTXAS_BLACKWELL_PATH", "TRITON_PTXAS_PATH"):
+        if (named := os.environ.get(name)) and Path(named).is_file():
+            return named
+    import importlib.util
+
+    spec = importlib.util.find_spec("triton")
+    if spec is None or not spec.submodule_search_locations:
+        return ""
+    folder = Path(next(iter(spec.submodule_search_locations))) / "backends" / "nvidia" / "bin"
+    return next((str(folder / name) for name in ("ptxas-blackwell", "ptxas") if (folder / name).is_file()), "")
+
+
+def _system(m: Machine) -> Iterator[Finding]:
+    old = sys.version_info < (3, 11)
+    yield Finding(
+        "system",
+        "broken" if old else "fine",
+        f"{m.system}, Python {m.python}, {m.cores} cores, {_gb(m.memory)} memory",
+        "Use Python 3.11 or later." if old else "",
+    )
+
+
+def _torch(m: Machine) -> Iterator[Finding]:
+    if not m.torch:
+        yield Finding("torch", "broken", "PyTorch is not installed.", "Install dgx-pixels again: it brings PyTorch.")
+    elif m.nvidia_gpu and not m.torch_cuda:
+        yield Finding(
+            "torch",
+            "broken",
+            f"torch {m.torch} is a CPU build, but there is an {m.nvidia_gpu}.",
+            "Install a CUDA build: pip install --force-reinstall 'torch>=2.13' (also on aarch64, where torch before "
+            "2.11 was CPU only).",
+        )
+    else:
+        build = f"CUDA {m.torch_cuda}" if m.torch_cuda else "CPU build"
+        yield Finding("torch", "fine", f"{m.torch}, {build}")
+
+
+def _gpu(m: Machine) -> Iterator[Finding]:
+    if m.device == "cpu":
+        what = "none: the embedded model draws on the CPU (a sprite takes well under a second); SDXL takes minutes."
+        yield Finding("GPU", "advice" if m.nvidia_gpu else "fine", what)
+        return
+    if m.device == "mps":
+        yield Finding("GPU", "fine", "Apple GPU, unified memory")
+        return
+    kind = "unified memory" if m.unified else f"{_gb(m.card_memory)} of its own"
+    what = f"{m.card}, capability {m.capability[0]}.{m.capability[1]}, {kind}"
+    if m.architectures and not _has_kernels(m):
+        yield Finding(
+            "GPU",
+            "broken",
+            f"{what}; torch {m.torch} has no kernels for it ({', '.join(m.architectures)}).",
+            "Install the newest torch; for a card older than those listed, an older one.",
+        )
+    else:
+        yield Finding("GPU", "fine", what)
+
+
+def _has_kernels(m: Machine) -> bool:
+    """Kernels of the same major architecture and an equal or lower minor one run (sm_120 serves GB10's 12.1)."""
+    major, minor = m.capability
+    for name in m.architectures:
+        if found := re.match(r"(sm|compute)_(\d+)(\d)[af]?$", name):
+            kind, theirs = found[1], (int(found[2]), int(found[3]))
+            if (kind == "sm" and theirs[0] == major and theirs[1] <= minor) or (
+                kind == "compute" and theirs <= (major, minor)
+            ):
+                return True
+    return False
+
+
+def _driver(m: Machine) -> Iterator[Finding]:
+    if m.nvidia_gpu and m.torch_cuda and m.device != "cuda":
+        yield Finding(
+            "driver",
+            "broken",
+            f"driver {m.driver} does not serve torch's CUDA {m.torch_cuda}.",
+            "Update the NVIDIA driver (580 or later for CUDA 13), or install a torch built for an older CUDA.",
+        )
+    elif m.driver:
+        yield Finding("driver", "fine", m.driver)
+
+
+def _free(m: Machine) -> Iterator[Finding]:
+    if m.device == "cpu":
+        yield Finding("free memory", "fine", f"{_gb(m.memory_free)} of {_gb(m.memory)}")
+        return
+    total = m.memory if m.unified else m.card_memory
+    what = f"{_gb(m.card_free)} of {_gb(total)}"
+    if m.card_free < SDXL_BYTES:
+        change = f"SDXL needs {_gb(SDXL_BYTES)}: end other programs on the GPU (nvidia-smi lists them)."
+        if m.unified:
+            change = f"SDXL needs {_gb(SDXL_BYTES)}: end other programs; here they share the GPU's memory."
+        yield Finding("free memory", "advice", what, change)
+    else:
+        yield Finding("free memory", "fine", what)
+
+
+def _compile(m: Machine) -> Iterator[Finding]:
+    if m.device != "cuda":
+        return
+    if not m.triton:
+        yield Finding("compiling", "advice", "Triton is missing.", "pip install triton: SDXL steps get faster.")
+    elif not m.compiler:
+        yield Finding("compiling", "advice", "no C compiler.", "Install gcc (Triton builds its launcher with it).")
+    elif not m.ptxas_knows:
+        yield Finding(
+            "compiling",
+            "advice",
+            f"Triton {m.triton}'s ptxas ({m.ptxas}) does not know sm_{m.capability[0]}{m.capability[1]}.",
+            "Use the CUDA toolkit's: export TRITON_PTXAS_PATH=/usr/local/cuda/bin/ptxas, or update torch.",
+        )
+    else:
+        yield Finding("compiling", "fine", f"Triton {m.triton}, {m.compiler}")
+
+
+def _disk(m: Machine) -> Iterator[Finding]:
+    what = f"{_gb(m.disk_free)} free; {_gb(m.cache_bytes)} of models in {m.cache}"
+    if m.disk_free < SDXL_DISK:
+        change = f"SDXL needs {_gb(SDXL_DISK)}: make room, or set HF_HOME to a folder on a larger disk."
+        yield Finding("disk", "advice", what, change)
+    else:
+        yield Finding("disk", "fine", what)
+
+
+def _gb(size: int) -> str:
+    return f"{size / 2**30:.0f} GB" if size >= 10 << 30 else f"{size / 2**30:.1f} GB"

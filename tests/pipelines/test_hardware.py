@@ -1,0 +1,87 @@
+"""The machine's check-up, on this machine and on machines that are not here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.hardware import Machine, describe, doctor, free_bytes, judge, look
+
+GB = 1 << 30
+SPARK = Machine(
+    system="Linux 6.11.0, aarch64",
+    python="3.12.3",
+    cores=20,
+    memory=120 * GB,
+    memory_free=100 * GB,
+    nvidia_gpu="NVIDIA GB10",
+    driver="580.95.05",
+    torch="2.13.0+cu130",
+    torch_cuda="13.0",
+    device="cuda",
+    card="NVIDIA GB10",
+    capability=(12, 1),
+    architectures=("sm_80", "sm_90", "sm_100", "sm_120"),
+    unified=True,
+    card_memory=120 * GB,
+    card_free=100 * GB,
+    triton="3.7.1",
+    ptxas="/x/ptxas",
+    compiler="/usr/bin/cc",
+    cache="/home/a/.cache/huggingface/hub",
+    disk_free=900 * GB,
+)
+
+
+def test_a_dgx_spark_in_order_has_nothing_to_change() -> None:
+    found = judge(SPARK)
+    assert {finding.state for finding in found} == {"fine"}
+    assert {finding.change for finding in found} == {""}
+    assert "unified memory" in next(f.what for f in found if f.topic == "GPU")
+
+
+@pytest.mark.parametrize(
+    ("changes", "topic", "state", "words"),
+    [
+        ({"torch_cuda": "", "device": "cpu", "card": ""}, "torch", "broken", "CUDA build"),
+        ({"torch": ""}, "torch", "broken", "Install dgx-pixels again"),
+        ({"device": "cpu", "card": ""}, "driver", "broken", "Update the NVIDIA driver"),
+        ({"architectures": ("sm_80", "sm_90")}, "GPU", "broken", "newest torch"),
+        ({"ptxas_knows": False}, "compiling", "advice", "TRITON_PTXAS_PATH"),
+        ({"triton": ""}, "compiling", "advice", "triton"),
+        ({"compiler": ""}, "compiling", "advice", "gcc"),
+        ({"card_free": 2 * GB}, "free memory", "advice", "share the GPU's memory"),
+        ({"card_free": 2 * GB, "unified": False}, "free memory", "advice", "nvidia-smi"),
+        ({"disk_free": 3 * GB}, "disk", "advice", "HF_HOME"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_to_change(changes: dict, topic: str, state: str, words: str) -> None:
+    found = judge(dataclasses.replace(SPARK, **changes))
+    wrong = [finding for finding in found if finding.topic == topic]
+    assert [finding.state for finding in wrong] == [state]
+    assert words in wrong[0].change
+
+
+def test_a_laptop_without_a_gpu_is_fine_as_it_is() -> None:
+    laptop = Machine(
+        system="Darwin", python="3.13", torch="2.15.0", memory=16 * GB, memory_free=9 * GB, disk_free=99 * GB
+    )
+    assert {finding.state for finding in judge(laptop)} == {"fine"}
+
+
+def test_this_machine_is_described_in_json_and_in_words() -> None:
+    machine = look()
+    assert machine.memory > machine.memory_free > 0
+    facts = json.loads(json.dumps(describe()))["facts"]
+    assert facts["torch"] == machine.torch
+    assert "torch" in doctor()
+    assert free_bytes("cpu") > 0
+
+
+def test_the_module_is_loaded_without_torch() -> None:
+    code = "import sys, pipelines.hardware; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
