@@ -1,0 +1,237 @@
+"""The engine's queue, progress, cancel, leases and second try, over the fake backend."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipelines.backend import OnStep
+from pipelines.engine import HEARTBEAT, Engine, halve
+from pipelines.errors import Cancelled, ModelError, OutOfMemory
+from pipelines.records import Drawing, DrawRequest, Region
+from tests.fakes import FakeBackend
+
+LIMIT = 10
+"""Seconds that a condition is waited for."""
+
+
+class GaveUp(Exception):
+    """What a caller's OnProgress raises to cancel."""
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    return FakeBackend()
+
+
+@pytest.fixture
+def engine(backend: FakeBackend) -> Iterator[Engine]:
+    engine = Engine(backend)
+    yield engine
+    backend.gate = None
+    engine.close()
+
+
+def request(*seeds: int, model: str = "embedded") -> DrawRequest:
+    return DrawRequest(model, ("red dragon",) * len(seeds), seeds, 32, 32)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < limit, "the condition did not come"
+        threading.Event().wait(0.005)
+
+
+def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    """The running thread, and what it returned or raised once it has ended."""
+    outcome: list[object] = []
+
+    def run() -> None:
+        try:
+            outcome.append(call())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, outcome
+
+
+def test_every_step_is_told_in_the_thread_that_asked(engine: Engine):
+    told: list[tuple[int, int]] = []
+    threads: set[int] = set()
+
+    def on_progress(done: int, total: int, message: str) -> None:
+        told.append((done, total))
+        threads.add(threading.get_ident())
+
+    drawing = engine.draw(request(1, 2), on_progress)
+    assert len(drawing.images) == 2
+    assert list(dict.fromkeys(told))[-4:] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert threads == {threading.get_ident()}
+
+
+def test_a_caller_hears_something_while_nothing_happens(engine: Engine, backend: FakeBackend):
+    backend.gate = threading.Semaphore(0)
+    beats: list[tuple[int, int]] = []
+
+    def on_progress(done: int, total: int, message: str) -> None:
+        beats.append((done, total))
+        if len(beats) == 8:
+            raise GaveUp
+
+    with pytest.raises(GaveUp):
+        engine.draw(request(1), on_progress)
+    backend.gate.release(10)
+    assert beats == [(0, 1)] * 8
+    assert HEARTBEAT <= 0.1
+
+
+def test_requests_are_drawn_in_the_order_in_which_they_came(engine: Engine, backend: FakeBackend):
+    backend.gate = threading.Semaphore(0)
+    threads = []
+    for seed in (1, 2, 3):
+        threads.append(in_thread(lambda seed=seed: engine.draw(request(seed)))[0])
+        until(lambda seed=seed: bool(engine.status()["running"]) and len(engine.status()["queued"]) == seed - 1)
+    backend.gate.release(12)
+    for thread in threads:
+        thread.join(LIMIT)
+    assert [r.seeds for r in backend.requests] == [(1,), (2,), (3,)]
+
+
+def test_who_waits_is_told_behind_what(engine: Engine, backend: FakeBackend):
+    backend.gate = threading.Semaphore(0)
+    first, _ = in_thread(lambda: engine.draw(request(1)))
+    until(lambda: len(backend.requests) == 1)
+    words: list[str] = []
+
+    def on_progress(done: int, total: int, message: str) -> None:
+        words.append(message)
+        raise GaveUp
+
+    with pytest.raises(GaveUp):
+        engine.draw(request(2), on_progress)
+    assert words == ["waiting behind 'drawing with embedded'"]
+    backend.gate.release(4)
+    first.join(LIMIT)
+    assert [r.seeds for r in backend.requests] == [(1,)], "a cancelled request was drawn"
+    assert engine.status()["queued"] == []
+
+
+def test_a_cancel_frees_the_engine_within_one_step(engine: Engine, backend: FakeBackend):
+    backend.gate = threading.Semaphore(0)
+
+    def on_progress(done: int, total: int, message: str) -> None:
+        if backend.requests:
+            raise GaveUp
+
+    with pytest.raises(GaveUp):
+        engine.draw(request(1), on_progress)
+    assert engine.status()["state"] == "busy"
+    backend.gate.release(1)
+    until(lambda: engine.status()["state"] == "idle")
+    assert engine.status()["cancelled"] == 1
+    backend.gate = None
+    assert engine.draw(request(2)).images
+
+
+def test_an_error_reaches_who_asked_and_the_engine_goes_on(engine: Engine):
+    with pytest.raises(ModelError, match="no model 'imaginary'"):
+        engine.draw(request(1, model="imaginary"))
+    assert "imaginary" in engine.status()["last_error"]
+    assert engine.draw(request(1)).images
+
+
+def test_a_preload_is_not_waited_for_and_its_failure_is_shown(engine: Engine, backend: FakeBackend):
+    engine.preload("embedded")
+    until(lambda: backend.resident == ["embedded"])
+
+    def broken(model: str) -> None:
+        raise ModelError("The file is broken.")
+
+    backend.load = broken
+    engine.preload("embedded")
+    until(lambda: "broken" in engine.status()["last_error"])
+
+
+def test_a_lease_holds_back_drawings_until_it_is_given_back(engine: Engine, backend: FakeBackend):
+    with engine.lease("training moss") as held:
+        assert held is backend
+        assert engine.status()["running"] == "training moss"
+        thread, outcome = in_thread(lambda: engine.draw(request(1)))
+        until(lambda: len(engine.status()["queued"]) == 1)
+        assert backend.requests == []
+    thread.join(LIMIT)
+    assert isinstance(outcome[0], Drawing)
+
+
+def test_a_lease_that_is_not_waited_for_leaves_the_queue(engine: Engine, backend: FakeBackend):
+    backend.gate = threading.Semaphore(0)
+    thread, _ = in_thread(lambda: engine.draw(request(1)))
+    until(lambda: len(backend.requests) == 1)
+
+    def on_progress(done: int, total: int, message: str) -> None:
+        raise GaveUp
+
+    with pytest.raises(GaveUp), engine.lease("training moss", on_progress):
+        pytest.fail("the lease was granted")
+    assert engine.status()["queued"] == []
+    backend.gate.release(4)
+    thread.join(LIMIT)
+
+
+def test_closing_cancels_what_runs_and_what_waits(backend: FakeBackend):
+    engine = Engine(backend)
+    backend.gate = threading.Semaphore(0)
+    calls = [in_thread(lambda seed=seed: engine.draw(request(seed))) for seed in (1, 2)]
+    until(lambda: len(engine.status()["queued"]) == 1)
+    closing, _ = in_thread(engine.close)
+    backend.gate.release(4)
+    for thread, outcome in (*calls, (closing, [Cancelled()])):
+        thread.join(LIMIT)
+        assert isinstance(outcome[0], Cancelled)
+    with pytest.raises(Cancelled, match="closed"):
+        engine.draw(request(3))
+
+
+class Small(FakeBackend):
+    """A backend with room for so many pictures."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
+        if len(request.prompts) > self.room:
+            raise OutOfMemory(f"No room for {len(request.prompts)} pictures.")
+        return super().draw(request, on_step)
+
+
+def test_without_room_the_batch_is_halved_once_and_the_pictures_are_the_same():
+    small, large = Engine(Small(2)), Engine(FakeBackend())
+    told: list[tuple[int, int]] = []
+    halved = small.draw(request(1, 2, 3), lambda done, total, message: told.append((done, total)))
+    whole = large.draw(request(1, 2, 3))
+    assert all(np.array_equal(a, b) for a, b in zip(halved.images, whole.images, strict=True))
+    assert told[-1] == (8, 8)
+    with pytest.raises(OutOfMemory, match=r"No room for 3 pictures\. Ask for fewer"):
+        small.draw(request(1, 2, 3, 4, 5))
+    with pytest.raises(OutOfMemory, match="Ask for fewer"):
+        Engine(Small(0)).draw(request(1))
+    small.close()
+    large.close()
+
+
+def test_pictures_that_are_tied_together_are_not_parted():
+    assert halve(replace(request(1, 2), couple=lambda latents, index, total: latents)) == ()
+    weight = np.arange(2, dtype=np.float32).reshape(2, 1, 1) * np.ones((2, 32, 32), np.float32)
+    first, second = halve(replace(request(1, 2), region=Region("lava", weight)))  # pyright: ignore
+    assert first.region is not None
+    assert second.region is not None
+    assert (first.region.weight.mean(), second.region.weight.mean()) == (0, 1)

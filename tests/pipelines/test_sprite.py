@@ -1,0 +1,159 @@
+"""From a recipe to finished sprites, with the embedded model and with a fake."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.backend import OnStep
+from pipelines.diffusion import DiffusersBackend
+from pipelines.engine import Engine
+from pipelines.errors import InvalidRequest
+from pipelines.models import embedded_model
+from pipelines.pixels.png import encode_png
+from pipelines.records import Drawing, DrawRequest, Recipe
+from pipelines.sprite import Sprite, candidate_seed, draw_sprites, ground_of, plan_passes
+from tests.fakes import FakeBackend
+
+DRAGON = Recipe("sprite", "red dragon", 32, 32, 5, steps=3, guidance=1.0)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    engine = Engine(DiffusersBackend("cpu"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def fake() -> Iterator[Engine]:
+    engine = Engine(FakeBackend())
+    yield engine
+    engine.close()
+
+
+def png(sprite: Sprite) -> bytes:
+    return encode_png(sprite.image, sprite.recipe.to_json(), sprite.palette)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 16), (24, 24), (32, 32), (48, 48), (64, 64), (16, 32), (33, 50)])
+@pytest.mark.parametrize("prompt", ["red dragon", "gray stone wall"])
+def test_every_size_passes_the_gates(engine: Engine, size: tuple[int, int], prompt: str):
+    (sprite,) = draw_sprites(engine, replace(DRAGON, prompt=prompt, width=size[0], height=size[1]))
+    assert sprite.image.shape == (size[1], size[0], 4)
+    assert sprite.report.passed, sprite.report
+    if prompt == "gray stone wall":
+        assert (sprite.image[..., 3] == 255).all()
+        assert sprite.recipe.options["ground"] == "opaque"
+
+
+def test_a_fresh_process_draws_the_same_bytes(engine: Engine):
+    here = hashlib.sha256(png(draw_sprites(engine, DRAGON)[0])).hexdigest()
+    script = (
+        "import hashlib; from pipelines.diffusion import DiffusersBackend; from pipelines.engine import Engine\n"
+        "from tests.pipelines.test_sprite import DRAGON, draw_sprites, png\n"
+        "print(hashlib.sha256(png(draw_sprites(Engine(DiffusersBackend('cpu')), DRAGON)[0])).hexdigest())"
+    )
+    root = Path(__file__).parents[2]
+    there = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120, cwd=root
+    )
+    assert there.stdout.strip() == here
+
+
+def test_a_sprite_of_several_is_drawn_again_by_its_own_recipe(engine: Engine):
+    several = draw_sprites(engine, replace(DRAGON, candidates=2), 2)
+    assert len({png(s) for s in several}) == 2
+    for sprite in several:
+        (again,) = draw_sprites(engine, Recipe.from_json(sprite.recipe.to_json()))
+        assert png(again) == png(sprite)
+
+
+def test_the_recipe_says_what_was_settled(engine: Engine):
+    (sprite,) = draw_sprites(engine, replace(DRAGON, steps=0, guidance=0.0))
+    model = embedded_model()
+    assert (sprite.recipe.steps, sprite.recipe.guidance) == (model.steps, model.guidance)
+    assert len(sprite.recipe.revision) == 12
+
+
+def test_a_locked_palette_and_an_outline_are_kept(engine: Engine):
+    words = ("1a1c2c", "b13e53", "ef7d57", "f4f4f4")
+    (sprite,) = draw_sprites(engine, replace(DRAGON, palette=words, outline="outer"))
+    assert sprite.palette.words == words
+    assert sprite.report.passed
+
+
+def test_unknown_words_are_told(engine: Engine):
+    (sprite,) = draw_sprites(engine, replace(DRAGON, prompt="red Quuxosaurus, dragon"))
+    assert sprite.unknown_words == ("quuxosaurus",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"width": 1, "height": 1}, "width is 8 to 64"),
+        ({"height": 65}, "height is 8 to 64"),
+        ({"prompt": " "}, "prompt is empty"),
+        ({"options": {"ground": "cloudy"}}, "ground is one of"),
+        ({"candidates": 0}, "at least 1"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_words(fake: Engine, changes: dict[str, object], words: str):
+    with pytest.raises(InvalidRequest, match=words):
+        draw_sprites(fake, replace(DRAGON, **changes))  # pyright: ignore[reportArgumentType]
+
+
+def test_floors_and_walls_are_opaque_and_everything_else_is_not():
+    grounds = {
+        prompt: ground_of(replace(DRAGON, prompt=prompt))
+        for prompt in ("gray stone wall", "Green Grass Floor.", "lava", "water elemental", "wall lizard", "firewall")
+    }
+    assert list(grounds.values()) == ["opaque", "opaque", "opaque", "transparent", "transparent", "transparent"]
+    assert ground_of(replace(DRAGON, options={"ground": "opaque"})) == "opaque"
+
+
+class Squares(FakeBackend):
+    """Draws a full square for each seed but those in `creatures`."""
+
+    creatures = (candidate_seed(5, 2),)
+
+    def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
+        drawing = super().draw(request, on_step)
+        square = np.full((request.height, request.width, 4), 255, np.uint8)
+        images = (
+            image if seed in self.creatures else square
+            for seed, image in zip(request.seeds, drawing.images, strict=True)
+        )
+        return replace(drawing, images=tuple(images))
+
+
+def test_of_the_candidates_the_one_with_the_right_ground_is_kept():
+    engine = Engine(Squares())
+    (sprite,) = draw_sprites(engine, replace(DRAGON, candidates=3))
+    engine.close()
+    assert sprite.scores[2] > max(sprite.scores[:2])
+    assert not (sprite.image[..., 3] == 255).all()
+
+
+def test_the_progress_of_several_drawings_grows_to_one_end(fake: Engine):
+    told: list[tuple[int, int]] = []
+    draw_sprites(fake, replace(DRAGON, width=64, candidates=5), 2, lambda done, total, _: told.append((done, total)))
+    shares = [done / total for done, total in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_sizes_that_the_model_does_not_draw_are_drawn_over_at_their_own_size():
+    model = embedded_model()
+    plans = {side: [(p.side, p.native) for p in plan_passes(model, side, 8)] for side in (8, 16, 24, 32, 40, 64)}
+    assert plans[8] == plans[16] == [(32, 16)]
+    assert plans[32] == [(32, 32)]
+    assert plans[24] == [(32, 32), (24, 24)]
+    assert plans[64] == [(32, 32), (64, 32)]
