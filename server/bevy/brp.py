@@ -178,7 +178,7 @@ class BrpClient:
                 if not data or len(received) > MOST_BYTES:
                     break
         head, _, content = bytes(received).partition(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1."):
+        if head and not head.startswith(b"HTTP/1."):
             raise NotBevy(f"Port {self.port} is used by something that does not speak HTTP: no Bevy game.")
         return _parse(content, self.port)
 
