@@ -14,6 +14,7 @@ COMMANDS = {
     "workflows": ("server.workflow_commands:workflows", "List the workflows."),
     "show": ("server.workflow_commands:show", "Print a workflow's file."),
     "validate": ("server.workflow_commands:validate", "Check a workflow file."),
+    "watch": ("server.workflow_commands:watch", "Draw every *.sprite.json of the game as soon as it is saved."),
     "gallery": ("server.workflow_commands:gallery", "Write or serve a page of everything that was made."),
     "status": ("server.commands:status", "Show the game, the library and the last deployments."),
     "models": ("server.commands:models", "List the models."),

@@ -150,3 +150,22 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             values[key.strip()] = text
     return values
+
+
+def watch(*, project: Path | None = None) -> None:
+    """Draw what is saved: every *.sprite.json of the game becomes its picture in assets/, until Ctrl+C.
+
+    Parameters
+    ----------
+    project
+        The game's root; default: found from the working directory.
+    """
+    from server.watch import SUFFIX, Watch
+
+    console, studio = Console(), Studio()
+    game = studio.require_project(str(project) if project else None)
+    watching = Watch(studio, game, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
+    try:
+        watching.run(lambda: console.print(f"[dim]watching {game.root} for *{SUFFIX} and palettes (Ctrl+C ends it)[/]"))
+    finally:
+        studio.close()

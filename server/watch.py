@@ -1,0 +1,250 @@
+"""A folder that draws itself: saving `name.sprite.json` anywhere in the game makes or remakes its picture in assets/,
+and saving a palette file repaints every deployed sprite that is locked to it, without drawing again.
+
+Owns what a saved file means and what was seen before (`.dgx-pixels/watch.json`). One line a file goes to `say`; an
+error never ends the watch. Events come from watchdog; nothing is done before the file was quiet for QUIET seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines.errors import PipelineError
+from pipelines.records import no_progress
+from server.errors import ServerError, explain
+from server.library import write_atomically
+from server.project import STATE_FOLDER, Project
+
+if TYPE_CHECKING:
+    from server.records import Asset
+    from server.studio import Studio
+
+SUFFIX = ".sprite.json"
+PALETTES = (".hex", ".gpl", ".pal")
+QUIET = 0.15
+"""Seconds without a further event before a saved file is taken up: editors save in several steps."""
+_SKIPPED = {STATE_FOLDER, "target", ".git", ".venv", "node_modules"}
+
+Say = Callable[[str], None]
+
+
+class SpriteFile(BaseModel):
+    """What may stand in a `*.sprite.json`. `path` is relative to assets/; empty: by the style and the file's name."""
+
+    model_config = ConfigDict(extra="forbid")
+    prompt: str
+    path: str = ""
+    size: int | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    model: str = ""
+    negative: str = ""
+    palette: str = ""
+    colors: int | None = None
+    outline: str = ""
+    candidates: int = 1
+
+
+class Watch:
+    """The watch over one game. `start`, then `run` until `stop`; or `handle` single files, as a test does."""
+
+    def __init__(self, studio: Studio, project: Project, say: Say) -> None:
+        self.studio = studio
+        self.project = project
+        self.say = say
+        self._changed: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self._memory = project.state / "watch.json"
+        self._seen: dict[str, str] = _read_memory(self._memory)
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Takes up what changed while nobody watched, then every save, until `stop`."""
+        from watchdog.events import FileSystemEvent, FileSystemEventHandler
+        from watchdog.observers import Observer
+
+        changed = self._changed
+
+        class Handler(FileSystemEventHandler):
+            def on_any_event(self, event: FileSystemEvent) -> None:
+                if event.event_type in ("created", "modified", "moved", "closed"):
+                    for path in filter(None, (event.src_path, event.dest_path)):
+                        changed.put(Path(str(path)))
+
+        observer = Observer()
+        observer.schedule(Handler(), str(self.project.root), recursive=True)
+        observer.start()
+        try:
+            for path in self.files():
+                self.handle(path)
+            ready()
+            self._take_up()
+        finally:
+            observer.stop()
+            observer.join()
+
+    def stop(self) -> None:
+        """Ends `run` soon; may be called from any thread."""
+        self._stopped.set()
+        self._changed.put(self.project.root)
+
+    def files(self) -> Iterator[Path]:
+        """Every file of the game that the watch answers to, in the order of their paths."""
+        for path in sorted(self.project.root.rglob("*")):
+            if path.is_file() and self._is_ours(path):
+                yield path
+
+    def handle(self, path: Path) -> None:
+        """Takes up one saved file: says what came of it in one line; nothing where its content is known."""
+        name = path.relative_to(self.project.root).as_posix()
+        try:
+            content = path.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            if self._seen.get(name, "").split(" ")[0] == digest:
+                return
+            if path.name.endswith(SUFFIX):
+                line, note = self._draw(path, content), ""
+            else:
+                line, note = self._repaint(path, name)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            line = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}" if first["loc"] else first["msg"]
+            self.say(f"{name}: {line}. Correct and save it again.")
+        except (ServerError, PipelineError, UnicodeDecodeError) as error:
+            self.say(f"{name}: {error}")
+        except FileNotFoundError:
+            return  # saved under another name, or gone again
+        except OSError as error:
+            self.say(f"{name}: {explain(error, path)}")
+        else:
+            if line:
+                self.say(f"{name}: {line}")
+            self._remember(name, f"{digest} {note}".strip())
+
+    def _take_up(self) -> None:
+        waiting: dict[Path, float] = {}
+        while not self._stopped.is_set():
+            try:
+                path = self._changed.get(timeout=QUIET / 2 if waiting else None)
+                if self._is_ours(path):
+                    waiting[path] = time.monotonic()
+            except queue.Empty:
+                pass
+            now = time.monotonic()
+            for path in [p for p, at in waiting.items() if now - at >= QUIET]:
+                del waiting[path]
+                self.handle(path)
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            parts = path.relative_to(self.project.root).parts
+        except ValueError:
+            return False
+        if any(part in _SKIPPED for part in parts[:-1]) or not parts:
+            return False
+        return path.name.endswith(SUFFIX) or path.suffix.lower() in PALETTES or path == self.project.palette_file
+
+    def _draw(self, path: Path, content: bytes) -> str:
+        from server.deploy import deploy
+        from server.sprites import generate_sprites
+
+        started = time.perf_counter()
+        wanted = SpriteFile.model_validate_json(content)
+        fields = wanted.model_dump(exclude={"prompt", "path"})
+        if fields["seed"] is None:  # no seed: one that stays, so that the same file makes the same picture
+            fields["seed"] = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4], "big") >> 1
+        root = str(self.project.root)
+        done = generate_sprites(self.studio, wanted.prompt, no_progress, project=root, **fields)
+        place = wanted.path or _default_path(self.project, path)
+        put = deploy(self.studio, done.sprites[0].asset.id, place, root, overwrite=True)
+        unknown = f"; unknown words: {', '.join(done.unknown_words)}" if done.unknown_words else ""
+        seconds = time.perf_counter() - started
+        return f"{put.state} assets/{place} ({put.verification.state}, {seconds:.2f} s){unknown}"
+
+    def _repaint(self, path: Path, name: str) -> tuple[str, str]:
+        """Repaints what is deployed in the palette's colours of before; the note is its colours of now."""
+        from pipelines.pixels.palette import read_palette
+        from server.deploy import deploy
+
+        palette = read_palette(path)
+        note = ",".join(palette.words)
+        _, _, before = self._seen.get(name, "").partition(" ")
+        if not before or before == note:
+            return "", note
+        old = tuple(before.split(","))
+        library = self.studio.library(self.project)
+        repainted, skipped = 0, 0
+        newest: dict[str, str] = {}
+        for deployment in library.deployments(limit=10_000):
+            newest.setdefault(deployment.path, deployment.asset_id)
+        for place, asset_id in newest.items():
+            asset = library.get(asset_id)
+            if asset.kind != "sprite" or asset.recipe.palette != old:
+                skipped += 1
+                continue
+            fresh = self._in_palette(asset, old, palette.words)
+            deploy(self.studio, fresh.id, place, str(self.project.root), overwrite=True)
+            repainted += 1
+        return f"repainted {repainted} sprites ({skipped} others use another palette)", note
+
+    def _in_palette(self, asset: Asset, old: tuple[str, ...], new: tuple[str, ...]) -> Asset:
+        """The sprite in the new colours: number by number where the palette kept its length, else the nearest."""
+        from dataclasses import replace
+
+        from pipelines.edit import recolor, repaint
+        from pipelines.pixels.palette import Palette
+        from pipelines.pixels.png import encode_png, read_picture
+
+        library = self.studio.library(self.project)
+        image = read_picture(library.read(asset))
+        changed = {a: b for a, b in zip(old, new, strict=False) if a != b}
+        palette = Palette.from_words(list(new))
+        used = set(asset.details.get("palette", old))
+        if len(old) == len(new) and used & changed.keys():
+            image = recolor(image, asset.recipe, {a: b for a, b in changed.items() if a in used}).image
+        sprite = repaint(image, asset.recipe, palette)
+        recipe = replace(sprite.recipe, options=sprite.recipe.options | {"repainted_from": asset.id})
+        details = {**asset.details, "palette": [word for word in new if _shows(sprite.image, word)]}
+        files = {"sprite.png": encode_png(sprite.image, recipe.to_json(), palette)}
+        return library.add("sprite", files, recipe, sprite.report.to_dict(), details)
+
+    def _remember(self, name: str, value: str) -> None:
+        self._seen[name] = value
+        try:
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._memory, json.dumps(self._seen, indent=0, sort_keys=True).encode())
+        except OSError as error:
+            self.say(explain(error, self._memory))
+
+
+def _default_path(project: Project, path: Path) -> str:
+    from workflows.inputs import file_word
+
+    folder = project.style.folders.sprites
+    name = f"{file_word(path.name.removesuffix(SUFFIX))}.png"
+    return f"{folder}/{name}" if folder else name
+
+
+def _shows(image: object, word: str) -> bool:
+    import numpy as np
+
+    pixels = np.asarray(image)
+    color = tuple(bytes.fromhex(word))
+    return bool(((pixels[..., :3] == color).all(axis=-1) & (pixels[..., 3] > 0)).any())
+
+
+def _read_memory(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {str(k): str(v) for k, v in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}  # nothing was seen yet: every recipe is drawn, which changes nothing where it is the same
