@@ -32,6 +32,7 @@ TOOL_MODULES: tuple[str, ...] = (
     "server.tools.assets",
     "server.tools.bevy",
     "server.tools.status",
+    "server.tools.prompts",
 )
 """Every module here has `register(mcp: FastMCP, studio: Studio) -> None`. The order is the order an assistant sees."""
 

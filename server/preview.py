@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LIMIT = 512
 """The longest side of a preview in pixels: some clients refuse results of a megabyte."""
-_LIGHT, _DARK, _GAP = 205, 180, 8
+_LIGHT, _DARK, _BETWEEN, _GAP = 205, 180, 255, 8
 
 
 def preview_png(pictures: Sequence[Pixels], limit: int = LIMIT) -> bytes:
@@ -34,18 +34,18 @@ def preview_png(pictures: Sequence[Pixels], limit: int = LIMIT) -> bytes:
     width = max(p.shape[1] for p in pictures)
     room = min((limit - _GAP * (columns - 1)) / (columns * width), (limit - _GAP * (rows - 1)) / (rows * height))
     scale = max(1, int(room))
-    sheet = np.zeros((rows * height * scale + _GAP * (rows - 1), columns * width * scale + _GAP * (columns - 1), 4))
-    sheet = sheet.astype(np.uint8)
+    size = (rows * height * scale + _GAP * (rows - 1), columns * width * scale + _GAP * (columns - 1), 3)
+    sheet = np.full(size, _BETWEEN, np.uint8)
     for index, picture in enumerate(pictures):
         row, column = divmod(index, columns)
-        large = on_chequers(picture).repeat(scale, 0).repeat(scale, 1)
+        large = on_chequers(picture)[..., :3].repeat(scale, 0).repeat(scale, 1)
         top, left = row * (height * scale + _GAP), column * (width * scale + _GAP)
         sheet[top : top + large.shape[0], left : left + large.shape[1]] = large
     image = Image.fromarray(sheet)
     if max(image.size) > limit:
         image.thumbnail((limit, limit), Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    image.save(out, "PNG")
+    image.save(out, "PNG", compress_level=1)  # enlarged pixels are small at any level
     return out.getvalue()
 
 

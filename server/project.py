@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -171,6 +172,11 @@ def _open(root: Path) -> Project:
     return Project(root, assets, str(package.get("name", root.name)), style)
 
 
+@cache
+def _style_adapter() -> TypeAdapter[Style]:
+    return TypeAdapter(Style)  # takes milliseconds to make
+
+
 def read_style(path: Path) -> Style:
     """The style in a `dgx-pixels.toml`; the default one where there is no such file.
 
@@ -178,7 +184,7 @@ def read_style(path: Path) -> Style:
         ProjectError: the file is no TOML, or holds a key or a value that is not known.
     """
     try:
-        return TypeAdapter(Style).validate_python(_toml(path))
+        return _style_adapter().validate_python(_toml(path))
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors())
         raise ProjectError(f"{path}: {wrong}. See docs/project.md for the keys.") from error

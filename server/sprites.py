@@ -86,5 +86,7 @@ def generate_sprites(
 
 def _used(sprite: Sprite) -> list[str]:
     """The colours that the sprite shows, as RRGGBB, in the palette's order."""
-    shown = {tuple(map(int, color)) for color in sprite.image[sprite.image[..., 3] > 0][:, :3]}
+    from pipelines.pixels.quantize import color_counts
+
+    shown = {tuple(color) for color in color_counts([sprite.image])[0].tolist()}
     return [word for word, color in zip(sprite.palette.words, sprite.palette.colors, strict=True) if color in shown]

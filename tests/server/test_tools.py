@@ -16,7 +16,7 @@ import pytest
 from fastmcp import Client, FastMCP
 from fastmcp.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
-from mcp_types import ImageContent, ResourceLink, TextContent
+from mcp_types import ImageContent, PromptReference, ResourceLink, ResourceTemplateReference, TextContent
 from PIL import Image
 
 from pipelines.pixels.png import read_recipe
@@ -275,3 +275,20 @@ async def test_without_a_game_sprites_go_to_the_users_library(
     assert "project=" in answer["next_step"]
     placed = await ask(client, "deploy_asset", asset_id=answer["asset_id"], project=str(tmp_path / "mygame"))
     assert placed["path"] == "sprites/imp.png"
+
+
+async def test_prompts_are_offered_and_their_subject_completed(client: Client[Any]) -> None:
+    names = {prompt.name for prompt in await client.list_prompts()}
+    assert {"new_sprite", "game_art"} <= names
+    message = (await client.get_prompt("new_sprite", {"subject": "red dragon"})).messages[0]
+    assert "red dragon" in message.content.text  # pyright: ignore[reportAttributeAccessIssue]
+    reference = PromptReference(type="ref/prompt", name="new_sprite")
+    found = await client.complete(reference, {"name": "subject", "value": "red drag"})
+    assert "red dragon" in found.values
+
+
+async def test_ids_of_sprites_are_completed(client: Client[Any]) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="imp")
+    reference = ResourceTemplateReference(type="ref/resource", uri="sprite://{asset_id}")
+    found = await client.complete(reference, {"name": "asset_id", "value": drawn["asset_id"][:3]})
+    assert found.values == [drawn["asset_id"]]
