@@ -257,7 +257,7 @@ class Jobs:
         try:
             worker = {"pid": process.pid, "started": identity(process.pid)}
             state = read_json(folder / "state.json")
-            kept = {k: state[k] for k in ("done", "total", "loss", "seconds") if k in state}
+            kept = {k: state[k] for k in ("done", "total", "loss", "seconds", "cpu_seconds") if k in state}
             write_json(folder / "state.json", {**kept, "status": "queued", "worker": worker, "message": "Starting."})
         finally:
             process.stdin.close()

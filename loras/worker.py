@@ -50,7 +50,9 @@ class _State:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         state = read_json(folder / "state.json")
-        self.values: dict[str, Any] = {k: state[k] for k in ("done", "total", "loss", "seconds") if k in state}
+        self.values: dict[str, Any] = {
+            k: state[k] for k in ("done", "total", "loss", "seconds", "cpu_seconds") if k in state
+        }
         self.values["worker"] = {"pid": os.getpid(), "started": identity(os.getpid())}
         self.said = 0.0
         self.terminated = False
@@ -229,6 +231,7 @@ def _loop(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
 
     options = spec.options
     before = float(state.values.get("seconds", 0.0)) if trainer.done else 0.0
+    cpu = float(state.values.get("cpu_seconds", 0.0)) if trainer.done else 0.0
     begun, first = time.monotonic(), trainer.done
     try:
         if not trainer.done:
@@ -250,6 +253,7 @@ def _loop(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
                 done=trainer.done,
                 loss=loss,
                 seconds=before + seconds,
+                cpu_seconds=cpu + time.process_time(),
                 steps_per_second=1 / pace,
                 eta_seconds=(options.steps - trainer.done) * pace,
             )

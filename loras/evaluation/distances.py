@@ -1,7 +1,7 @@
 """How far sprites are from a style: palette histogram, outline share, KID; and how sure a difference is.
 
 Fixed before any LoRA was trained, and not changed since. Distances are to a reference: other sprites in the style,
-which no LoRA was trained on. Sources: KID (Bińkowski et al. 2018); Wilcoxon's signed-rank test; a paired permutation test.
+which no LoRA was trained on. Sources: KID (Bińkowski et al. 2018); Wilcoxon's signed-rank test (1945).
 """
 
 from __future__ import annotations

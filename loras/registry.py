@@ -1,0 +1,154 @@
+"""The LoRA files that can be used by name: one folder, read again whenever something in it changes.
+
+A file that is dropped in is usable at once; one that cannot be used is listed with the reason. Reads headers only.
+Knows nothing of models on a device.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import AdapterError
+
+if TYPE_CHECKING:
+    from watchdog.observers.api import BaseObserver
+
+_PARTS = re.compile(r"^\.|\.(part|tmp|crdownload|download)$")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraInfo:
+    """One LoRA. `state` is available or broken (`note` says why); what the file does not say is empty or 0."""
+
+    name: str
+    path: Path
+    state: str
+    note: str = ""
+    rank: int = 0
+    components: tuple[str, ...] = ()
+    base: str = ""
+    base_hash: str = ""
+    trigger: str = ""
+    licence: str = ""
+    megabytes: float = 0.0
+
+
+class Registry:
+    """The LoRAs in a folder (it need not exist yet). Every method may be called from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._read: dict[Path, tuple[tuple[int, int], LoraInfo]] = {}
+        self._listed: list[LoraInfo] | None = None
+        self._observer: BaseObserver | None = None
+
+    def list(self) -> list[LoraInfo]:
+        """All LoRAs, by name. While the folder is watched, it is read only after a change."""
+        with self._lock:
+            if self._listed is None or self._observer is None:
+                files = sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else []
+                listed = [self._info(f) for f in files if not _PARTS.search(f.name)]
+                self._read = {i.path: self._read[i.path] for i in listed if i.path in self._read}
+                self._listed = listed
+            return list(self._listed)
+
+    def find(self, name: str) -> LoraInfo:
+        """The LoRA of that name, or of that path. Always looks at the file itself.
+
+        Raises:
+            AdapterError: there is none, or it is broken.
+        """
+        path = self.folder / f"{name.removesuffix('.safetensors')}.safetensors"
+        if "/" in name or "\\" in name:
+            path = Path(name).expanduser()
+        if not path.is_file():
+            known = ", ".join(i.name for i in self.list() if i.state == "available") or "none yet"
+            raise AdapterError(
+                f"There is no LoRA '{name}'. Known: {known}. Put its .safetensors file into {self.folder}, or train "
+                "one with train_lora."
+            )
+        with self._lock:
+            info = self._info(path)
+        if info.state == "broken":
+            raise AdapterError(info.note)
+        return info
+
+    def watch(self) -> None:
+        """Watches the folder from now on (made where it is missing), so that `list` costs nothing without a change."""
+        from watchdog.events import FileSystemEvent, FileSystemEventHandler
+        from watchdog.observers import Observer
+
+        registry = self
+
+        class Handler(FileSystemEventHandler):
+            def on_any_event(self, event: FileSystemEvent) -> None:
+                if event.event_type in ("created", "modified", "moved", "deleted", "closed"):
+                    registry._changed()
+
+        with self._lock:
+            if self._observer is not None:
+                return
+            self.folder.mkdir(parents=True, exist_ok=True)
+            observer = Observer()
+            observer.schedule(Handler(), str(self.folder))
+            observer.start()
+            self._observer, self._listed = observer, None
+
+    def close(self) -> None:
+        """Ends the watching."""
+        with self._lock:
+            observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.stop()
+            observer.join(timeout=5)
+
+    def _changed(self) -> None:
+        with self._lock:
+            self._listed = None
+
+    def _info(self, path: Path) -> LoraInfo:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            return LoraInfo(path.stem, path, "broken", f"{path.name} cannot be read: {error.strerror}.")
+        signature = (stat.st_mtime_ns, stat.st_size)
+        if path not in self._read or self._read[path][0] != signature:
+            self._read[path] = signature, read_lora(path)
+        return self._read[path][1]
+
+
+def read_lora(path: Path) -> LoraInfo:
+    """What a file's header says of it. Never raises: what is wrong stands in the note."""
+    from pipelines.adapter_keys import read_header
+
+    try:
+        header = read_header(path)
+    except AdapterError as error:
+        return LoraInfo(path.stem, path, "broken", str(error))
+    own = _json(header.metadata.get("dgx_pixels", ""))
+    return LoraInfo(
+        name=path.stem,
+        path=path,
+        state="available",
+        rank=max(header.ranks, default=0),
+        components=header.components,
+        base=str(own.get("base") or header.metadata.get("ss_base_model_version") or ""),
+        base_hash=str(own.get("base_hash", "")),
+        trigger=str(own.get("trigger") or header.metadata.get("modelspec.trigger_phrase") or ""),
+        licence=str(own.get("licence") or header.metadata.get("modelspec.license") or ""),
+        megabytes=round(path.stat().st_size / 1e6, 1),
+    )
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,130 @@
+"""A comparison for eyes: one picture with labels, and its entries on the results page. Decides nothing."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from server.comparison import Comparison, picture_path
+from server.errors import LibraryError, explain
+from server.gallery.build import data_uri
+from server.library import Library, write_atomically
+from server.preview import on_chequers
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_GAP, _HEAD, _SIDE = 6, 22, 108
+_GROUND, _INK = (245, 245, 242), (35, 35, 40)
+
+
+def comparison_png(library: Library, comparison: Comparison, cell: int = 96) -> bytes:
+    """A column a variant, a row a prompt and seed, whole-factor enlargements of at most `cell` pixels.
+
+    Raises:
+        LibraryError: a picture is gone.
+    """
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    rows = [(p, s) for p in range(len(comparison.prompts)) for s in range(len(comparison.seeds))]
+    width = _SIDE + len(comparison.variants) * (cell + _GAP) + _GAP
+    height = _HEAD + len(rows) * (cell + _GAP) + _GAP
+    image = Image.new("RGB", (width, height), _GROUND)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(11)
+    for v, label in enumerate(comparison.labels):
+        left = _SIDE + v * (cell + _GAP)
+        draw.text((left + cell / 2, 5), _short(label, font, cell), fill=_INK, font=font, anchor="ma")
+    for r, (p, s) in enumerate(rows):
+        top = _HEAD + r * (cell + _GAP)
+        words = _wrapped(comparison.prompts[p], font, _SIDE - 2 * _GAP) if s == 0 else []
+        draw.multiline_text((_GAP, top + 2), "\n".join(words[:5]), fill=_INK, font=font)
+        draw.text((_GAP, top + cell - 14), f"seed {comparison.seeds[s]}", fill=(120, 120, 125), font=font)
+        for v in range(len(comparison.variants)):
+            picture = _pixels(library, comparison.cells[v][p][s])
+            factor = max(1, cell // max(picture.shape[:2]))
+            large = on_chequers(picture).repeat(factor, 0).repeat(factor, 1)
+            tile = Image.fromarray(np.ascontiguousarray(large[..., :3]))
+            left = _SIDE + v * (cell + _GAP)
+            image.paste(tile, (left + (cell - tile.width) // 2, top + (cell - tile.height) // 2))
+    out = io.BytesIO()
+    image.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def write_picture(library: Library, comparison: Comparison) -> bytes:
+    """Draws the picture, keeps it in the library's folder, and returns it.
+
+    Raises:
+        LibraryError: a picture is gone, or the disk refuses.
+    """
+    png = comparison_png(library, comparison)
+    path = picture_path(library, comparison)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, png)
+    except OSError as error:
+        raise LibraryError(explain(error, path)) from error
+    return png
+
+
+def page_entries(library: Library, comparison: Comparison) -> list[dict[str, Any]]:
+    """The comparison as `server.gallery.build.gallery_page` takes it: an entry a prompt, whose id is `id/prompt`."""
+    entries = []
+    for p, prompt in enumerate(comparison.prompts):
+        voted = comparison.votes.get(p)
+        options = []
+        for v, letter in enumerate(comparison.letters):
+            png, width, height = _strip(library, comparison.cells[v][p])
+            options.append(
+                {"key": letter, "label": comparison.labels[v], "png": data_uri(png), "width": width, "height": height}
+            )
+        entries.append(
+            {
+                "id": f"{comparison.id}/{p}",
+                "prompt": prompt,
+                "options": options,
+                "voted": comparison.letters[voted] if voted is not None and voted >= 0 else None,
+            }
+        )
+    return entries
+
+
+def _strip(library: Library, asset_ids: tuple[str, ...]) -> tuple[bytes, int, int]:
+    """The pictures of one variant and prompt side by side as a PNG, and its width and height."""
+    import numpy as np
+    from PIL import Image
+
+    pictures = [_pixels(library, asset_id) for asset_id in asset_ids]
+    height = max(p.shape[0] for p in pictures)
+    padded = [np.pad(p, ((height - p.shape[0], 0), (0, 0), (0, 0))) for p in pictures]
+    strip = np.concatenate(padded, axis=1)
+    out = io.BytesIO()
+    Image.fromarray(strip).save(out, "PNG", optimize=True)
+    return out.getvalue(), strip.shape[1], strip.shape[0]
+
+
+def _pixels(library: Library, asset_id: str) -> NDArray[np.uint8]:
+    from pipelines.pixels.png import read_picture
+
+    return read_picture(library.read(library.get(asset_id)))
+
+
+def _short(text: str, font: Any, width: int) -> str:
+    while text and font.getlength(text) > width:
+        text = text[:-2] + "…" if text.endswith("…") else text[:-1] + "…"
+        if text == "…":
+            break
+    return text
+
+
+def _wrapped(text: str, font: Any, width: int) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
