@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: help setup demo test test-bevy bench-server check clean
+.PHONY: help setup demo test test-bevy bench-server check clean eval-workflows
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -39,6 +39,9 @@ test-bevy: setup ## build the example game and test deploys into it while it run
 
 bench-server: setup ## start of the server beside a bare one, and a tool call outside the engine
 	@$(BIN)/python -m server.bench_start
+
+eval-workflows: setup ## every workflow, a batch that is killed again and again, 24 animations
+	@$(BIN)/python -m server.evaluation.workflows
 
 check: setup ## format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright
