@@ -28,8 +28,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         where = f" as {path}" if path else ""
         return (
             f"I want a sprite of '{subject}' in my game. Call generate_sprite with count=4 and look at the four. If "
-            "none is good, rephrase with plain nouns and a colour, or take another seed. Choose the best, tell me why, and "
-            f"deploy_asset it{where}. Then show me how the game loads it."
+            "none is good, rephrase with plain nouns and a colour, or take another seed. Choose the best, tell me why, "
+            f"and deploy_asset it{where}. Then show me how the game loads it."
         )
 
     @mcp.prompt(title="Art for a whole game")
@@ -39,8 +39,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         """Plan and draw the sprites and tiles that a game needs, in one palette."""
         return (
             f"My game is {theme}. Call get_status to see the project and its style, and list_assets to see what is "
-            "there. If dgx-pixels.toml names no palette, propose one first: everything is to share it. Then list the sprites "
-            "and tiles that the game's code loads but that are missing or placeholders, agree the list with me, and "
+            "there. If dgx-pixels.toml names no palette, propose one first: everything is to share it. Then list the "
+            "sprites and tiles that the game's code loads but that are missing or placeholders, agree the list with me, and "
             "draw them one by one: generate_sprite, look, deploy_asset. Keep sizes and outline the same throughout."
         )
 

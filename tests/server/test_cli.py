@@ -1,0 +1,92 @@
+"""The commands, as somebody types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from server import studio as studio_module
+from server.cli import COMMANDS, main
+from server.preview import preview_png
+from server.terminal import picture_text
+from tests.fakes import FakeBackend, fake_picture
+
+
+@pytest.fixture(autouse=True)
+def fake(game: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studio_module, "_real_backend", lambda settings: FakeBackend())
+    monkeypatch.setenv("DGX_PIXELS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    return int(end.value.code or 0)
+
+
+def test_draw_deploy_and_undo(game: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("generate", "red dragon", "--size", "16", "--seed", "4", "--out", str(tmp_path / "d.png")) == 0
+    assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
+    asset_id = next((game / ".dgx-pixels/assets").iterdir()).name
+    assert asset_id in capsys.readouterr().out
+    assert run("deploy", asset_id, "dragon.png") == 0
+    assert (game / "assets/dragon.png").read_bytes() == (tmp_path / "d.png").read_bytes()
+    assert run("status") == 0
+    assert "dragon.png" in capsys.readouterr().out
+    assert run("undo") == 0
+    assert not (game / "assets/dragon.png").exists()
+
+
+def test_a_mistake_is_a_sentence_and_not_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("deploy", "nonsense") == 1
+    error = capsys.readouterr().err
+    assert "no asset id" in error
+    assert "Traceback" not in error
+
+
+def test_an_empty_prompt_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("generate", " ") == 1
+    assert "prompt is empty" in capsys.readouterr().err
+
+
+def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models") == 0
+    assert "embedded (default)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_a_picture_keeps_its_size_in_the_terminal() -> None:
+    picture = fake_picture("imp", 1, 20, 13)
+    color = Console(force_terminal=True, color_system="truecolor", width=80)
+    plain = Console(color_system=None, width=80)
+    for console in (color, plain):
+        lines = picture_text(picture, console).plain.split("\n")
+        assert len(lines) == 7
+        assert {len(line) for line in lines} == {20}
+
+
+def test_half_blocks_carry_both_pixels() -> None:
+    picture = np.zeros((2, 2, 4), np.uint8)
+    picture[0, 0] = (255, 0, 0, 255)
+    picture[:, 1] = [(0, 255, 0, 255), (0, 0, 255, 255)]
+    text = picture_text(picture, Console(force_terminal=True, color_system="truecolor"))
+    assert text.plain == "\u2580\u2580"
+    assert [str(span.style) for span in text.spans] == ["#ff0000", "#00ff00 on #0000ff"]
+
+
+@pytest.mark.parametrize(("count", "side"), [(1, 8), (4, 32), (16, 64), (1, 64), (1, 700)])
+def test_a_preview_is_never_larger_than_a_client_takes(count: int, side: int) -> None:
+    from pipelines.pixels.png import read_picture
+
+    png = preview_png([fake_picture("imp", n, side, side) for n in range(count)])
+    assert max(read_picture(png).shape[:2]) <= 512
+    assert len(png) < 700_000
