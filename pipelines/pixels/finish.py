@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.cells import sample_cells
-from pipelines.pixels.clean import drop_specks, hard_mask, settle_noise, settle_orphans
+from pipelines.pixels.clean import CALM, drop_specks, hard_mask, settle_noise, settle_orphans
 from pipelines.pixels.dither import SIZES, dither
 from pipelines.pixels.gates import Report, check_gates, score_picture
 from pipelines.pixels.grid import Grid, find_grid, regular_grid
@@ -118,7 +118,8 @@ def _colored(picture: Pixels, palette: Palette, options: FinishOptions, soft: fl
         locked = dither(picture, palette, options.dither)
     elif options.clean and (stress > 0 or soft > 0):
         # a picture that keeps the rules already is somebody's pixels: nothing in it is noise
-        locked = settle_orphans(settle_noise(picture, palette))
+        weight = max(CALM, 0.1 * stress * stress)
+        locked = settle_orphans(settle_noise(picture, palette, weight))
     return locked, stress
 
 

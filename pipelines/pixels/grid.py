@@ -24,6 +24,8 @@ Profile = NDArray[np.float64]
 GRID_SEEN = 1.12
 """A grid score below this on both axes means paint: nothing that looks like pixels (pixel art gives 1.2 and more)."""
 _SHORTEST_PITCH = 1.9
+_FAINT = 5
+"""Change a channel that is no edge: noise, and the borders of JPEG's blocks, which are a grid of their own."""
 _LOOKED_AT = 2048
 """Pixels of a profile that the search for a pitch reads."""
 _FEWEST = 8
@@ -94,6 +96,8 @@ def _change(before: Pixels, after: Pixels) -> NDArray[np.uint8]:
     """|a - b| without leaving bytes, (rows, columns * 4)."""
     change = np.maximum(before, after)
     change -= np.minimum(before, after)
+    np.maximum(change, _FAINT, out=change)
+    change -= np.uint8(_FAINT)
     return change.reshape(change.shape[0], change.shape[1] * 4)
 
 
