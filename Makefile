@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: help setup demo test test-bevy bench-server check clean eval-workflows
+.PHONY: bench-finishing help setup demo test test-bevy bench-server check clean eval-workflows
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -48,3 +48,12 @@ check: setup ## format, lint, types
 
 clean: ## the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache
+
+DATA ?= ../shared/data/tiles
+.venv-bench/.installed:
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check proper-pixel-art==2.0.0 perfect-pixel==0.1.4
+	@touch $@
+
+bench-finishing: setup .venv-bench/.installed ## finishing beside proper-pixel-art and perfect-pixel (DATA=folder of 32x32 tiles)
+	@$(BIN)/python -m pipelines.bench.finishing $(DATA) --peers .venv-bench/bin/python
