@@ -147,15 +147,14 @@ def animated_preview(sheet: Sheet, longest: int = 256) -> bytes:
     return file.getvalue()
 
 
-def check_clips(sheet: Sheet) -> Report:
-    """Gates and scores of a sheet's animations.
+def check_clips(sheet: Sheet, sprite: Pixels) -> Report:
+    """Gates and scores of a sheet's animations; `sprite` (h, w, 4) is what was animated.
 
-    Gates: every frame is drawn; no frame holds a colour that the first one lacks; feet on one line in looping clips;
+    Gates: every frame is drawn; no frame holds a colour that the sprite lacks; feet on one line in looping clips;
     something moves; loops close (the step from last to first frame is at most 2.2 times the largest step within);
     silhouettes of looping clips change by at most 45 % from frame to frame. Scores: the worst figures of all clips.
     """
-    first = sheet.frames(next(iter(sheet.clips)))[0]
-    palette = _colors(first)
+    palette = _colors(sprite)
     drawn, in_palette, grounded, moves = True, True, True, True
     closing, change = 0.0, 0.0
     for name, clip in sheet.clips.items():

@@ -103,7 +103,7 @@ def generate_animation(
         key, image = drawn.sprites[0].asset, drawn.sprites[0].image
 
     sheet = make_sheet(image, motions, frames, directions, fps, faces_left=faces == "left")
-    report = check_clips(sheet).to_dict()
+    report = check_clips(sheet, image).to_dict()
     preview = animated_preview(sheet)
     asset = _keep(library, sheet, key, report, preview, motions, frames, directions, faces)
     on_progress(1, 1, "done")

@@ -56,7 +56,7 @@ def test_the_preview_plays_every_frame() -> None:
 
 
 def test_a_good_loop_passes_and_each_fault_fails_its_own_gate() -> None:
-    good = check_clips(arrange({"idle": [frame(4), frame(5), frame(4), frame(5)]}))
+    good = check_clips(arrange({"idle": [frame(4), frame(5), frame(4), frame(5)]}), frame(4))
     assert good.passed, good
     faults = {
         "one_palette": [frame(4), frame(5, (1, 2, 3))],
@@ -67,7 +67,7 @@ def test_a_good_loop_passes_and_each_fault_fails_its_own_gate() -> None:
         "loop_closes": [frame(x) for x in (0, 1, 2, 3, 4, 5, 6, 7)],
     }
     for gate, frames in faults.items():
-        report = check_clips(arrange({"idle": frames}))
+        report = check_clips(arrange({"idle": frames}), frame(4))
         assert not report.gates[gate], gate
 
 
