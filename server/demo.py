@@ -49,7 +49,7 @@ WISHES = (
     Wish("red dragon", 32, "sprites/dragon.png"),
     Wish("green goblin", 32, "sprites/goblin.png"),
     Wish("blue potion", 32, "sprites/potion.png"),
-    Wish("stone floor", 32, "tiles/floor.png"),
+    Wish("gray stone floor", 32, "tiles/floor.png"),
 )
 
 
@@ -118,7 +118,7 @@ async def _ask(client: Client[Any], wish: Wish, bars: Progress) -> Granted:
         bars.update(bar, completed=progress, total=total, said=message or "")
 
     begun = time.perf_counter()
-    arguments = {"prompt": wish.prompt, "size": wish.size, "seed": 7}
+    arguments = {"prompt": wish.prompt, "size": wish.size, "seed": 7, "candidates": 4}
     drawn = await client.call_tool("generate_sprite", arguments, progress_handler=on_progress)
     answer = drawn.structured_content or {}
     arguments = {"asset_id": answer["asset_id"], "path": wish.path, "overwrite": True}
