@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastmcp import Context, FastMCP
+from fastmcp.apps import AppConfig
 from fastmcp.tools import ToolResult
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
@@ -17,6 +18,9 @@ from server.library import Library
 from server.records import Asset
 from server.studio import Studio
 from server.tools.common import AssetId, OnProgress, ProjectArgument, changes, in_thread, link, reads, result, schema
+
+GALLERY_VIEW = "ui://dgx-pixels/gallery.html"
+"""The results page as an MCP App: a client that shows apps renders it beside the answer of list_assets."""
 
 DeployPath = Annotated[
     str,
@@ -104,7 +108,13 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
         return await in_thread(ctx, work)
 
-    @mcp.tool(title="List assets", output_schema=schema(AssetList), annotations=reads(), tags={"library"})
+    @mcp.tool(
+        title="List assets",
+        output_schema=schema(AssetList),
+        annotations=reads(),
+        tags={"library"},
+        app=AppConfig(resource_uri=GALLERY_VIEW),
+    )
     async def list_assets(
         ctx: Context,
         words: Annotated[str, Field(description="Only those whose prompt holds this, or with this id.")] = "",
@@ -140,6 +150,14 @@ def register(mcp: FastMCP, studio: Studio) -> None:
             return library.read(asset)
         except ServerError as error:
             raise MCPError(code=INVALID_PARAMS, message=str(error)) from error
+
+    @mcp.resource(GALLERY_VIEW, name="gallery_view", title="The results page", app=AppConfig(prefers_border=True))
+    def gallery_view() -> str:
+        """The results page with the game's library inside, for clients that show MCP Apps."""
+        from server.gallery.build import gallery_page
+
+        game = studio.project()
+        return gallery_page(studio.library(game), game.name if game else "")
 
     @mcp.resource("gallery://index", name="gallery", title="What was made for this game", mime_type="application/json")
     def gallery() -> str:

@@ -11,13 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from fastmcp import Client
+from mcp_types import TextResourceContents
 
 from pipelines.records import Recipe
+from server.app import create_server
 from server.errors import ServerError
 from server.gallery.build import gallery_page, write_gallery
 from server.gallery.serve import gallery_server
 from server.library import Library
+from server.records import Asset
+from server.studio import Studio
+from tests.fakes import FakeBackend
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360f8cf50"
@@ -116,3 +123,20 @@ def test_what_is_no_vote_of_this_page_is_refused(
     address, votes = served
     assert ask(address + path, body, host)[0] == status
     assert votes == []
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_page_is_the_app_view_of_the_list_of_assets(studio: Studio, golem: Asset, mode: Any) -> None:
+    server = create_server(studio.settings, FakeBackend())
+
+    async def look() -> None:
+        async with Client(server, mode=mode) as client:
+            tool = next(t for t in await client.list_tools() if t.name == "list_assets")
+            assert tool.meta
+            uri = tool.meta["ui"]["resourceUri"]
+            content = (await client.read_resource(uri))[0]
+            assert content.mime_type == "text/html;profile=mcp-app"
+            assert isinstance(content, TextResourceContents)
+            assert "ui/initialize" in content.text
+
+    anyio.run(look)
