@@ -40,7 +40,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         return (
             f"My game is {theme}. Call get_status to see the project and its style, and list_assets to see what is "
             "there. If dgx-pixels.toml names no palette, propose one first: everything is to share it. Then list the "
-            "sprites and tiles that the game's code loads but that are missing or placeholders, agree the list with me, "
+            "sprites and tiles that the game's code loads but that are missing or placeholders, agree them with me, "
             "and draw them one by one: generate_sprite, look, deploy_asset. Keep sizes and outline the same throughout."
         )
 
