@@ -28,6 +28,7 @@ TOOL_MODULES: tuple[str, ...] = (
     "server.tools.sprites",
     "server.tools.animation",
     "server.tools.edit",
+    "server.tools.fix",
     "server.tools.workflows",
     "server.tools.assets",
     "server.tools.bevy",

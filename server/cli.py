@@ -8,6 +8,8 @@ COMMANDS = {
     "serve": ("server.serving:serve", "Serve an assistant over stdio (what an MCP client starts), or over --http."),
     "demo": ("server.demo:demo", "Draw three sprites and a floor tile into the example game, as an assistant would."),
     "generate": ("server.commands:generate", "Draw a sprite."),
+    "fix": ("server.pixel_commands:fix", "Get the real pixels back from a render, a screenshot or a JPEG."),
+    "palette": ("server.pixel_commands:palette", "Take one palette from a folder of pictures, or put one onto it."),
     "deploy": ("server.commands:deploy", "Put an asset into the game."),
     "undo": ("server.commands:undo", "Take the last deployment back."),
     "run": ("server.workflow_commands:run", "Run a workflow: a list of sprites, a character, a folder of pictures."),

@@ -49,12 +49,25 @@ def preview_png(pictures: Sequence[Pixels], limit: int = LIMIT) -> bytes:
     return out.getvalue()
 
 
-def on_chequers(picture: Pixels, cell: int = 4) -> Pixels:
-    """The picture on an opaque grey chequered ground; `cell` is the ground's squares in the picture's own pixels."""
+def fitted(picture: Pixels, side: int) -> Pixels:
+    """The picture about `side` pixels long: enlarged by a whole factor, or made smaller where it is longer."""
+    import numpy as np
+    from PIL import Image
+
+    longest = max(picture.shape[:2])
+    if longest <= side:
+        factor = max(1, side // longest)
+        return picture.repeat(factor, 0).repeat(factor, 1)
+    size = tuple(max(1, round(length * side / longest)) for length in (picture.shape[1], picture.shape[0]))
+    return np.array(Image.fromarray(picture).resize((size[0], size[1]), Image.Resampling.LANCZOS))
+
+
+def on_chequers(picture: Pixels, greys: tuple[int, int] = (_LIGHT, _DARK), cell: int = 4) -> Pixels:
+    """The picture on an opaque chequered ground of two `greys`; `cell` is its squares in the picture's own pixels."""
     import numpy as np
 
     y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]]
-    ground = np.where((x // cell + y // cell) % 2, _DARK, _LIGHT).astype(np.float32)[..., None]
+    ground = np.where((x // cell + y // cell) % 2, greys[1], greys[0]).astype(np.float32)[..., None]
     alpha = picture[..., 3:].astype(np.float32) / 255
     mixed = picture[..., :3] * alpha + ground * (1 - alpha)
     return np.concatenate([np.rint(mixed), np.full_like(ground, 255)], axis=2).astype(np.uint8)

@@ -1,0 +1,143 @@
+"""`dgx-pixels fix` and `dgx-pixels palette`: the commands that need no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from server.errors import ServerError
+from server.studio import Studio
+
+SHOWN = 8
+"""Pictures in a preview of before and after: those that a palette changes most."""
+
+
+def fix(
+    picture: str,
+    *,
+    size: int | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    pitch: float | None = None,
+    colors: int | None = None,
+    palette: str = "",
+    ground: str = "keep",
+    outline: str = "none",
+    project: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Get the real pixels back from a render, a screenshot, a JPEG or an enlarged sprite.
+
+    Parameters
+    ----------
+    picture
+        A picture's path, or an asset's id.
+    size
+        Pixels of both sides; default: as many as the picture really has.
+    width
+        Or the width alone.
+    height
+        Or the height alone.
+    pitch
+        Pixels of the file for each real pixel; default: found.
+    colors
+        The most colours where no palette rules; default: 32.
+    palette
+        A palette file in the game or RRGGBB words; "none": free colours.
+    ground
+        keep, clear (a flat background becomes transparent), or the background's RRGGBB.
+    outline
+        none, outer, inner or selective.
+    project
+        The game's root; default: found from the working directory.
+    out
+        Write the PNG here too.
+    """
+    from server.fix import fix_pixel_art
+    from server.library import write_atomically
+
+    studio = Studio()
+    try:
+        done = fix_pixel_art(
+            studio,
+            picture,
+            width=width or size,
+            height=height or size,
+            pitch=pitch,
+            colors=colors,
+            palette=palette,
+            ground=ground,
+            outline=outline,
+            project=str(project) if project else None,
+        )
+        path = done.library.path(done.asset)
+        if out:
+            write_atomically(out, done.library.read(done.asset))
+            path = out
+    finally:
+        studio.close()
+    console = Console()
+    recipe = done.asset.recipe
+    console.print(f"[bold]{done.asset.id}[/]  {recipe.width}x{recipe.height}, pitch {done.pitch:.2f}  {path}")
+    if done.paint:
+        console.print("[yellow]No pixel grid was seen: this is paint, and was reduced.[/] --size chooses the size.")
+
+
+def palette(
+    action: Literal["extract", "apply"],
+    folder: Path,
+    *,
+    palette: Path | None = None,
+    colors: int = 32,
+    out: Path | None = None,
+    write: bool = False,
+) -> None:
+    """Take one palette from a folder of pictures, or put one onto it.
+
+    Parameters
+    ----------
+    action
+        extract: write the folder's palette. apply: lock its pictures to one.
+    folder
+        Such as assets/.
+    palette
+        For apply: the palette file (.hex, .gpl, .pal, .png).
+    colors
+        For extract: the most colours.
+    out
+        For extract: the palette file (default: palette.hex); for apply: the picture of before and after (default:
+        palette_preview.png).
+    write
+        For apply: replace the pictures; without it only the preview is made.
+    """
+    from pipelines.pixels.palette import read_palette, write_palette
+    from server import palettes
+    from server.library import write_atomically
+    from server.preview import fitted, preview_png
+
+    console = Console()
+    if action == "extract":
+        target = out or Path("palette.hex")
+        found, skipped = palettes.extract(folder, colors, target.stem)
+        write_palette(found, target)
+        console.print("".join(f"[on #{word}]   [/]" for word in found.words))
+        console.print(f"{len(found)} colours  {target}")
+    else:
+        if palette is None:
+            raise ServerError("Which palette? Give a file: dgx-pixels palette apply assets/ --palette palette.hex")
+        applied = palettes.apply(folder, read_palette(palette), write=write)
+        skipped = applied.skipped
+        most = sorted(applied.changes, key=lambda change: -change.moved)[:SHOWN]
+        for change in most:
+            console.print(f"{change.moved:.3f}  {change.path}")
+        if most:
+            shown = [fitted(side, 120) for change in most for side in (change.before, change.after)]
+            target = out or Path("palette_preview.png")
+            write_atomically(target, preview_png(shown))
+            console.print(f"[dim]Before and after, the {len(most)} that change most:[/] {target}")
+        done = "replaced" if write else "would change (--write replaces them)"
+        console.print(f"{len(applied.changes)} {done}, {applied.unchanged} are in the palette already")
+    for reason in skipped:
+        console.print(f"[yellow]Left out:[/] {reason}")
