@@ -139,6 +139,7 @@ class Trainer:
         return {
             "options": asdict(self.options),
             "dataset": self.cache.about["dataset"],
+            "base": self.resident.revision,
             "done": self.done,
             "losses": self.losses,
             "weights": {name: p.detach() for name, p in self.weights.items()},
@@ -152,8 +153,12 @@ class Trainer:
         Raises:
             TrainingError: the state is of another run.
         """
-        if state["options"] != asdict(self.options) or state["dataset"] != self.cache.about["dataset"]:
-            raise TrainingError("The checkpoint is of a run with other options or pictures. Start a new job instead.")
+        mine = (asdict(self.options), self.cache.about["dataset"], self.resident.revision)
+        if (state["options"], state["dataset"], state["base"]) != mine:
+            raise TrainingError(
+                "The checkpoint is of a run with other options, other pictures or another version of the model. Start "
+                "a new job instead."
+            )
         with torch.no_grad():
             for name, parameter in self.weights.items():
                 parameter.copy_(state["weights"][name])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipelines.adapters import WeightStack
 from pipelines.backend import OnStep
 from pipelines.denoise import (
     Conditioning,
@@ -39,8 +41,11 @@ MOST_STEPS = 200
 class DiffusersBackend:
     """SDXL-family models of diffusers on one device."""
 
-    def __init__(self, device: str | torch.device | None = None) -> None:
+    def __init__(self, device: str | torch.device | None = None, find_lora: Callable[[str], Path | str] = Path) -> None:
+        """`find_lora` turns a LoRA's name into its file (AdapterError: there is none); by default names are paths."""
         self.device = torch.device(device) if device else pick_device()
+        self._find_lora = find_lora
+        self._stacks: dict[str, WeightStack] = {}
         self._residents: OrderedDict[str, Resident] = OrderedDict()
 
     def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
@@ -51,6 +56,7 @@ class DiffusersBackend:
         steps = model.steps if request.steps is None else request.steps
         guidance = model.guidance if request.guidance is None else request.guidance
         _check(request, resident, steps, guidance)
+        self._merge(resident, request)
         try:
             with torch.inference_mode():
                 images = _draw(resident, request, steps, guidance, on_step)
@@ -82,6 +88,17 @@ class DiffusersBackend:
         self._residents.move_to_end(model.id)
         return self._residents[model.id]
 
+    def _merge(self, resident: Resident, request: DrawRequest) -> None:
+        """Makes the request's LoRA stack the resident model's; no stack and none merged before costs nothing."""
+        stack = self._stacks.get(resident.model.id)
+        if stack is None:
+            if not request.loras:
+                return
+            parts = {name: part for name, part in resident.modules.items() if name != "vae"}
+            stack = self._stacks[resident.model.id] = WeightStack(parts)
+        stack.apply([(self._find_lora(lora.name), lora.weight) for lora in request.loras])
+        resident.prompts.state = stack.stack
+
     def load(self, model: str) -> None:
         """See `Backend.load`."""
         self.resident(find_model(model))
@@ -89,6 +106,7 @@ class DiffusersBackend:
     def unload(self, model: str) -> None:
         """See `Backend.unload`."""
         self._residents.pop(model, None)
+        self._stacks.pop(model, None)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -36,10 +36,12 @@ class PromptEncoder:
         self._encoders = encoders
         self._zeros_for_empty = zeros_for_empty
         self._cache: OrderedDict[tuple[str, Hashable], Embedding] = OrderedDict()
+        self.state: Hashable = ()
+        """What is merged into the encoders now: prompts are encoded anew for each."""
 
-    def encode(self, prompt: str, state: Hashable = ()) -> Embedding:
+    def encode(self, prompt: str) -> Embedding:
         """The prompt's embedding. What is longer than the tokenizers' limit is cut off, as `unread_words` tells."""
-        key = (prompt, state)
+        key = (prompt, self.state)
         if key not in self._cache:
             self._cache[key] = self._encode(prompt)
             if len(self._cache) > CACHED_PROMPTS:
@@ -47,11 +49,11 @@ class PromptEncoder:
         self._cache.move_to_end(key)
         return self._cache[key]
 
-    def encode_negative(self, prompt: str, state: Hashable = ()) -> Embedding:
+    def encode_negative(self, prompt: str) -> Embedding:
         """What guidance leads away from: zeros for an empty prompt where the model was trained so."""
         if prompt or not self._zeros_for_empty:
-            return self.encode(prompt, state)
-        blank = self.encode("", state)
+            return self.encode(prompt)
+        blank = self.encode("")
         return Embedding(torch.zeros_like(blank.hidden), torch.zeros_like(blank.pooled))
 
     @torch.inference_mode()

@@ -231,7 +231,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loras.evaluation.prove", description=__doc__)
     parser.add_argument("data", nargs="+", type=Path, help="folders of sprites with metadata.jsonl")
     parser.add_argument("--out", type=Path, default=Path("runs/eval-lora"))
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args(argv)
     return 0 if prove(arguments.data, arguments.out, arguments.steps, arguments.picture) else 1
