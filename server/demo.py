@@ -92,7 +92,7 @@ async def run(
     transport = StdioTransport(command[0], list(command[1:]), env=environment, keep_alive=False)
     granted: list[Granted] = []
     async with Client(transport) as client:
-        console.print(f"[bold]dgx-pixels[/] answered after {time.perf_counter() - begun:.1f} s; game: {root}")
+        console.print(f"[bold]dgx-pixels[/] answered after {time.perf_counter() - begun:.1f} s; game: {_shown(root)}")
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -129,6 +129,11 @@ async def _ask(client: Client[Any], wish: Wish, bars: Progress) -> Granted:
     return Granted(wish, answer, placed, base64.b64decode(getattr(content, "blob", "")), seconds)
 
 
+def _shown(path: Path) -> Path:
+    """The path as somebody in the working directory would write it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def _show(granted: list[Granted], root: Path, console: Console) -> None:
     from rich.columns import Columns
     from rich.table import Table
@@ -137,7 +142,8 @@ def _show(granted: list[Granted], root: Path, console: Console) -> None:
     from server.terminal import picture_text
 
     console.print()
-    console.print(Columns([picture_text(read_picture(one.png), console) for one in granted], padding=(1, 3)))
+    console.print(Columns([picture_text(read_picture(one.png), console) for one in granted], padding=(1, 2)))
+    console.print()
     table = Table(box=None, pad_edge=False)
     for heading in ("asked for", "file", "size", "colours", "seconds", "the game says"):
         table.add_column(heading, justify="right" if heading in ("colours", "seconds") else "left", overflow="fold")

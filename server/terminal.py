@@ -5,6 +5,7 @@ rich reduces the colours to what the terminal has; without colours or without Un
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from rich.color import Color
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pipelines.records import Pixels
 
 _SHADES = " .:-=+*#%@"
+_GROUND = (128, 114)
 
 
 def picture_text(picture: Pixels, console: Console) -> Text:
@@ -26,22 +28,15 @@ def picture_text(picture: Pixels, console: Console) -> Text:
 
 
 def _half_blocks(picture: Pixels) -> Text:
+    from server.preview import on_chequers
+
     text = Text(no_wrap=True, end="")
-    height, width = picture.shape[:2]
-    for y in range(0, height, 2):
-        for x in range(width):
-            top = _color(picture[y, x])
-            bottom = _color(picture[y + 1, x]) if y + 1 < height else None
-            match (top, bottom):
-                case None, None:
-                    text.append(" ")
-                case None, _:
-                    text.append("▄", Style(color=bottom))
-                case _, None:
-                    text.append("▀", Style(color=top))
-                case _:
-                    text.append("▀", Style(color=top, bgcolor=bottom))
-        text.append("\n" if y + 2 < height else "")
+    # on a grey ground: black outlines would vanish in a dark terminal, white ones in a light one
+    rows = on_chequers(picture, _GROUND)[..., :3].tolist()
+    for top, bottom in zip_longest(rows[::2], rows[1::2]):
+        text.append("\n" if text else "")
+        for x, color in enumerate(top):
+            text.append("▀", Style(color=_color(color), bgcolor=_color(bottom[x]) if bottom else None))
     return text
 
 
@@ -56,6 +51,5 @@ def _shades(picture: Pixels) -> Text:
     return Text("\n".join("".join(_SHADES[i] for i in row) for row in shades), no_wrap=True)
 
 
-def _color(pixel: Pixels) -> Color | None:
-    r, g, b, a = (int(v) for v in pixel)
-    return Color.from_rgb(r, g, b) if a >= 128 else None
+def _color(rgb: list[int]) -> Color:
+    return Color.from_rgb(*rgb)

@@ -75,12 +75,12 @@ def test_a_picture_keeps_its_size_in_the_terminal() -> None:
 
 
 def test_half_blocks_carry_both_pixels() -> None:
-    picture = np.zeros((2, 2, 4), np.uint8)
+    picture = np.zeros((2, 2, 4), np.uint8)  # one pixel is clear: it shows the ground
     picture[0, 0] = (255, 0, 0, 255)
     picture[:, 1] = [(0, 255, 0, 255), (0, 0, 255, 255)]
     text = picture_text(picture, Console(force_terminal=True, color_system="truecolor"))
     assert text.plain == "\u2580\u2580"
-    assert [str(span.style) for span in text.spans] == ["#ff0000", "#00ff00 on #0000ff"]
+    assert [str(span.style) for span in text.spans] == ["#ff0000 on #808080", "#00ff00 on #0000ff"]
 
 
 @pytest.mark.parametrize(("count", "side"), [(1, 8), (4, 32), (16, 64), (1, 64), (1, 700)])
