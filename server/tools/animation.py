@@ -57,7 +57,13 @@ class AnimationAnswer(BaseModel):
 def register(mcp: FastMCP, studio: Studio) -> None:
     """Adds generate_animation."""
 
-    @mcp.tool(title="Generate animation", output_schema=schema(AnimationAnswer), annotations=makes(), tags={"generate"})
+    @mcp.tool(
+        name="generate_animation",
+        title="Generate animation",
+        output_schema=schema(AnimationAnswer),
+        annotations=makes(),
+        tags={"generate"},
+    )
     async def generate_animation_tool(
         ctx: Context,
         prompt: Annotated[str, Field(description="What to draw and animate; leave empty with asset_id.")] = "",
