@@ -117,14 +117,13 @@ def captions(
 
     Args:
         colors: the picture's main colours, the first one first.
-        names: None for the picture as its artist made it; else what became of each colour word when the hue was
-            turned. A turned picture is never described without a colour, so that "grass" alone stays green.
+        names: None for the picture as its artist made it; else what became of each colour word when it was
+            repainted. A repainted picture is never described without a colour, so that "grass" alone stays green.
     """
     main = colors[0]
     said = next((w for w in words.sentence if is_color(w)), "")
-    if said:  # who wrote the caption saw which colour matters
-        seen = SAID_FOR.get(said, said)
-        main = seen if names is None else names.get(seen, main)
+    if said and names is None:  # who wrote the caption saw which colour matters
+        main = SAID_FOR.get(said, said)
     colors = (main, *(c for c in colors if c != main))
     tags = [t for t in dict.fromkeys(words.tags) if not is_color(t) and t not in words.style]
     shuffled = [tags[i] for i in rng.permutation(len(tags))]

@@ -74,11 +74,63 @@ def main_colors(shares: NDArray[np.float64]) -> list[str]:
     ]
 
 
-def shift_colors(rgb: NDArray[np.uint8], turn: float, saturation: float, lightness: float) -> NDArray[np.uint8]:
-    """(n, 3) sRGB bytes with the hue turned by `turn` degrees, the chroma scaled, and the lightness scaled around 0."""
+def turn_hue(rgb: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    """(n, 3) sRGB bytes with every hue turned by so many degrees in OKLab."""
     lab = to_oklab(rgb).astype(np.float64)
-    angle = np.radians(turn)
-    a, b = lab[:, 1] * saturation, lab[:, 2] * saturation
-    lab[:, 1], lab[:, 2] = a * np.cos(angle) - b * np.sin(angle), a * np.sin(angle) + b * np.cos(angle)
-    lab[:, 0] *= lightness
+    _turn(lab, np.radians(degrees))
     return from_oklab(lab)
+
+
+_LOOKS: Mapping[str, tuple[float | None, float, float, float]] = {
+    "black": (None, 0.30, 0.12, 0.24),
+    "gray": (None, 0.12, 0.45, 0.75),
+    "white": (None, 0.15, 0.88, 0.95),
+    "brown": (58, 0.08, 0.32, 0.52),
+    "red": (27, 0.17, 0.42, 0.58),
+    "orange": (61, 0.15, 0.66, 0.78),
+    "yellow": (100, 0.15, 0.76, 0.92),
+    "green": (143, 0.14, 0.40, 0.80),
+    "cyan": (196, 0.10, 0.55, 0.88),
+    "blue": (260, 0.15, 0.35, 0.70),
+    "purple": (304, 0.15, 0.34, 0.56),
+    "pink": (352, 0.14, 0.68, 0.84),
+}
+"""Each name's hue in degrees, its least chroma (without a hue: what is left of the chroma), and its lightness."""
+
+
+def repaint(
+    rgb: NDArray[np.uint8], counts: NDArray[np.intp], color: str, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """The same sprite in another colour: (n, 3) sRGB bytes that occur `counts` times, its main colour made `color`.
+
+    All hues turn together, lights and shadows keep their order, outlines stay dark. Grays of a gray sprite are tinted.
+    """
+    lab = to_oklab(rgb).astype(np.float64)
+    names = name_pixels(rgb)
+    shares = np.bincount(names, counts, len(COLORS)) / counts.sum()
+    group = names == COLORS.index(main_colors(shares)[0])
+    lightness, a, b = np.average(lab[group], axis=0, weights=counts[group])
+    hue, chroma, low, high = _LOOKS[color]
+    if hue is None:
+        lab[:, 1:] *= chroma
+    elif np.hypot(a, b) < 0.04:
+        strength = chroma * rng.uniform(0.7, 1.1)
+        dull = np.hypot(lab[:, 1], lab[:, 2]) < 0.06
+        dull &= (lab[:, 0] > 0.2) & (lab[:, 0] < 0.97)
+        angle = np.radians(hue + rng.uniform(-7, 7))
+        fade = np.minimum(1, (1.02 - lab[:, 0]) / 0.3)[:, None]
+        lab[dull, 1:] += (strength * fade * np.array([np.cos(angle), np.sin(angle)]))[dull]
+    else:
+        _turn(lab, np.radians(hue + rng.uniform(-7, 7)) - np.arctan2(b, a))
+        now = np.hypot(a, b)
+        lab[:, 1:] *= (chroma if color == "brown" else max(now, chroma)) / now * rng.uniform(0.85, 1.15)
+    wanted = float(np.clip(lightness * rng.uniform(0.92, 1.08), low, high))
+    dark = lab[:, 0] <= lightness
+    lab[dark, 0] *= wanted / max(lightness, 0.05)
+    lab[~dark, 0] = 1 - (1 - lab[~dark, 0]) * (1 - wanted) / max(1 - lightness, 0.05)
+    return from_oklab(lab)
+
+
+def _turn(lab: NDArray[np.float64], angle: float) -> None:
+    a, b = lab[:, 1].copy(), lab[:, 2].copy()
+    lab[:, 1], lab[:, 2] = a * np.cos(angle) - b * np.sin(angle), a * np.sin(angle) + b * np.cos(angle)

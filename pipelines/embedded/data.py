@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +23,16 @@ from PIL import Image
 
 from pipelines.embedded import captions as says
 from pipelines.embedded.architecture import SIZE, SPECIAL, TOKENS
-from pipelines.embedded.colors import COLORS, main_colors, name_pixels, shift_colors
+from pipelines.embedded.colors import COLORS, main_colors, name_pixels, repaint
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.palette import extract_palette, lock
 from pipelines.records import Pixels
 
 CLEAR = (128, 128, 128, 0)
 """A transparent pixel: (0, 0, 0, -1) in -1..1."""
+
+VARIANTS = 1 + len(COLORS)
+"""Pictures of one sprite: as its artist made it, and in each colour."""
 
 HELD_OUT = 40
 """One sprite in so many is kept from training; which one depends on its file name alone."""
@@ -80,21 +87,33 @@ def read_sprites(folders: Iterable[Path], colors: int = 0) -> list[Sprite]:
             "There is no metadata.jsonl in the data folder. Write one: a line of JSON for each picture, at least "
             '{"file_name": "goblin.png", "text": "green goblin with a club"}.'
         )
-    sprites: list[Sprite] = []
-    for file in files:
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                entry = json.loads(line)
-                sprite = _sprite(file.parent / entry["file_name"], entry, colors)
-            except (ValueError, KeyError, OSError) as error:
-                raise InvalidRequest(
-                    f"{file}, line {number} cannot be used: {error!r}. Mend it or leave it out."
-                ) from error
-            if sprite is not None:
-                sprites.append(sprite)
+    lines = [
+        (file, number, line)
+        for file in files
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+    ]
+    sprites = [sprite for sprite in _each(partial(_read_line, colors), lines) if sprite is not None]
     if not sprites:
         raise InvalidRequest("No sprite in the data folder fits 32x32 pixels.")
     return sprites
+
+
+def _each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """function(item) for each, in order; on all cores where it is worth it."""
+    workers = min(os.cpu_count() or 1, 16, len(items) // 500)
+    if workers < 2:
+        return [function(item) for item in items]
+    with ProcessPoolExecutor(workers) as pool:
+        return list(pool.map(function, items, chunksize=64))
+
+
+def _read_line(colors: int, line: tuple[Path, int, str]) -> Sprite | None:
+    file, number, text = line
+    try:
+        entry = json.loads(text)
+        return _sprite(file.parent / entry["file_name"], entry, colors)
+    except (ValueError, KeyError, OSError) as error:
+        raise InvalidRequest(f"{file}, line {number} cannot be used: {error!r}. Mend it or leave it out.") from error
 
 
 def _sprite(path: Path, entry: dict[str, object], colors: int) -> Sprite | None:
@@ -157,43 +176,55 @@ def encode(caption: Sequence[str], index: dict[str, int]) -> list[int]:
     return ids + [3] * (TOKENS - len(ids))
 
 
-def pack(sprites: Sequence[Sprite], words: Sequence[str], variants: int = 10, seed: int = 0) -> Packed:
-    """Every sprite as it is and in `variants - 1` others: hue turned, chroma and lightness a little up or down.
+def pack(sprites: Sequence[Sprite], words: Sequence[str], variants: int = VARIANTS, seed: int = 0) -> Packed:
+    """Every sprite as it is and repainted in `variants - 1` of the twelve colours.
 
     Weights: a noun's sprites share count^0.5; the picture as its artist made it has 0.35 of a sprite's weight.
     """
-    rng = np.random.default_rng(seed)
     index = {word: i for i, word in enumerate(words)}
     nouns = Counter(sprite.words.noun for sprite in sprites)
-    n = len(sprites) * variants
-    images = np.empty((n, 4, SIZE, SIZE), np.uint8)
-    tokens = np.empty((n, says.SLOTS, TOKENS), np.int16)
-    weight = np.empty(n, np.float64)
-    margins = np.zeros((n, 2), np.uint8)
-    for s, sprite in enumerate(sprites):
-        opaque = sprite.image[..., 3] > 0
-        drawn = np.flatnonzero(opaque.any(axis=0))
-        unique, inverse = np.unique(sprite.image[opaque][:, :3], axis=0, return_inverse=True)
-        before = name_pixels(unique)
-        counts = np.bincount(inverse.ravel(), minlength=len(unique))
-        for v in range(variants):
-            i = s * variants + v
-            turn = 360 * (v + rng.uniform(-0.3, 0.3)) / variants
-            jitter = rng.uniform(0.8, 1.25), rng.uniform(0.92, 1.08)
-            new = shift_colors(unique, turn, *jitter) if v else unique
-            picture = sprite.image.copy()
-            picture[opaque, :3] = new[inverse.ravel()]
-            images[i] = picture.transpose(2, 0, 1)
-            after = name_pixels(new)
-            names = _renamed(before, after, counts) if v else None
-            shares = np.bincount(after, counts, len(COLORS)) / counts.sum()
-            said = says.captions(sprite.words, main_colors(shares), names, rng)
-            tokens[i] = [encode(caption, index) for caption in _known(said, index)]
-            share = 0.35 if v == 0 else 0.65 / (variants - 1)
-            weight[i] = sprite.share * nouns[sprite.words.noun] ** -0.5 * (share if variants > 1 else 1.0)
-            margins[i] = drawn[0], SIZE - 1 - drawn[-1]
-    native = np.repeat(np.array([s.native for s in sprites], np.uint8), variants)
-    return Packed(images, tokens, (weight / weight.sum()).astype(np.float32), native, margins)
+    made = _each(partial(_variants, index, variants, seed), list(enumerate(sprites)))
+    share = np.full(variants, 0.65 / max(1, variants - 1))
+    share[0] = 0.35
+    weight = np.array([s.share * nouns[s.words.noun] ** -0.5 for s in sprites])[:, None] * share
+    return Packed(
+        np.concatenate([images for images, _, _ in made]),
+        np.concatenate([tokens for _, tokens, _ in made]),
+        (weight / weight.sum()).astype(np.float32).ravel(),
+        np.repeat(np.array([s.native for s in sprites], np.uint8), variants),
+        np.concatenate([margins for _, _, margins in made]),
+    )
+
+
+def _variants(
+    index: dict[str, int], variants: int, seed: int, numbered: tuple[int, Sprite]
+) -> tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.uint8]]:
+    """Pictures, tokens and margins of one sprite in all its colour variants."""
+    number, sprite = numbered
+    rng = np.random.default_rng((seed, number))
+    images = np.empty((variants, 4, SIZE, SIZE), np.uint8)
+    tokens = np.empty((variants, says.SLOTS, TOKENS), np.int16)
+    opaque = sprite.image[..., 3] > 0
+    drawn = np.flatnonzero(opaque.any(axis=0))
+    unique, inverse = np.unique(sprite.image[opaque][:, :3], axis=0, return_inverse=True)
+    before = name_pixels(unique)
+    counts = np.bincount(inverse.ravel(), minlength=len(unique))
+    colors = [COLORS[i] for i in rng.permutation(len(COLORS))]
+    for v in range(variants):
+        new = repaint(unique, counts, colors[v - 1], rng) if v else unique
+        picture = sprite.image.copy()
+        picture[opaque, :3] = new[inverse.ravel()]
+        images[v] = picture.transpose(2, 0, 1)
+        after = name_pixels(new)
+        names = _renamed(before, after, counts) if v else None
+        shares = np.bincount(after, counts, len(COLORS)) / counts.sum()
+        seen = main_colors(shares)
+        if v and colors[v - 1] in seen[:2]:
+            seen.sort(key=lambda color: color != colors[v - 1])
+        said = says.captions(sprite.words, seen, names, rng)
+        tokens[v] = [encode(caption, index) for caption in _known(said, index)]
+    margins = np.tile(np.array([drawn[0], SIZE - 1 - drawn[-1]], np.uint8), (variants, 1))
+    return images, tokens, margins
 
 
 def _known(said: list[tuple[str, ...]], index: dict[str, int]) -> list[tuple[str, ...]]:

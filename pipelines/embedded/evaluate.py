@@ -21,7 +21,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pipelines.embedded.architecture import CHECKPOINT, SIZE, load_embedded
-from pipelines.embedded.colors import COLORS, color_shares, main_colors, shift_colors
+from pipelines.embedded.colors import COLORS, color_shares, main_colors, turn_hue
 from pipelines.embedded.data import Sprite, read_sprites
 from pipelines.errors import PipelineError
 from pipelines.pixels.oklab import to_oklab
@@ -136,7 +136,7 @@ def _turned(image: Pixels, hues: int) -> list[Pixels]:
     out = [image]
     for k in range(1, hues):
         turned = image.copy()
-        turned[opaque, :3] = shift_colors(unique, 360 * k / hues, 1.0, 1.0)[inverse.ravel()]
+        turned[opaque, :3] = turn_hue(unique, 360 * k / hues)[inverse.ravel()]
         out.append(turned)
     return out
 

@@ -8,12 +8,13 @@ for bit (on a CPU; on a GPU as far as its kernels repeat themselves). What is le
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from pipelines.embedded.architecture import (
     load_embedded,
     save_checkpoint,
 )
-from pipelines.embedded.data import Packed, Sprite, pack, read_sprites, vocabulary
+from pipelines.embedded.data import VARIANTS, Packed, Sprite, pack, read_sprites, vocabulary
 from pipelines.embedded.objective import DRAWS, Objective
+from pipelines.embedded.workers import EVERY, Workers
 from pipelines.errors import InvalidRequest, PipelineError
 
 STATE = "state.pt"
@@ -58,7 +60,7 @@ class Plan:
 class Trainer:
     """One run: `step()` does a step, `state()` and `restore()` carry it from process to process."""
 
-    def __init__(self, objective: Objective, plan: Plan, device: torch.device, compiled: bool) -> None:
+    def __init__(self, objective: Objective, plan: Plan, device: torch.device, compiled: bool, rank: int = 0) -> None:
         self.objective, self.plan, self.device = objective.to(device).train(), plan, device
         self.done = 0
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
@@ -68,8 +70,8 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=self.rate, betas=(0.9, 0.99), weight_decay=0.01, **on_gpu
         )
-        self.draws = torch.Generator(device).manual_seed(plan.seed)
-        torch.manual_seed(plan.seed + 1)  # dropout
+        self.draws = torch.Generator(device).manual_seed(plan.seed + 1000 * rank)
+        torch.manual_seed(plan.seed + 1000 * rank + 1)  # dropout
         self.uniform = torch.zeros(plan.batch, DRAWS, device=device)
         self.noise = torch.zeros(plan.batch, 16, 16, 16, device=device)
         self.loss = torch.zeros((), device=device)
@@ -228,10 +230,12 @@ def train(arguments: argparse.Namespace) -> None:
     Raises:
         InvalidRequest: no data, or a state file of another run.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     torch.set_float32_matmul_precision("high")
-    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    workers = Workers()
+    device = workers.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     state_path = out / STATE
@@ -247,73 +251,91 @@ def train(arguments: argparse.Namespace) -> None:
     words, packed, held = prepare(
         read_sprites(arguments.data, arguments.colors), arguments.variants, saved["words"] if saved else None
     )
-    print(f"{len(packed.images)} pictures, {len(words)} words, {time.monotonic() - started:.0f} s to read", flush=True)
     architecture = Architecture(blocks=tuple(arguments.blocks), layers=arguments.layers)
     models = build(words, None if saved else arguments.start, architecture, plan.dropout)
     objective = Objective(*models, packed, words)
-    print(f"{sum(p.numel() for p in objective.parameters()) / 1e6:.2f} million parameters on {device}", flush=True)
-    trainer = Trainer(objective, plan, device, compiled=device.type == "cuda")
+    trainer = Trainer(objective, plan, device, device.type == "cuda", workers.rank)
     if saved:
         trainer.restore(saved)
+    if workers.first:
+        size = sum(p.numel() for p in objective.parameters()) / 1e6
+        print(
+            f"{len(packed.images)} pictures, {len(words)} words, {size:.2f} million parameters on "
+            f"{workers.count} x {device.type}, {time.monotonic() - started:.0f} s to read",
+            flush=True,
+        )
+    _loop(trainer, workers, arguments, words, held, started)
+    if workers.first:
+        with trainer.averaged():
+            save_checkpoint(out / "checkpoint", *_halves(objective), words)
+        print(f"Wrote {out / 'checkpoint'}", flush=True)
+    workers.leave()
 
-    def save() -> None:
-        save_state(state_path, {**trainer.state(), "words": words})
 
-    losses: list[float] = []
-    log = (out / "log.jsonl").open("a", encoding="utf-8")
-    first, deadline = trainer.done, arguments.minutes and started + 60 * arguments.minutes
+def _loop(
+    trainer: Trainer,
+    workers: Workers,
+    arguments: argparse.Namespace,
+    words: list[str],
+    held: Packed | None,
+    started: float,
+) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, disable=not sys.stdout.isatty())
-    task = bar.add_task("training", total=plan.steps, completed=trainer.done)
-    bar.start()
-    clock, before = time.monotonic(), trainer.done
-    while trainer.done < trainer.plan.steps:
-        trainer.step()
-        if trainer.done == plan.warmup:
-            trainer.restart_average()
-        if trainer.done == first + 300 and deadline:
-            # the time that is left decides the length, so that the rate ends at zero when the minutes end
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            pace = (time.monotonic() - clock) / (trainer.done - before)
-            steps = trainer.done + int((deadline - time.monotonic()) / pace)
-            trainer.plan = Plan(**{**asdict(plan), "steps": max(steps, trainer.done)})
-            bar.update(task, total=trainer.plan.steps)
-            print(f"{pace * 1e3:.1f} ms a step, {trainer.plan.steps} steps until the time is up", flush=True)
-        if trainer.done == first + 100:
-            float(trainer.loss)
-            clock, before = time.monotonic(), trainer.done
-        if trainer.done % 20 == 0:
-            losses.append(float(trainer.loss))
-        bar.advance(task)
-        last = trainer.done >= trainer.plan.steps
-        if trainer.done % arguments.report == 0 or last:
-            with trainer.averaged():
-                kept = held_out_loss(objective, held, words) if held else float("nan")
-            line = {
-                "step": trainer.done,
-                "images": trainer.done * plan.batch,
-                "loss": round(float(np.mean(losses[-50:])), 5) if losses else float(trainer.loss),
-                "held_out": round(kept, 5),
-                "seconds": round(time.monotonic() - started, 1),
-            }
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            print(json.dumps(line), flush=True)
-        if trainer.done % arguments.save == 0 or last:
-            save()
-    bar.stop()
-    log.close()
-    with trainer.averaged():
-        save_checkpoint(out / "checkpoint", *_halves(objective), words)
-    print(f"Wrote {out / 'checkpoint'}", flush=True)
+    bar = Progress(*columns, disable=not (workers.first and sys.stdout.isatty()))
+    task = bar.add_task("training", total=trainer.plan.steps, completed=trainer.done)
+    losses: list[float] = []
+    first, clock = trainer.done, started
+    with bar, (arguments.out / "log.jsonl").open("a", encoding="utf-8") as log:
+        while trainer.done < trainer.plan.steps:
+            trainer.step()
+            bar.advance(task)
+            if trainer.done == trainer.plan.warmup:
+                trainer.restart_average()
+            if arguments.minutes and trainer.done == first + 100:
+                float(trainer.loss)  # waits for the device
+                clock = time.monotonic()
+            if arguments.minutes and trainer.done == first + 300:
+                # the time that is left decides the length, so that the rate is zero when the minutes end
+                float(trainer.loss)
+                pace = (time.monotonic() - clock) / 200
+                more = int((started + 60 * arguments.minutes - time.monotonic()) / pace)
+                steps = workers.agree(trainer.done + max(0, more))
+                trainer.plan = replace(trainer.plan, steps=steps)
+                bar.update(task, total=steps)
+                if workers.first:
+                    print(f"{pace * 1e3:.1f} ms a step, {steps} steps until the time is up", flush=True)
+            last = trainer.done >= trainer.plan.steps
+            if last or trainer.done % EVERY == 0:
+                workers.average(trainer.parameters)
+            if last:
+                workers.average(trainer.averages)
+            if trainer.done % 20 == 0 or last or not losses:
+                losses.append(float(trainer.loss))
+            if workers.first and (trainer.done % arguments.report == 0 or last):
+                with trainer.averaged():
+                    held_loss = held_out_loss(trainer.objective, held, words) if held else float("nan")
+                line = {
+                    "step": trainer.done,
+                    "images": trainer.done * trainer.plan.batch * workers.count,
+                    "loss": round(float(np.mean(losses[-50:])), 5),
+                    "held_out": round(held_loss, 5),
+                    "seconds": round(time.monotonic() - started, 1),
+                }
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                print(json.dumps(line), flush=True)
+            if workers.first and (trainer.done % arguments.save == 0 or last):
+                save_state(arguments.out / STATE, {**trainer.state(), "words": words})
 
 
 def _halves(objective: Objective) -> tuple[Any, Any, Any]:
     """Copies for a checkpoint: saving in half precision must not touch the weights of the run."""
-    import copy
-
-    return tuple(copy.deepcopy(m).cpu() for m in (objective.unet, objective.text_encoder, objective.text_encoder_2))  # pyright: ignore[reportReturnType]
+    unet, *encoders = (
+        copy.deepcopy(m).cpu() for m in (objective.unet, objective.text_encoder, objective.text_encoder_2)
+    )
+    return unet, encoders[0], encoders[1]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -322,7 +344,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("data", nargs="+", type=Path, help="folders with a metadata.jsonl, or folders that hold such")
     parser.add_argument("--out", type=Path, required=True, help="folder for state, log and checkpoint")
     parser.add_argument(
-        "--start", type=Path, nargs="?", const=CHECKPOINT, help="begin from a checkpoint (default: the shipped one)"
+        "--from",
+        dest="start",
+        type=Path,
+        nargs="?",
+        const=CHECKPOINT,
+        help="begin from a checkpoint (default: the shipped one)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--device", help="cuda or cpu (default: cuda where there is one)")
@@ -336,7 +363,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--colors", type=int, default=16, help="colours of a training sprite; 0 leaves them as they are"
     )
-    parser.add_argument("--variants", type=int, default=10, help="colour variants of a sprite, the original included")
+    parser.add_argument(
+        "--variants", type=int, default=VARIANTS, help="colour variants of a sprite, the original included"
+    )
     parser.add_argument(
         "--blocks", type=int, nargs=3, default=Architecture().blocks, help="channels of the three levels"
     )
