@@ -196,10 +196,10 @@ def _draw(
 
 
 def _part_of(on_progress: OnProgress, index: int, parts: int) -> OnProgress:
-    """The OnProgress of one of several drawings that count as one."""
+    """The OnProgress of one of several drawings that count as one: in thousandths of each, so that it only grows."""
     if parts == 1:
         return on_progress
-    return lambda done, total, message: on_progress(index * total + done, parts * total, message)
+    return lambda done, total, message: on_progress(index * 1000 + 1000 * done // total, parts * 1000, message)
 
 
 def _resized(image: Pixels, side: int) -> Pixels:

@@ -57,7 +57,7 @@ def stock(
         **{name: parts[name] for name in names}, scheduler=scheduler, add_watermarker=False
     )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline(
+    made: Any = pipeline(
         PROMPTS,
         negative_prompt=None if negative is None else [negative] * len(PROMPTS),
         num_inference_steps=steps,
@@ -66,7 +66,8 @@ def stock(
         height=side,
         generator=[torch.Generator().manual_seed(s) for s in SEEDS],
         output_type="latent",
-    ).images
+    )
+    return made.images
 
 
 def words_for(parts: dict[str, Any], negative: str | None, side: int) -> Words:
