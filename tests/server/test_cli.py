@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from server import studio as studio_module
+from server import commands
 from server.cli import COMMANDS, main
 from server.preview import preview_png
+from server.studio import Studio
 from server.terminal import picture_text
 from tests.fakes import FakeBackend, fake_picture
 
 
 @pytest.fixture(autouse=True)
 def fake(game: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studio_module, "_real_backend", lambda settings: FakeBackend())
+    monkeypatch.setattr(commands, "Studio", lambda: Studio(backend=FakeBackend()))
     monkeypatch.setenv("DGX_PIXELS_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "200")
 
