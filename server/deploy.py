@@ -95,6 +95,7 @@ def deploy(
     home, asset = studio.find_asset(asset_id, game)
     names = deployed_names(asset, check_path(path or default_path(asset, game)))
     files = {place: _refer(home.read(asset, name), place, names) for name, place in names.items()}
+    files |= _metas(game, files) if game.style.meta else {}
     library = studio.library(game)
     answer = (witness or _game_witness)(game, tuple(files)) if verify else None
     with Bundle(game.root, game.style.folders.assets, game.state / "staging") as bundle:
@@ -186,6 +187,21 @@ def _refer(data: bytes, place: str, names: Mapping[str, str]) -> bytes:
     for name, other in names.items():
         text = text.replace(f'"{name}"', f'"{other.rsplit("/", 1)[-1]}"')
     return text.encode()
+
+
+def _metas(game: Project, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Bevy's `.meta` beside each picture; a strip of tiles becomes an array texture."""
+    from server.bevy.detect import detect
+    from server.bevy.sidecars import image_meta
+
+    minor = max(detect(game).minor, 15)
+    metas: dict[str, bytes] = {}
+    for place, data in files.items():
+        if place.endswith(".png"):
+            width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))  # the PNG's own header
+            rows = height // width if place.endswith("_strip.png") and width and minor >= 18 else 1
+            metas[f"{place}.meta"] = image_meta(minor, rows=max(rows, 1)).encode()
+    return metas
 
 
 def _game_witness(game: Project, paths: tuple[str, ...]) -> Verify:

@@ -52,6 +52,7 @@ class Style:
 
     `palette` is a file (.hex, .gpl, .pal or a PNG strip) relative to the game's root; empty: colours are extracted.
     An empty `model` leaves the choice to the server's settings. `brp_port`: where the running game is asked; 0: 15702.
+    `meta`: whether a Bevy `.meta` (nearest-neighbour sampling) goes beside each deployed picture.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -65,6 +66,7 @@ class Style:
     negative: str = ""
     loras: tuple[StyleLora, ...] = ()
     brp_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    meta: bool = False
     folders: Folders = field(default_factory=Folders)
 
 

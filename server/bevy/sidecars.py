@@ -1,0 +1,80 @@
+"""Files beside the pictures that other readers want: Bevy's `.meta`, and bevy_asset_loader's `*.assets.ron`.
+
+Written only where a project asks: sampling belongs into the game's code (`ImagePlugin::default_nearest()`), and
+our own sheets need no RON. Aseprite's JSON and Tiled's .tsx are written with the sheets and tilesets themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+_META = """\
+(
+    meta_format_version: "1.0",
+    asset: Load(
+        loader: "bevy_image::image_loader::ImageLoader",
+        settings: (
+            format: FromExtension,
+            is_srgb: true,
+            sampler: Descriptor((
+                label: None,
+                address_mode_u: {address},
+                address_mode_v: {address},
+                address_mode_w: {address},
+                mag_filter: Nearest,
+                min_filter: Nearest,
+                mipmap_filter: Nearest,
+                lod_min_clamp: 0.0,
+                lod_max_clamp: 32.0,
+                compare: None,
+                anisotropy_clamp: 1,
+                border_color: None,
+            )),
+            asset_usage: ("MAIN_WORLD | RENDER_WORLD"),
+{layers}        ),
+    ),
+)
+"""
+
+
+def image_meta(minor: int, *, repeat: bool = False, rows: int = 1) -> str:
+    """A `.meta` for a picture: nearest-neighbour sampling, whatever the game's ImagePlugin says.
+
+    Args:
+        minor: the game's Bevy, the 19 of 0.19.1; from 15 on.
+        repeat: whether the picture wraps (a seamless texture) instead of being clamped.
+        rows: tiles below each other, for an array texture (Bevy's TilemapChunk); from Bevy 0.18 on.
+
+    Raises:
+        ValueError: a version that cannot read it.
+    """
+    if minor < 15 or (rows > 1 and minor < 18):
+        raise ValueError(f"Bevy 0.{minor} reads no such .meta")
+    layers = f"            array_layout: Some(RowCount(rows: {rows})),\n" if rows > 1 else ""
+    return _META.format(address="Repeat" if repeat else "ClampToEdge", layers=layers)
+
+
+def assets_ron(assets: Path) -> str:
+    """All pictures and sheet layouts below `assets`, for bevy_asset_loader's standard dynamic assets.
+
+    A picture's key is its path without the ending, with dots ("sprites.hero"); a sheet's grid is "<key>.layout".
+    Broken layouts are left out.
+    """
+    entries: list[str] = []
+    for path in sorted(assets.rglob("*.png")):
+        place = path.relative_to(assets).as_posix()
+        key = place.removesuffix(".png").replace("/", ".")
+        entries.append(f'    "{key}": Image(path: "{place}", sampler: Nearest),')
+    for path in sorted(assets.rglob("*.sheet.json")):
+        try:
+            sheet = json.loads(path.read_text(encoding="utf-8"))
+            (width, height), columns, rows = sheet["tile_size"], int(sheet["columns"]), int(sheet["rows"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        key = path.relative_to(assets).as_posix().removesuffix(".sheet.json").replace("/", ".")
+        entries.append(
+            f'    "{key}.layout": TextureAtlasLayout(tile_size_x: {int(width)}, tile_size_y: {int(height)}, '
+            f"columns: {columns}, rows: {rows}),"
+        )
+    return "({\n" + "\n".join(entries) + "\n})\n"
