@@ -22,6 +22,7 @@ COMMANDS = {
     "models": ("server.commands:models", "List the models."),
     "check": ("server.bevy.commands:check", "Say what stands between a deployed picture and the game's screen."),
     "init-game": ("server.bevy.commands:init_game", "Make a Bevy game show what is deployed into it."),
+    "assets-ron": ("server.bevy.commands:assets_ron", "List pictures and sheets for bevy_asset_loader."),
     "doctor": ("server.commands:doctor", "Check the machine, and say what to change."),
 }
 """name -> (where it is, its line in the help)."""

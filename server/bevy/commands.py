@@ -1,4 +1,4 @@
-"""The commands `init-game` and `check`: what `server.bevy` finds and offers, for a person at a terminal."""
+"""The commands `init-game`, `check` and `assets-ron`: what `server.bevy` finds and offers, for a person."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ def _agreed(console: Console, count: int) -> bool:
         console.print("Give --yes to make these changes.")
         return False
     return console.input(f"Make these changes to {count} files? (y/n) ").strip().lower() in ("y", "yes")
+
+
+def assets_ron(path: Path | None = None) -> None:
+    """List a game's pictures and sheets for bevy_asset_loader, as RON on standard output.
+
+    Parameters
+    ----------
+    path
+        The game's root; default: found from the working directory.
+    """
+    from server.bevy.sidecars import assets_ron as listed
+
+    sys.stdout.write(listed(Studio().require_project(path).assets))
 
 
 def check(path: Path | None = None) -> None:
