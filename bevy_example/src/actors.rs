@@ -74,9 +74,9 @@ fn spawn_actors(mut commands: Commands, server: Res<AssetServer>) {
             'g' => drop(commands.spawn((Name::new("goblin"), monster, standing, sprite("goblin")))),
             'k' => drop(commands.spawn((Name::new("skeleton"), monster, standing, sprite("skeleton")))),
             'd' => drop(commands.spawn((Name::new("dragon"), monster, standing, sprite("dragon")))),
-            's' => {
-                let sheet = SheetSprite::new(server.load("sheets/slime.sheet.json"), "idle");
-                commands.spawn((Name::new("slime"), monster, standing, sheet));
+            'b' => {
+                let sheet = SheetSprite::new(server.load("sheets/bat.sheet.json"), "idle");
+                commands.spawn((Name::new("bat"), monster, standing, sheet));
             }
             '!' => drop(commands.spawn((Name::new("potion"), Item { heals: true }, standing, sprite("potion")))),
             '$' => drop(commands.spawn((Name::new("chest"), Item { heals: false }, standing, sprite("chest")))),
@@ -140,8 +140,8 @@ fn swing(
     }
     visibility.set_if_neq(if sword.left > 0.0 { Visibility::Inherited } else { Visibility::Hidden });
     let middle = feet.at + Vec2::Y * 14.0 + hero.facing * 24.0;
-    // The picture's blade points to the upper left; quarter turns keep its pixels whole.
-    let quarters = (hero.facing.to_angle() / std::f32::consts::FRAC_PI_2).round() + 3.0;
+    // The picture's blade points to the upper right; quarter turns keep its pixels whole.
+    let quarters = (hero.facing.to_angle() / std::f32::consts::FRAC_PI_2).round();
     *transform = Transform::from_translation(middle.round().extend(90.0))
         .with_rotation(Quat::from_rotation_z(quarters * std::f32::consts::FRAC_PI_2));
 }
