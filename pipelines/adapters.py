@@ -1,9 +1,9 @@
 """LoRA stacks, merged in place into the weights of a resident model over a pristine copy.
 
 A merged stack costs nothing per step, and because the weights keep their storage, CUDA graphs and compiled code stay
-valid. A weight is always `pristine + sum of deltas`, computed in float32 and rounded once; going back copies the
-pristine weight, so removal is bit-equal (adding and subtracting deltas is not). Owns the copies and the factors read
-from files; knows nothing of names in a registry, of prompts or of which device is best.
+valid. A weight is always `pristine + sum of deltas`: the factors in the weight's dtype, one product summed in float32,
+rounded once. Going back copies the pristine weight: removal is bit-equal (adding and subtracting deltas is not). Owns
+the copies and the factors read from files; knows nothing of names in a registry, of prompts or of which device is best.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipelines.adapter_keys import AdapterHeader, aliases, read_header
+from pipelines.adapter_keys import AdapterHeader, adapter_file, aliases, read_header
 from pipelines.errors import AdapterError
 
 CACHED_ADAPTERS = 8
 """Adapters whose factors stay on the device after they were used (rank 32 on every layer of SDXL: 170 MB in fp16)."""
-CHUNK_BYTES = 256 << 20
-"""Weights merged at once, as float32: bounds the scratch memory of a merge."""
-
 Site = tuple[str, str]
 """A weight: (component, dotted module name)."""
 
@@ -102,32 +99,31 @@ class WeightStack:
             weight = self._weight(site)
             self._copies[site] = weight.detach().to(self._pristine or weight.device, copy=True)
         self._put_back(self._merged - parts.keys())
-        # Layers alike in shape, device and ranks are merged as one batched product: SDXL has 794 layers and 20 shapes,
-        # and a kernel launch for each of the former costs more than the arithmetic.
+        # Factors of layers alike are scaled and cast together: SDXL has 794 layers and 20 shapes, and a launch for each
+        # of the former costs more than the arithmetic.
         groups: dict[tuple[object, ...], list[Site]] = defaultdict(list)
         for site, layers in parts.items():
             weight = self._weight(site)
             ranks = tuple((f.down.shape[0], f.down.dtype, f.up.dtype) for f, _ in layers)
             groups[weight.shape, weight.dtype, weight.device, ranks].append(site)
         for sites in groups.values():
-            per_chunk = max(1, CHUNK_BYTES // (4 * self._weight(sites[0]).numel()))
-            for start in range(0, len(sites), per_chunk):
-                chunk = sites[start : start + per_chunk]
-                self._merged.update(chunk)
-                self._merge_alike(chunk, [parts[site] for site in chunk])
+            self._merged.update(sites)
+            self._merge_alike(sites, [parts[site] for site in sites])
 
     def _merge_alike(self, sites: list[Site], parts: list[list[tuple[Factors, float]]]) -> None:
-        weights = [self._weight(site) for site in sites]
-        shape, device = weights[0].shape, weights[0].device
-        merged = torch.stack([self._copies[site] for site in sites]).to(device).float().flatten(2)  # (n, out, in)
+        first = self._weight(sites[0])
         ups, downs = [], []
-        for layers in zip(*parts, strict=True):  # one adapter's factors in each of the n layers
-            scales = torch.tensor([scale for _, scale in layers], device=device).view(-1, 1, 1)
-            ups.append(torch.stack([f.up for f, _ in layers]).float() * scales)
-            downs.append(torch.stack([f.down for f, _ in layers]).float())
-        merged.baddbmm_(torch.cat(ups, dim=2), torch.cat(downs, dim=1))
-        for weight, value in zip(weights, merged.view(len(sites), *shape), strict=True):
-            weight.copy_(value)
+        for layers in zip(*parts, strict=True):  # one adapter's factors in each of the layers
+            scales = torch.tensor([scale for _, scale in layers], device=first.device).view(-1, 1, 1)
+            ups.append((torch.stack([f.up for f, _ in layers]).float() * scales).to(first.dtype))
+            downs.append(torch.stack([f.down for f, _ in layers]).to(first.dtype))
+        up, down = torch.cat(ups, dim=2), torch.cat(downs, dim=1)  # (layers, out, ranks), (layers, ranks, in)
+        for site, u, d in zip(sites, up, down, strict=True):
+            weight, pristine = self._weight(site), self._copies[site].to(first.device)
+            if weight.ndim == 2:
+                torch.addmm(pristine, u, d, out=weight)
+            else:  # a convolution's, which may lie in channels_last
+                weight.copy_(torch.addmm(pristine.flatten(1), u, d).view(weight.shape))
 
     @torch.no_grad()
     def _put_back(self, sites: set[Site]) -> None:
@@ -142,11 +138,11 @@ class WeightStack:
 
     def _factors(self, path: Path) -> dict[Site, Factors]:
         """The adapter's factors on the weights' devices, from the cache where the file has not changed."""
-        header = read_header(path)
-        stat = header.path.stat()
-        key = (os.fspath(header.path), stat.st_mtime_ns, stat.st_size)
+        path = adapter_file(path)
+        stat = path.stat()
+        key = (os.fspath(path), stat.st_mtime_ns, stat.st_size)
         if key not in self._files:
-            self._files[key] = self._read(header)
+            self._files[key] = self._read(read_header(path))
             if len(self._files) > CACHED_ADAPTERS:
                 self._files.popitem(last=False)
         self._files.move_to_end(key)

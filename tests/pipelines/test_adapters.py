@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pipelines.adapter_keys import read_header
 from pipelines.adapters import WeightStack
-from pipelines.bench.model import SIZES, build
+from pipelines.bench.model import SIZES, build, random_adapter
 from pipelines.errors import AdapterError
 
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
@@ -326,6 +326,25 @@ def test_a_stack_gives_the_same_bits_whatever_was_merged_before(tmp_path: Path) 
     stack.apply([(a, 0.2), (b, 3.0)])
     stack.apply([(a, 1.0)])
     assert all(torch.equal(fresh[n], t) for n, t in snapshot(modules).items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_merging_three_adapters_costs_half_precision_one_rounding(tmp_path: Path, dtype: torch.dtype) -> None:
+    unet = build(SIZES["tiny"], torch.device("cpu"), dtype)["unet"]
+    name = "mid_block.attentions.0.transformer_blocks.1.attn1.to_q"
+    exact = unet.get_submodule(name).weight.double()
+    files = []
+    for i in range(3):
+        path = tmp_path / f"{i}.safetensors"
+        random_adapter(unet, path, rank=16, seed=i)  # deltas of a tenth of the weights, as trained ones are
+        tensors = load_file(path)
+        up, down = (tensors[f"unet.{name}.lora_{side}.weight"].double() for side in "BA")
+        exact = exact + (0.3 + i / 3) * up @ down
+        files.append((path, 0.3 + i / 3))
+    WeightStack({"unet": unet}).apply(files)
+    error = (unet.get_submodule(name).weight.double() - exact).square().mean().sqrt()
+    rounding = (exact.to(dtype).double() - exact).square().mean().sqrt()
+    assert error < 1.15 * rounding
 
 
 def test_a_file_that_was_trained_on_replaces_the_cached_one(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from pipelines.adapters import WeightStack
 from pipelines.bench.model import SIZES, build, random_adapter
 from pipelines.denoise import Conditioning, predict_with
 from pipelines.graphs import (
-    LARGEST_ERROR,
     Captured,
     Interrupted,
     compiled,
@@ -99,7 +98,7 @@ def test_fused_attention_inputs_answer_the_same_and_see_merged_adapters(tmp_path
         stack.apply([(tmp_path / "a.safetensors", 1.0)])
     with torch.inference_mode():
         torch.testing.assert_close(caller(fused)(*inputs()), caller(plain)(*inputs()), rtol=1e-4, atol=1e-5)
-        assert not torch.allclose(caller(fused)(*inputs()), caller(pristine_unet())(*inputs()), atol=LARGEST_ERROR)
+        assert not torch.allclose(caller(fused)(*inputs()), caller(pristine_unet())(*inputs()), atol=1e-3)
 
 
 def test_fused_attention_still_trains_through_wrapped_layers() -> None:
