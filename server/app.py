@@ -29,9 +29,11 @@ TOOL_MODULES: tuple[str, ...] = (
     "server.tools.animation",
     "server.tools.edit",
     "server.tools.fix",
+    "server.tools.comparison",
     "server.tools.workflows",
     "server.tools.assets",
     "server.tools.bevy",
+    "server.tools.training",
     "server.tools.status",
     "server.tools.prompts",
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from server.comparison import Comparison, picture_path
+from server.comparison import Comparison, Comparisons, picture_path
 from server.errors import LibraryError, explain
 from server.gallery.build import data_uri
 from server.library import Library, write_atomically
@@ -19,8 +20,8 @@ _GAP, _HEAD, _SIDE = 6, 22, 108
 _GROUND, _INK = (245, 245, 242), (35, 35, 40)
 
 
-def comparison_png(library: Library, comparison: Comparison, cell: int = 96) -> bytes:
-    """A column a variant, a row a prompt and seed, whole-factor enlargements of at most `cell` pixels.
+def comparison_png(library: Library, comparison: Comparison) -> bytes:
+    """A column a variant, a row a prompt and seed, enlarged by whole factors (less where there are many).
 
     Raises:
         LibraryError: a picture is gone.
@@ -28,6 +29,8 @@ def comparison_png(library: Library, comparison: Comparison, cell: int = 96) -> 
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 
+    cells = len(comparison.variants) * len(comparison.prompts) * len(comparison.seeds)
+    cell = 128 if cells <= 12 else 96 if cells <= 32 else 64
     rows = [(p, s) for p in range(len(comparison.prompts)) for s in range(len(comparison.seeds))]
     width = _SIDE + len(comparison.variants) * (cell + _GAP) + _GAP
     height = _HEAD + len(rows) * (cell + _GAP) + _GAP
@@ -68,6 +71,25 @@ def write_picture(library: Library, comparison: Comparison) -> bytes:
     except OSError as error:
         raise LibraryError(explain(error, path)) from error
     return png
+
+
+def all_entries(library: Library, limit: int = 10) -> list[dict[str, Any]]:
+    """The newest comparisons for the results page. One whose pictures are gone is left out."""
+    entries: list[dict[str, Any]] = []
+    for comparison in Comparisons(library).latest(limit):
+        with suppress(LibraryError):
+            entries += page_entries(library, comparison)
+    return entries
+
+
+def vote_from_page(library: Library, entry_id: str, winner: str) -> None:
+    """A vote on an entry of the page.
+
+    Raises:
+        ServerError: there is no such entry, or the winner is none of it.
+    """
+    comparison_id, _, prompt = entry_id.partition("/")
+    Comparisons(library).vote(comparison_id, winner, int(prompt) if prompt.isdecimal() else None)
 
 
 def page_entries(library: Library, comparison: Comparison) -> list[dict[str, Any]]:

@@ -11,6 +11,22 @@ if TYPE_CHECKING:
     from server.studio import Studio
 
 
+def lora_list(studio: Studio) -> list[dict[str, Any]]:
+    """The LoRAs that can be used by name, broken ones with the reason in `note`."""
+    return [
+        {
+            "name": lora.name,
+            "state": lora.state,
+            "note": lora.note,
+            "base": lora.base,
+            "trigger": lora.trigger,
+            "rank": lora.rank,
+            "licence": lora.licence,
+        }
+        for lora in studio.loras.list()
+    ]
+
+
 def model_list(studio: Studio, project: str | None = None) -> tuple[list[dict[str, Any]], str]:
     """The models (fields of `ModelInfo`), and the id of the one that a request without a name gets."""
     game = studio.project(project)

@@ -17,6 +17,8 @@ from server.records import Asset
 from server.settings import Settings
 
 if TYPE_CHECKING:
+    from loras.jobs import Jobs
+    from loras.registry import Registry
     from pipelines.backend import Backend
     from pipelines.engine import Engine
 
@@ -29,6 +31,7 @@ class Studio:
         self.settings = settings or Settings()
         self._backend = backend
         self._engine: Engine | None = None
+        self._loras: Registry | None = None
         self._libraries: dict[Path, Library] = {}
         self._lock = threading.Lock()
 
@@ -39,8 +42,26 @@ class Studio:
             if self._engine is None:
                 from pipelines.engine import Engine
 
-                self._engine = Engine(self._backend or _real_backend(self.settings))
+                self._engine = Engine(self._backend or self._real_backend())
             return self._engine
+
+    @property
+    def loras(self) -> Registry:
+        """The LoRAs in the user's data folder, watched from the first use on."""
+        with self._lock:
+            if self._loras is None:
+                from loras.registry import Registry
+
+                self._loras = Registry(self.settings.data_dir / "loras")
+                self._loras.watch()
+            return self._loras
+
+    @property
+    def jobs(self) -> Jobs:
+        """The training jobs in the user's data folder; they outlive the server."""
+        from loras.jobs import Jobs
+
+        return Jobs(self.settings.data_dir / "jobs")
 
     @property
     def awake(self) -> bool:
@@ -101,14 +122,16 @@ class Studio:
         """Ends the engine's worker and closes the libraries."""
         with self._lock:
             engine, self._engine = self._engine, None
+            loras, self._loras = self._loras, None
             libraries = list(self._libraries.values())
         if engine is not None:
             engine.close()
+        if loras is not None:
+            loras.close()
         for library in libraries:
             library.close()
 
+    def _real_backend(self) -> Backend:
+        from pipelines.diffusion import DiffusersBackend
 
-def _real_backend(settings: Settings) -> Backend:
-    from pipelines.diffusion import DiffusersBackend
-
-    return DiffusersBackend()
+        return DiffusersBackend(find_lora=lambda name: self.loras.find(name).path)

@@ -113,6 +113,7 @@ def gallery(*, serve: bool = False, port: int = 0, project: Path | None = None) 
     project
         The game's root; default: found from the working directory, else the user's own library.
     """
+    from server.comparison_view import all_entries, vote_from_page
     from server.gallery.build import gallery_page, write_gallery
     from server.gallery.serve import gallery_server
 
@@ -120,13 +121,14 @@ def gallery(*, serve: bool = False, port: int = 0, project: Path | None = None) 
     game = studio.project(str(project) if project else None)
     library, name = studio.library(game), game.name if game else ""
     if not serve:
-        console.print(str(write_gallery(library, name)), soft_wrap=True)
+        console.print(str(write_gallery(library, name, all_entries(library))), soft_wrap=True)
         return
 
-    def no_votes(comparison: str, winner: str) -> None:
-        raise ServerError(f"There is no comparison {comparison}.")
-
-    server, address = gallery_server(lambda vote_url: gallery_page(library, name, vote_url=vote_url), no_votes, port)
+    server, address = gallery_server(
+        lambda vote_url: gallery_page(library, name, all_entries(library), vote_url),
+        lambda entry, winner: vote_from_page(library, entry, winner),
+        port,
+    )
     console.print(f"{address}  (Ctrl+C ends it)", soft_wrap=True)
     try:
         server.serve_forever()

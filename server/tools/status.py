@@ -8,7 +8,7 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.status import model_list, status
+from server.status import lora_list, model_list, status
 from server.studio import Studio
 from server.tools.common import OnProgress, ProjectArgument, in_thread, reads, result, schema
 
@@ -25,10 +25,24 @@ class ModelItem(BaseModel):
     note: str = ""
 
 
+class LoraItem(BaseModel):
+    """One LoRA: a file in the user's LoRA folder, downloaded or trained here."""
+
+    name: str
+    state: str = Field(description="available, or broken (note says why)")
+    note: str = ""
+    base: str = Field(default="", description="The model that it was made for")
+    trigger: str = ""
+    rank: int = 0
+    licence: str = ""
+
+
 class ModelList(BaseModel):
     """What list_models answers."""
 
     models: list[ModelItem]
+    loras: list[LoraItem] = []
+    lora_folder: str = Field(default="", description="A .safetensors file that is put here is usable at once")
     default: str
 
 
@@ -50,12 +64,18 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
     @mcp.tool(title="List models", output_schema=schema(ModelList), annotations=reads(), tags={"status"})
     async def list_models(ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when you want to know which models can draw, at which sizes, under which licence, and which one is the
-        default. Loads no model."""
+        """Use when you want to know which models and LoRAs can draw, at which sizes, under which licence, and which
+        model is the default. Loads no model."""
 
         def work(_: OnProgress) -> ToolResult:
             models, default = model_list(studio, project or None)
-            return result(ModelList(models=[ModelItem(**model) for model in models], default=default))
+            answer = ModelList(
+                models=[ModelItem(**model) for model in models],
+                loras=[LoraItem(**lora) for lora in lora_list(studio)],
+                lora_folder=str(studio.loras.folder),
+                default=default,
+            )
+            return result(answer)
 
         return await in_thread(ctx, work)
 

@@ -1,0 +1,167 @@
+"""Tools that put variants side by side and learn which one is preferred."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastmcp import Context, FastMCP
+from fastmcp.tools import ToolResult
+from pydantic import BaseModel, Field
+
+from server.comparison import Comparison, Comparisons, compare, parse_variant, picture_path, winner_index
+from server.project import Project, Style
+from server.recipes import compose_recipe
+from server.studio import Studio
+from server.tools.common import (
+    OnProgress,
+    ProjectArgument,
+    Seed,
+    ToolError,
+    check_prompt,
+    in_thread,
+    makes,
+    result,
+    schema,
+)
+
+_BASE_SEED = 1000
+
+
+class Place(BaseModel):
+    """A variant's place in the ranking of all votes (Bradley-Terry)."""
+
+    key: str
+    strength: float = Field(description="Log-odds against the average variant; low and high are its 95 % interval")
+    low: float
+    high: float
+    share: float = Field(description="How often it would be preferred to the average one, 0..1")
+    won: float
+    pairs: int
+
+
+class CompareAnswer(BaseModel):
+    """What compare_models and record_preference answer."""
+
+    comparison_id: str
+    variants: dict[str, str] = Field(description="Letter -> variant; '?' while the comparison is blind")
+    prompts: list[str]
+    seeds: list[int]
+    assets: dict[str, list[list[str]]] = Field(description="Letter -> asset_ids[prompt][seed]")
+    picture: str = Field(description="The picture with labels, a PNG")
+    page: str = Field(default="", description="The results page: dgx-pixels gallery --serve takes votes there")
+    votes: dict[str, str] = Field(default={}, description="Prompt -> the letter that won, or tie")
+    ranking: list[Place] = []
+    adopted: str = Field(default="", description="The style file that was changed")
+    next_step: str = ""
+
+
+def register(mcp: FastMCP, studio: Studio) -> None:
+    """Adds compare_models and record_preference."""
+
+    @mcp.tool(title="Compare models", output_schema=schema(CompareAnswer), annotations=makes(), tags={"compare"})
+    async def compare_models(
+        prompts: Annotated[list[str], Field(description='1 to 8 things to draw: ["red dragon", "stone floor"].')],
+        variants: Annotated[
+            list[str],
+            Field(
+                description="2 to 8 of 'model + lora@weight + ...': ['embedded', 'embedded + mygame@0.8']; an empty "
+                "model is the game's: '' or '+ mygame'."
+            ),
+        ],
+        ctx: Context,
+        count: Annotated[int, Field(description="Seeds for each prompt, 1 to 8.")] = 2,
+        seed: Seed = None,
+        size: Annotated[int | None, Field(description="Pixels, 8 to 64; none: as the game's style says.")] = None,
+        blind: Annotated[bool, Field(description="Call the variants A, B, ... in a secret order until a vote.")] = True,
+        project: ProjectArgument = "",
+    ) -> ToolResult:
+        """Use when it is open which model or LoRA draws better for this game. Draws the same words and seeds with each
+        variant and answers one picture with a column a variant, and a page. By default the columns are blind (A, B, ...
+        in a secret order), so that nobody votes for a name: show the picture, ask which column is best, and give the
+        answer to record_preference."""
+        words = [check_prompt(prompt) for prompt in prompts]
+
+        def work(on_progress: OnProgress) -> ToolResult:
+            game = studio.project(project or None)
+            default = studio.model(game.style if game else Style())
+            stacks = [parse_variant(text, default) for text in variants]
+            first = _BASE_SEED if seed is None else seed
+            recipes = [
+                compose_recipe(studio, game, "sprite", prompt, size=size, seed=first, palette="none")
+                for prompt in words
+            ]
+            seeds = range(first, first + max(0, count))
+            done = compare(studio, game, recipes, stacks, list(seeds), on_progress, blind=blind)
+            step = (
+                f"Which column is best? record_preference(comparison_id='{done.id}', winner='A'), also for one prompt "
+                "alone (prompt=1); then it says which is which."
+            )
+            return _answer(studio, game, done, step)
+
+        return await in_thread(ctx, work)
+
+    @mcp.tool(
+        title="Record preference",
+        output_schema=schema(CompareAnswer),
+        annotations=makes(idempotent=True),
+        tags={"compare"},
+    )
+    async def record_preference(
+        comparison_id: Annotated[str, Field(description="What compare_models answered.")],
+        winner: Annotated[str, Field(description="The column that is better: A, B, ...; or tie.")],
+        ctx: Context,
+        prompt: Annotated[int | None, Field(description="Of which prompt, from 1; none: of all of them.", ge=1)] = None,
+        adopt: Annotated[bool, Field(description="Also write the winner into the game's dgx-pixels.toml.")] = False,
+        project: ProjectArgument = "",
+    ) -> ToolResult:
+        """Use when somebody has said which column of a comparison is better. Keeps the vote, says which variant it was,
+        and ranks all variants that were ever voted on, with intervals. With adopt=true (only when the user wants that)
+        the winner becomes the game's default model and LoRA stack."""
+
+        def work(on_progress: OnProgress) -> ToolResult:
+            game = studio.project(project or None)
+            kept = Comparisons(studio.library(game))
+            index = winner_index(kept.get(comparison_id), winner)
+            if adopt and index < 0:
+                raise ToolError("A tie has no winner to adopt. Vote for one, or leave adopt out.")
+            owner = studio.require_project(project or None) if adopt else None
+            done = kept.vote(comparison_id, winner, None if prompt is None else prompt - 1)
+            adopted = ""
+            if owner is not None:
+                from server.adoption import adopt as adopting
+
+                adopted = str(adopting(owner, done.variants[index]))
+            step = (
+                f"New sprites of {owner.name} are drawn with it."
+                if owner
+                else "adopt=true makes the winner the default."
+            )
+            return _answer(studio, game, done, step, adopted)
+
+        return await in_thread(ctx, work)
+
+
+def _answer(studio: Studio, game: Project | None, done: Comparison, step: str, adopted: str = "") -> ToolResult:
+    from server.comparison_view import all_entries, write_picture
+    from server.gallery.build import write_gallery
+
+    library = studio.library(game)
+    kept = Comparisons(library)
+    png = write_picture(library, done)
+    page = write_gallery(library, game.name if game else "", all_entries(library))
+    shown = ["?"] * len(done.variants) if done.blind and not done.votes else [v.key for v in done.variants]
+    answer = CompareAnswer(
+        comparison_id=done.id,
+        variants=dict(zip(done.letters, shown, strict=True)),
+        prompts=list(done.prompts),
+        seeds=list(done.seeds),
+        assets={letter: [list(r) for r in rows] for letter, rows in zip(done.letters, done.cells, strict=True)},
+        picture=str(picture_path(library, done)),
+        page=str(page),
+        votes={done.prompts[p]: done.letters[w] if w >= 0 else "tie" for p, w in sorted(done.votes.items())},
+        ranking=[Place(**asdict(place)) for place in kept.ranking()],
+        adopted=adopted,
+        next_step=step,
+    )
+    return result(answer, preview=png)

@@ -1,0 +1,226 @@
+"""Tools that teach the models a game's own style: start a job, follow it, stop it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastmcp import Context, FastMCP
+from fastmcp.tools import ToolResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+from pydantic import BaseModel, Field
+
+from server.studio import Studio
+from server.tools.common import OnProgress, ProjectArgument, in_thread, makes, reads, result, schema
+from server.training import make_room, start_training
+
+if TYPE_CHECKING:
+    from loras.jobs import Job
+
+JobId = Annotated[str, Field(description="The job_id that train_lora answered.")]
+
+
+class JobItem(BaseModel):
+    """One training job."""
+
+    job_id: str
+    name: str = Field(description="The LoRA's name: what to give in a style's or variant's stack")
+    status: str = Field(
+        description="queued, preparing, training, exporting; ended: done, failed, cancelled, interrupted"
+    )
+    done: int = Field(description="Steps")
+    total: int
+    loss: float = 0.0
+    steps_per_second: float = 0.0
+    eta_seconds: float | None = Field(default=None, description="Until the last step; none: not known yet")
+    message: str = ""
+    error: str = ""
+    lora: str = Field(default="", description="The finished file: ComfyUI and A1111 load it too")
+    samples: list[str] = Field(default=[], description="Pictures of the same words and seeds as it learned")
+    loss_plot: str = ""
+    folder: str = ""
+    uri: str = ""
+
+
+class TrainAnswer(BaseModel):
+    """What train_lora answers."""
+
+    job: JobItem
+    taken: int = Field(default=0, description="Pictures that are learned from")
+    refused: int = 0
+    refused_files: list[dict[str, str]] = Field(default=[], description="The first ones: file, why")
+    notes: list[str] = []
+    next_step: str = ""
+
+
+class JobAnswer(BaseModel):
+    """What get_job and cancel_job answer: one job, or all of them."""
+
+    jobs: list[JobItem]
+    dataset: dict[str, Any] = Field(default={}, description="What was taken and refused, of a single job")
+    next_step: str = ""
+
+
+def register(mcp: FastMCP, studio: Studio) -> None:
+    """Adds train_lora, get_job, cancel_job and job://."""
+
+    @mcp.tool(title="Train LoRA", output_schema=schema(TrainAnswer), annotations=makes(), tags={"train"})
+    async def train_lora(
+        ctx: Context,
+        dataset: Annotated[
+            str,
+            Field(description="A folder of sprites or one sheet, relative to the game; empty: the game's assets."),
+        ] = "",
+        name: Annotated[str, Field(description="Of the LoRA, a-z, 0-9, _ and -; empty: the game's name.")] = "",
+        trigger: Annotated[str, Field(description="A word that calls the style (SDXL only); usually not needed.")] = "",
+        model: Annotated[str, Field(description="The model to teach, of list_models; empty: the game's.")] = "",
+        steps: Annotated[int | None, Field(description="Empty: what suits the model (400 for embedded).")] = None,
+        rank: Annotated[int | None, Field(description="4 to 64; empty: 16.")] = None,
+        rate: Annotated[float | None, Field(description="Learning rate; empty: what suits the model.")] = None,
+        resolution: Annotated[int | None, Field(description="SDXL: 512, 768 or 1024.")] = None,
+        tile_size: Annotated[
+            int | None, Field(description="Pixels of a sheet's square tiles, if it has no layout.")
+        ] = None,
+        prompts: Annotated[
+            list[str] | None, Field(description="Words to draw samples of; empty: of the dataset.")
+        ] = None,
+        resume: Annotated[str, Field(description="A job_id that has stopped: go on from its last checkpoint.")] = "",
+        project: ProjectArgument = "",
+    ) -> ToolResult:
+        """Use when a game has art of its own (20 to 50 sprites are good) and new sprites should look like it. Starts a
+        job that goes on without this session, on the embedded model minutes on a CPU, and answers its job_id at once;
+        the answer shows what is learned from and says what was refused and why. Follow it with get_job. Captions come
+        from metadata.jsonl, a .txt beside a picture, or file names ("red_dragon.png"). `resume` goes on with a job that
+        was interrupted, cancelled or failed."""
+
+        def work(on_progress: OnProgress) -> ToolResult:
+            from loras.preview import contact_sheet
+
+            if resume:
+                job = studio.jobs.get(resume)
+                make_room(studio, str(_spec(job).get("model", "")))
+                answer = TrainAnswer(job=_item(studio.jobs.resume(resume)), next_step=_follow(resume))
+                return result(answer)
+            on_progress(0, 1, "reading the pictures")
+            job, pictures = start_training(
+                studio,
+                dataset,
+                name,
+                project=project or None,
+                model=model,
+                trigger=trigger,
+                prompts=tuple(prompts or ()),
+                tile_size=(tile_size, tile_size) if tile_size else None,
+                steps=steps,
+                rank=rank,
+                rate=rate,
+                resolution=resolution,
+            )
+            report = pictures.report()
+            answer = TrainAnswer(
+                job=_item(job),
+                taken=report["taken"],
+                refused=report["refused"],
+                refused_files=report["refused_files"][:20],
+                notes=report["notes"],
+                next_step=_follow(job.id),
+            )
+            shown = [(example.image, example.caption) for example in pictures.examples]
+            return result(answer, preview=contact_sheet(shown, most=32))
+
+        return await in_thread(ctx, work)
+
+    @mcp.tool(title="Get job", output_schema=schema(JobAnswer), annotations=reads(), tags={"train"})
+    async def get_job(
+        ctx: Context,
+        job_id: Annotated[str, Field(description="The job_id that train_lora answered; empty: all jobs.")] = "",
+        wait_seconds: Annotated[float, Field(description="Wait so long for its end, 0 to 45.", ge=0, le=45)] = 0,
+    ) -> ToolResult:
+        """Use when a training job runs, or to find one again: steps, loss, the time that is left, the last samples as a
+        picture, and the LoRA's file when it is done. With wait_seconds the answer comes when the job ends or the time
+        is over. A job that was interrupted (a crash, a reboot) goes on with train_lora(resume=job_id)."""
+
+        def work(on_progress: OnProgress) -> ToolResult:
+            if not job_id:
+                items = [_item(job) for job in studio.jobs.list()]
+                step = "" if items else "There is no job yet: train_lora starts one."
+                return result(JobAnswer(jobs=items, next_step=step))
+            job = studio.jobs.wait(job_id, wait_seconds, lambda j: on_progress(j.done, max(j.total, 1), j.message))
+            return _answer(job)
+
+        return await in_thread(ctx, work)
+
+    @mcp.tool(
+        title="Cancel job",
+        output_schema=schema(JobAnswer),
+        annotations=makes(),
+        tags={"train"},
+    )
+    async def cancel_job(job_id: JobId, ctx: Context) -> ToolResult:
+        """Use when a training job should stop. It ends within one step and keeps a checkpoint, so that
+        train_lora(resume=job_id) can go on later."""
+
+        def work(on_progress: OnProgress) -> ToolResult:
+            on_progress(0, 1, "asking the job to stop")
+            return _answer(studio.jobs.cancel(job_id, 30))
+
+        return await in_thread(ctx, work)
+
+    @mcp.resource("job://{job_id}", name="job", title="A training job", mime_type="application/json")
+    def job(job_id: str) -> str:
+        """A job as get_job shows it, as JSON."""
+        from loras.errors import LoraError
+
+        try:
+            return _item(studio.jobs.get(job_id)).model_dump_json()
+        except LoraError as error:
+            raise MCPError(code=INVALID_PARAMS, message=str(error)) from error
+
+
+def _answer(job: Job) -> ToolResult:
+    answer = JobAnswer(jobs=[_item(job)], dataset=job.report, next_step=_next_step(job))
+    preview = Path(job.samples[-1]).read_bytes() if job.samples else b""
+    return result(answer, preview=preview)
+
+
+def _item(job: Job) -> JobItem:
+    plot = job.folder / "loss.png"
+    return JobItem(
+        job_id=job.id,
+        name=job.name,
+        status=job.status,
+        done=job.done,
+        total=job.total,
+        loss=round(job.loss, 5),
+        steps_per_second=round(job.steps_per_second, 3),
+        eta_seconds=None if job.eta_seconds is None else round(job.eta_seconds),
+        message=job.message,
+        error=job.error,
+        lora=job.result,
+        samples=list(job.samples[-8:]),
+        loss_plot=str(plot) if plot.exists() else "",
+        folder=str(job.folder),
+        uri=f"job://{job.id}",
+    )
+
+
+def _spec(job: Job) -> dict[str, Any]:
+    from loras.files import read_json
+
+    return read_json(job.folder / "spec.json")
+
+
+def _follow(job_id: str) -> str:
+    return f"get_job(job_id='{job_id}', wait_seconds=45) follows it; it goes on without this session."
+
+
+def _next_step(job: Job) -> str:
+    if job.active:
+        return _follow(job.id)
+    if job.status == "done":
+        return (
+            f"compare_models(variants=['', '+ {job.name}']) shows it beside the base; record_preference with "
+            "adopt=true makes the better one the game's style."
+        )
+    return f"train_lora(resume='{job.id}') goes on from its last checkpoint."
