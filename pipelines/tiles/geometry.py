@@ -1,9 +1,9 @@
 """Masks, atlas orders and distance fields of tile layouts: where a border runs, before anything has a colour.
 
 A map is a grid of cells that show the upper terrain or the lower one. A blob tile is a cell and knows its neighbours;
-a corner tile lies on the dual grid, half a cell off, and sees a quarter of four cells; an edge tile is a piece of a path
-between the middles of cells. Every border is a distance field of nearby cells, so a tile's edge depends on nothing but
-what the neighbour beyond that edge knows too. Knows nothing of colours, models or files.
+a corner tile lies on the dual grid, half a cell off, and sees a quarter of four cells; an edge tile is a piece of a
+path between the middles of cells. Every border is a distance field of nearby cells, so a tile's edge depends on nothing
+but what the neighbour beyond that edge knows too. Knows nothing of colours, models or files.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def noise(size: int, seed: int) -> Field:
 
 
 def wrapped(tile: NDArray, pad: int, shift: int = 0) -> NDArray:
-    """A wrapping picture or field ((n, n) or (n, n, c)) with `pad` more pixels of itself around it, begun at `shift`."""
+    """A wrapping picture or field ((n, n) or (n, n, c)) with `pad` more pixels of itself around it, from `shift`."""
     size = tile.shape[0]
     at = (np.arange(-pad, size + pad) + shift) % size
     return tile[at][:, at]

@@ -1,4 +1,4 @@
-"""Joint diffusion of a whole corner set: the tiles are drawn together, and what two of them share is tied at every step.
+"""Joint diffusion of a whole corner set: the tiles are drawn together, what two of them share is tied at every step.
 
 After each step all latent cells that show the same place of the same seam are set to their mean (MultiDiffusion,
 Bar-Tal et al. 2023, on the graph of tiles in place of a panorama): a tile's canvas reaches `margin` pixels over its
@@ -8,19 +8,29 @@ What belongs where is a table of numbers, so the tie itself knows nothing of til
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.errors import InvalidRequest
+from pipelines.models import find_model
+from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, Region
 from pipelines.tiles.geometry import NE, NW, SE, SW, Rim, corner_field
+from pipelines.tiles.layouts import corner_sides
+from pipelines.tiles.textures import SDXL_CANVAS, embedded_wording, make_opaque, terrain_seed, to_native
+
+if TYPE_CHECKING:
+    from pipelines.engine import Engine
+
+MARGIN = 4
+"""A tile's canvas reaches a quarter of the tile over each edge."""
+SMALLEST = 16
+"""Tiles below this size, in pixels, have too few latent cells to tie."""
 
 Ties = NDArray[np.int64]
 """(batch, h, w) a number for each latent cell: cells with equal numbers are one cell."""
-
-TORUS = ((1, 1, 1, 0), (1, 1, 0, 1), (0, 1, 0, 0), (1, 0, 0, 0))
-"""Corners of a 4 x 4 map that wraps and in which every corner tile occurs once (a de Bruijn torus)."""
 
 
 def tie(ties: Ties) -> Callable[[Any, int, int], Any]:
@@ -74,36 +84,69 @@ def _tile_ties(mask: int, size: int, margin: int) -> Ties:
     return kind * span * span + place
 
 
-def torus_ties(size: int, margin: int) -> Ties:
-    """(1, 4 size, 4 size): the ties of the torus, whose cells lie within `margin` of an edge or are alone."""
-    grid = np.array(TORUS)
-    span = 4 * size
-    at = np.arange(span)
-    cell, local = at // size, at % size
-    end = np.where(local < margin, cell, np.where(local >= size - margin, cell + 1, -1))
-    offset = np.where(local < margin, local + margin, np.where(local >= size - margin, local - size + margin, local))
-    y, x = np.meshgrid(at, at, indexing="ij")
-    ey, ex, oy, ox = end[y], end[x], offset[y], offset[x]
-    cy, cx = cell[y], cell[x]
-    corner = grid[ey % 4, ex % 4]
-    vertical = 2 * grid[cy, ex % 4] + grid[(cy + 1) % 4, ex % 4]
-    horizontal = 2 * grid[ey % 4, cx] + grid[ey % 4, (cx + 1) % 4]
-    alone = 10 + cy * 4 + cx
-    kind = np.select([(ey >= 0) & (ex >= 0), ex >= 0, ey >= 0], [corner, 2 + vertical, 6 + horizontal], alone)
-    return (kind * span * span + oy * span + ox)[None]
+def draw_joint(
+    engine: Engine, recipe: Recipe, upper: str, lower: str, rim: Rim, on_progress: OnProgress
+) -> tuple[list[Pixels], Drawing]:
+    """The 16 corner tiles (recipe.width square, opaque) in one batch, and the drawing that they came from.
+
+    The lower terrain's words rule everything and the upper one's the part of each tile that is upper.
+
+    Raises:
+        InvalidRequest: tiles too small for a margin.
+    """
+    model, size = find_model(recipe.model), recipe.width
+    margin = size // MARGIN
+    if model.draws_pixels and (size < SMALLEST or (size + 2 * margin) % 8):
+        raise InvalidRequest(f"method='joint' needs tiles of 16, 32, 48 or 64 pixels, not {size}. Leave method= out.")
+    wording = embedded_wording if model.draws_pixels else str
+    weight = upper_weight(size, margin, rim, softness=size / 16)
+    scale = 1 if model.draws_pixels else max(1, round(SDXL_CANVAS / (size + 2 * margin)))
+    side = (size + 2 * margin) * scale
+
+    def couple(latents: Any, index: int, total: int) -> Any:
+        cells = latents.shape[-1] * size // (size + 2 * margin)
+        return tie(batch_ties(cells, cells // MARGIN))(latents, index, total)
+
+    request = DrawRequest(
+        model=recipe.model,
+        prompts=(wording(lower),) * 16,
+        seeds=tuple(terrain_seed(recipe.seed, lower + upper, i) for i in range(16)),
+        width=side,
+        height=side,
+        negative=recipe.negative,
+        native=model.native_sizes[-1] if model.draws_pixels else side,
+        preset=recipe.preset,
+        steps=recipe.steps or None,
+        guidance=recipe.guidance or None,
+        loras=recipe.loras,
+        region=Region(wording(upper), weight.repeat(scale, 1).repeat(scale, 2)),
+        couple=couple,
+    )
+    drawing = engine.draw(request, on_progress)
+    inside = slice(margin, margin + size)
+    tiles = [make_opaque(to_native(image, size + 2 * margin, model))[0][inside, inside] for image in drawing.images]
+    return tiles, drawing
 
 
-def torus_places() -> list[tuple[int, int]]:
-    """(row, column) of the torus of each of the 16 corner masks."""
-    places = {}
-    for y in range(4):
-        for x in range(4):
-            bits = TORUS[y][x], TORUS[y][(x + 1) % 4], TORUS[(y + 1) % 4][x], TORUS[(y + 1) % 4][(x + 1) % 4]
-            places[bits[0] * NW + bits[1] * NE + bits[2] * SW + bits[3] * SE] = (y, x)
-    return [places[mask] for mask in range(16)]
+def freeze(tiles: Sequence[Pixels]) -> list[Pixels]:
+    """Corner tiles of which all that show the same at a side have the very same strip there: the first one's.
+
+    A model whose decoder mixes neighbours leaves tied sides a little unequal.
+    """
+    frozen = [tile.copy() for tile in tiles]
+    pure = tiles[0], tiles[15]
+    strips: dict[tuple[int, Hashable], Pixels] = {}
+    for mask, tile in enumerate(frozen):
+        shown = corner_sides(mask)
+        for side, where in enumerate((np.s_[0], np.s_[:, -1], np.s_[-1], np.s_[:, 0])):
+            tile[where] = strips.setdefault((side, shown[side]), tile[where].copy())
+        # a corner pixel lies in two strips: its terrain decides
+        for bit, place in ((NW, (0, 0)), (NE, (0, -1)), (SW, (-1, 0)), (SE, (-1, -1))):
+            tile[place] = pure[bool(mask & bit)][place]
+    return frozen
 
 
 def upper_weight(size: int, margin: int, rim: Rim, softness: float) -> NDArray[np.float32]:
     """(16, size + 2 margin, same) in 0..1: how much of the upper terrain's words rules each pixel of each tile."""
     fields = np.stack([corner_field(mask, size, rim, margin)[0] for mask in range(16)])
-    return (1 / (1 + np.exp(-fields / softness))).astype(np.float32)
+    return (1 / (1 + np.exp(-np.clip(fields / softness, -30, 30)))).astype(np.float32)

@@ -18,7 +18,7 @@ from pipelines.models import Model, find_model
 from pipelines.pixels.cells import sample_cells
 from pipelines.pixels.clean import settle_orphans
 from pipelines.pixels.grid import regular_grid
-from pipelines.pixels.oklab import to_oklab
+from pipelines.pixels.oklab import Lab, from_oklab, to_oklab
 from pipelines.pixels.palette import Palette, extract_palette, lock
 from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe
 from pipelines.tiles.geometry import wrapped
@@ -29,10 +29,18 @@ if TYPE_CHECKING:
 
 SDXL_CANVAS = 512
 """Side of the canvas of a model that does not draw single pixels."""
-_COLORS = frozenset(
-    "black gray grey white brown red orange yellow green cyan blue purple pink dark golden teal".split()
-)
-_GROUNDS = frozenset("floor wall walls".split())
+GRAIN = 0.03
+"""The grain (mean OKLab step from the surroundings) that a texture is brought to, as far as it is near enough."""
+ODDNESS = np.array([0.5, 1, 1], np.float32)
+"""How much lightness, a and b count when a colour is compared with the usual one: night grass is grass."""
+LUMPS_KEPT = 0.4
+"""How much of a texture's unevenness at a quarter tile's scale stays."""
+_COLORS = {
+    "black": 0x202028, "gray": 0x8A8A8A, "grey": 0x8A8A8A, "white": 0xE8E8E8, "brown": 0x8A5A30, "red": 0xB83028,
+    "orange": 0xD87828, "yellow": 0xD8C060, "green": 0x4E9A3E, "cyan": 0x70C8D0, "blue": 0x3468C0, "purple": 0x8A50B8,
+    "pink": 0xD880A8, "lava": 0xD8501E, "magma": 0xD8501E, "snow": 0xEEF2F6, "ice": 0x9ADCE6, "swamp": 0x4A6A38,
+}  # fmt: skip
+"""What a colour word, or a terrain that has a colour of its own, looks like on the ground, as RRGGBB."""
 _USUAL = {
     "grass": "green", "moss": "green", "forest": "green", "jungle": "green", "leaves": "green", "swamp": "green",
     "water": "blue", "sea": "blue", "ocean": "blue", "river": "blue", "lake": "blue", "ice": "cyan",
@@ -41,13 +49,16 @@ _USUAL = {
     "brick": "brown", "bricks": "brown", "stone": "gray", "rock": "gray", "gravel": "gray", "cobblestone": "gray",
     "lava": "red", "magma": "red", "snow": "white", "marble": "white", "crystal": "purple",
 }  # fmt: skip
+"""The colour of a terrain whose words name none."""
 _SYNONYMS = {
     "sea": "water", "ocean": "water", "river": "water", "lake": "water", "beach": "sand", "desert": "sand",
     "soil": "dirt", "earth": "dirt", "mud": "dirt", "path": "dirt", "road": "dirt", "rock": "stone", "magma": "lava",
     "moss": "grass", "jungle": "grass", "forest": "grass", "leaves": "grass", "wood": "wooden", "planks": "wooden",
     "bricks": "brick",
 }  # fmt: skip
-LIQUIDS = frozenset("water sea ocean river lake lava magma acid swamp".split())
+_BUILT = {"brick", "bricks", "planks", "wood", "wooden", "wall", "tiles"}
+"""Terrains made of pieces: drawn at half their size, so that several pieces fit into a tile."""
+LIQUIDS = {"water", "sea", "ocean", "river", "lake", "lava", "magma", "acid", "swamp"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,37 +86,48 @@ def embedded_wording(prompt: str) -> str:
     """
     words = words_of(prompt)
     usual = next((_USUAL[word] for word in words if word in _USUAL), "")
-    named = any(word in _COLORS for word in words)
+    named = any(word in _COLORS and word not in _USUAL for word in words)
     words = [_SYNONYMS.get(word, word) for word in words]
     if usual and not named:
         words.insert(0, usual)
-    if not _GROUNDS & set(words):
+    if not {"floor", "wall"} & set(words):
         words.append("wall" if "brick" in words else "floor")
     return " ".join(words)
 
 
-def canvas_of(model: Model, size: int) -> tuple[int, int]:
+def usual_color(prompt: str) -> Lab | None:
+    """The colour (OKLab) that a terrain of these words has; None where nothing says."""
+    words = words_of(prompt)
+    named = sorted((word for word in words if word in _COLORS), key=lambda word: word in _USUAL)
+    name = next(iter(named), "") or next((_USUAL[word] for word in words if word in _USUAL), "")
+    if not name:
+        return None
+    value = _COLORS[name]
+    return to_oklab(np.array([value >> 16, value >> 8 & 255, value & 255], np.uint8))
+
+
+def canvas_of(model: Model, size: int, prompt: str = "") -> tuple[int, int]:
     """(canvas side, SDXL's original size) in pixels for a texture of `size` pixels.
 
-    A model that draws pixels draws small tiles doubled, as its 16 px sprites; other models draw a canvas of their own,
-    which is cut down to size x size cells.
+    A model that draws pixels draws the tile itself; doubled where it is below the smallest size, or small and made of
+    pieces. Other models draw a canvas of their own, which is cut down to size x size cells.
     """
     if not model.draws_pixels:
         return SDXL_CANVAS, SDXL_CANVAS
     small, large = model.native_sizes[0], model.native_sizes[-1]
-    return (2 * size, small) if size <= small else (size, large)
+    doubled = size < small or (size < large and bool(_BUILT & set(words_of(prompt))))
+    return (2 * size, small) if doubled else (size, large)
 
 
 def texture_request(
-    recipe: Recipe, model: Model, prompts: Sequence[str], seeds: Sequence[int], wraps: tuple[bool, bool]
+    recipe: Recipe, model: Model, prompt: str, seeds: Sequence[int], wraps: tuple[bool, bool]
 ) -> DrawRequest:
-    """The drawing of one texture of recipe.width a prompt; `wraps` says in which axes (x, y)."""
-    side, native = canvas_of(model, recipe.width)
-    if model.draws_pixels:
-        prompts = [embedded_wording(prompt) for prompt in prompts]
+    """The drawing of one texture of recipe.width a seed; `wraps` says in which axes (x, y)."""
+    side, native = canvas_of(model, recipe.width, prompt)
+    words = embedded_wording(prompt) if model.draws_pixels else prompt
     return DrawRequest(
         model=recipe.model,
-        prompts=tuple(prompts),
+        prompts=(words,) * len(seeds),
         seeds=tuple(seeds),
         width=side,
         height=side,
@@ -121,17 +143,14 @@ def texture_request(
 
 
 def draw_textures(
-    engine: Engine, recipe: Recipe, prompts: Sequence[str], wraps: tuple[bool, bool], on_progress: OnProgress
-) -> tuple[list[list[Texture]], Drawing]:
-    """recipe.candidates textures for each prompt, best first, and the drawing that they came from."""
+    engine: Engine, recipe: Recipe, prompt: str, wraps: tuple[bool, bool], on_progress: OnProgress
+) -> tuple[list[Texture], Drawing]:
+    """recipe.candidates textures of a terrain, best first, and the drawing that they came from."""
     model = find_model(recipe.model)
-    count = recipe.candidates
-    seeds = [terrain_seed(recipe.seed, prompt, i) for prompt in prompts for i in range(count)]
-    every = [prompt for prompt in prompts for _ in range(count)]
-    drawing = engine.draw(texture_request(recipe, model, every, seeds, wraps), on_progress)
-    found = [judge(to_native(image, recipe.width, model), wraps) for image in drawing.images]
-    groups = [sorted(found[i * count : (i + 1) * count], key=lambda t: t.cost) for i in range(len(prompts))]
-    return groups, drawing
+    seeds = [terrain_seed(recipe.seed, prompt, i) for i in range(recipe.candidates)]
+    drawing = engine.draw(texture_request(recipe, model, prompt, seeds, wraps), on_progress)
+    natives = [to_native(image, recipe.width, model) for image in drawing.images]
+    return judge(natives, wraps, usual_color(prompt)), drawing
 
 
 def terrain_seed(seed: int, prompt: str, candidate: int) -> int:
@@ -154,44 +173,76 @@ def to_native(canvas: Pixels, size: int, model: Model) -> Pixels:
     return sample_cells(canvas, regular_grid(side, side, size, size))
 
 
-def judge(image: Pixels, wraps: tuple[bool, bool] = (True, True)) -> Texture:
-    """The texture, made opaque, with its scores.
-
-    `seam` is the worse wrap (see seams), `lumps` how uneven it is at the scale of a quarter tile (what shows as a grid
-    when it repeats), `grain` how rough pixel by pixel, `clear` the share of pixels that had to be filled.
-    """
+def make_opaque(image: Pixels) -> tuple[Pixels, float]:
+    """The texture without holes (they take the nearest colour), and the share of it that was clear."""
     clear = image[..., 3] < 128
     solid = image.copy()
     if clear.any() and not clear.all():
         nearest = ndimage.distance_transform_edt(clear, return_distances=False, return_indices=True)
         solid = solid[tuple(np.asarray(nearest))]
     solid[..., 3] = 255
-    lab = to_oklab(solid[..., :3])
-    mode = ["wrap" if wraps[1] else "nearest", "wrap" if wraps[0] else "nearest", "nearest"]
-    sigma = image.shape[0] / 8
-    smooth = ndimage.gaussian_filter(lab, (sigma, sigma, 0), mode=mode)
-    lumps = float(np.linalg.norm(smooth - smooth.mean(axis=(0, 1)), axis=-1).mean())
-    grain = float(np.linalg.norm(lab - smooth, axis=-1).mean())
-    x, y = texture_seam(solid)
-    seam = max(x if wraps[0] else 0.0, y if wraps[1] else 0.0)
-    scores = {"seam": seam, "lumps": lumps, "grain": grain, "clear": float(clear.mean())}
-    # a flat tile is dull, a rough one muddies every border
-    dull = max(0.0, 0.015 - grain) * 40
-    rough = max(0.0, grain - 0.06) * 10
-    scores["cost"] = lumps * 30 + max(0.0, seam - 1.1) * 2 + dull + rough + scores["clear"] * 20
-    return Texture(solid, scores)
+    return solid, float(clear.mean())
+
+
+def judge(images: Sequence[Pixels], wraps: tuple[bool, bool], usual: Lab | None = None) -> list[Texture]:
+    """The candidates for one terrain, made opaque, with their scores, best first.
+
+    `seam` is the worse wrap (see seams); `lumps` how uneven it is at the scale of a quarter tile and `lines` how much
+    its rows and columns differ (both show as a grid when it repeats); `grain` how rough it is pixel by pixel; `odd` how
+    far its colour is from the `usual` one (none: the candidates' median); `clear` the share of pixels that were filled.
+    """
+    found: list[tuple[Pixels, Lab, dict[str, float]]] = []
+    for image in images:
+        solid, clear = make_opaque(image)
+        lab = to_oklab(solid[..., :3])
+        smooth = _smooth(lab, wraps)
+        lumps = float(np.linalg.norm(smooth - smooth.mean(axis=(0, 1)), axis=-1).mean())
+        grain = float(np.linalg.norm(lab - smooth, axis=-1).mean())
+        lines = max(float(np.linalg.norm(lab.mean(axis=axis).std(axis=0))) for axis in (0, 1))
+        x, y = texture_seam(solid)
+        seam = max(x if wraps[0] else 0.0, y if wraps[1] else 0.0)
+        scores = {"seam": seam, "lumps": lumps, "lines": lines, "grain": grain, "clear": clear}
+        found.append((solid, lab.mean(axis=(0, 1)), scores))
+    if usual is None:
+        usual = np.median([mean for _, mean, _ in found], axis=0)
+    textures = []
+    for solid, mean, scores in found:
+        scores["odd"] = float(np.linalg.norm((mean - usual) * ODDNESS))
+        # a flat texture is dull, a rough one muddies every border
+        dull, rough = max(0.0, 0.012 - scores["grain"]) * 60, max(0.0, scores["grain"] - 0.07) * 10
+        grid = scores["lumps"] * 15 + max(0.0, scores["lines"] - 0.01) * 25
+        wrong = max(0.0, scores["odd"] - 0.05) * 10 + scores["clear"] * 20
+        scores["cost"] = grid + max(0.0, scores["seam"] - 1.1) * 2 + dull + rough + wrong
+        textures.append(Texture(solid, scores))
+    return sorted(textures, key=lambda texture: texture.cost)
+
+
+def _smooth(lab: Lab, wraps: tuple[bool, bool]) -> Lab:
+    """The texture as seen from afar: what is larger than a quarter of it."""
+    modes = ["wrap" if wraps[1] else "nearest", "wrap" if wraps[0] else "nearest", "nearest"]
+    sigma = lab.shape[0] / 7
+    return ndimage.gaussian_filter(lab, (sigma, sigma, 0), mode=modes)
+
+
+def level(texture: Pixels, wraps: tuple[bool, bool] = (True, True)) -> Pixels:
+    """The texture without large lumps, which show as a grid, and with a grain that an eye sees and bears."""
+    lab = to_oklab(texture[..., :3])
+    smooth = _smooth(lab, wraps)
+    detail = lab - smooth
+    gain = np.clip(GRAIN / max(float(np.linalg.norm(detail, axis=-1).mean()), 1e-3), 0.7, 2.5)
+    mean = lab.mean(axis=(0, 1))
+    leveled = mean + (smooth - mean) * LUMPS_KEPT + detail * gain
+    return np.concatenate([from_oklab(leveled), texture[..., 3:]], axis=-1)
 
 
 def flatten(texture: Pixels, colors: int, palette: Palette | None) -> Pixels:
-    """The texture in at most `colors` colours (of `palette` where there is one), without lone pixels; it still wraps."""
+    """A leveled texture in at most `colors` colours (of `palette` where there is one), without lone pixels."""
     few = lock(texture, palette) if palette else texture
-    few = lock(few, extract_palette([few], colors))
+    few = lock(few, extract_palette([few], colors, same=0.012))
     if palette:
         few = lock(few, palette)
-    size = texture.shape[0]
-    margin = min(4, size)
-    settled = settle_orphans(wrapped(few, margin))
-    return settled[margin:-margin, margin:-margin]
+    margin = min(4, texture.shape[0])
+    return settle_orphans(wrapped(few, margin))[margin:-margin, margin:-margin]
 
 
 def draw_variants(
@@ -201,7 +252,7 @@ def draw_variants(
     model = find_model(recipe.model)
     size = recipe.width
     seeds = [terrain_seed(recipe.seed, prompt, 1000 + i) for i in range(count)]
-    request = texture_request(recipe, model, [prompt] * count, seeds, (True, True))
+    request = texture_request(recipe, model, prompt, seeds, (True, True))
     scale = request.width // size
     frame = max(1, size // 16)
     inside = np.zeros((size, size), np.bool_)
@@ -212,6 +263,6 @@ def draw_variants(
     drawing = engine.draw(request, on_progress)
     variants = []
     for canvas in drawing.images:
-        tile = judge(to_native(canvas, size, model)).image
+        tile, _ = make_opaque(to_native(canvas, size, model))
         variants.append(np.where(inside[..., None], tile, base))
     return variants

@@ -7,26 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.errors import InvalidRequest
-from pipelines.models import find_model
 from pipelines.pixels.gates import Report
+from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import Palette, extract_palette, lock
 from pipelines.pixels.png import encode_png
 from pipelines.pixels.quantize import color_counts
-from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, no_progress
+from pipelines.records import Drawing, OnProgress, Pixels, Recipe, no_progress
 from pipelines.tiles.blob import blob_from_corners
 from pipelines.tiles.geometry import compose, lay_out
-from pipelines.tiles.layouts import PLAIN, Layout, Sides, find_layout, sides
+from pipelines.tiles.joint import draw_joint, freeze
+from pipelines.tiles.layouts import PLAIN, Layout, find_layout, sides
 from pipelines.tiles.map import Indices, random_map
 from pipelines.tiles.platform import paint_platforms
 from pipelines.tiles.seams import check_tiles
-from pipelines.tiles.textures import LIQUIDS, Texture, draw_textures, draw_variants, flatten, words_of
+from pipelines.tiles.textures import LIQUIDS, Texture, draw_textures, draw_variants, flatten, level, words_of
 from pipelines.tiles.tiled import Naming, strip, write_sheet, write_tmx, write_tsx
-from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_paths
+from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_paths, scale_border
 
 if TYPE_CHECKING:
     from pipelines.engine import Engine
@@ -36,13 +37,30 @@ SMALLEST, LARGEST, STEP = 8, 64, 8
 METHODS = ("composite", "joint")
 AXES = ("both", "x", "y")
 MOST_VARIANTS = 12
-_GRASSY = frozenset("grass moss leaves forest jungle bush snow fur swamp".split())
-_CRISP = frozenset("stone wall floor brick bricks cobblestone marble planks wooden wood metal tiles dungeon".split())
+_GRASSY = {"grass", "moss", "leaves", "forest", "jungle", "bush", "hedge", "snow", "fur"}
+_CRISP = {"stone", "wall", "brick", "bricks", "marble", "planks", "wooden", "wood", "metal", "tiles", "dungeon"}
+"""Words of the terrains whose borders have tufts, or are straight."""
+    [
+        "stone",
+        "wall",
+        "floor",
+        "brick",
+        "bricks",
+        "cobblestone",
+        "marble",
+        "planks",
+        "wooden",
+        "wood",
+        "metal",
+        "tiles",
+        "dungeon",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tileset:
-    """A finished set. `tiles` are (size, size, 4) in atlas order; `map` is a random legal map, `preview` its picture."""
+    """A finished set: `tiles` (size, size, 4) in atlas order, and `map`, a random legal map, with its picture."""
 
     recipe: Recipe
     layout: Layout
@@ -83,8 +101,8 @@ def draw_tileset(
     Args:
         engine: what draws.
         recipe: kind "tileset", width = height = the tile's size. `options`: `layout` (see layouts.LAYOUTS), `upper` and
-            `lower` (terrains in words; an empty lower one leaves the ground clear), `border` (auto, grassy, soft, crisp),
-            `method` (composite, joint), `axes` (both, x, y; for seamless), `variants` (tiles of a variations set).
+            `lower` (terrains in words; an empty lower one leaves the ground clear), `border` (auto, grassy, soft,
+            crisp), `method` (composite, joint), `axes` (both, x, y; for seamless), `variants` (of a variations set).
         on_progress: see OnProgress.
         given: terrains of earlier sets that are taken as they are, by "upper" or "lower": (size, size, 4), wrapping.
 
@@ -97,18 +115,14 @@ def draw_tileset(
     for name, texture in given.items():
         if texture.shape[:2] != (recipe.height, recipe.width):
             raise InvalidRequest(
-                f"The {name} terrain of the earlier set has {texture.shape[1]} px tiles, and this set {recipe.width} px. "
+                f"The {name} terrain of the earlier set has {texture.shape[1]} px tiles, this set {recipe.width} px. "
                 f"Ask for tile_size={texture.shape[1]}, or make the earlier set anew in the other size."
             )
     work = _Work(engine, recipe, layout, given, on_progress)
     tiles = work.tiles()
     atlas = lay_out(tiles, layout.columns)
-    columns, rows = atlas.shape[1] // recipe.width, atlas.shape[0] // recipe.width
-    wraps = _wraps(recipe)
-    shown = [sides(layout, index, wraps) for index in range(len(tiles))]
-    expected = (layout.columns, -(-len(tiles) // layout.columns))
-    assert (columns, rows) == expected
-    size = (expected[0] * recipe.width, expected[1] * recipe.width)
+    shown = [sides(layout, index, _wraps(recipe)) for index in range(len(tiles))]
+    size = (layout.columns * recipe.width, -(-len(tiles) // layout.columns) * recipe.width)
     limit = len(recipe.palette) or recipe.colors
     report = check_tiles(atlas, tiles, shown, size, work.palette, max(limit, len(work.kept)))
     report = Report(report.gates, report.scores | work.scores)
@@ -150,7 +164,7 @@ def check_recipe(recipe: Recipe) -> Layout:
         value = options.get(name, known[0])
         if value not in known:
             raise InvalidRequest(f"{name} is one of {', '.join(known)}, not '{value}'.")
-    if options.get("method") == "joint" and (layout.kind not in ("corner", "mixed") or not lower):
+    if options.get("method") == "joint" and (layout.name not in ("wang16", "blob47") or not lower):
         raise InvalidRequest("method='joint' draws corner sets of two terrains: use it with layout='wang16'.")
     variants = options.get("variants", 4)
     if not isinstance(variants, int) or not 2 <= variants <= MOST_VARIANTS:
@@ -223,11 +237,14 @@ class _Work:
 
     def tiles(self) -> list[Pixels]:
         options, size = self.recipe.options, self.recipe.width
-        names = [n for n in ("upper", "lower") if options.get(n) or n in self.given]
+        if options.get("method", "composite") == "joint":
+            return self._complete(self._joint())
+        names = [name for name in ("upper", "lower") if options.get(name) or name in self.given]
         raw = self._textures(names)
         budget = self.recipe.colors if len(names) == 1 else max(1, (self.recipe.colors - 4) // 2)
+        wraps = _wraps(self.recipe)
         textures = {
-            name: texture if name in self.given else flatten(texture, budget, self.locked)
+            name: texture if name in self.given else flatten(level(texture, wraps), budget, self.locked)
             for name, texture in raw.items()
         }
         for texture in textures.values():
@@ -237,11 +254,8 @@ class _Work:
         lower = Terrain(textures.get("lower", clear), self._is_liquid("lower"))
         match self.layout.name:
             case "wang16" | "blob47":
-                corners = self._corners(upper, lower)
-                if self.layout.name == "wang16":
-                    return corners
-                plain = np.roll(corners[0], (size // 2, size // 2), (0, 1))
-                return [*blob_from_corners(corners), plain]
+                corners = paint_corners(upper, lower, self._border(), self.recipe.seed)
+                return self._complete(self._settle(corners))
             case "edge16":
                 return self._settle(paint_paths(upper, lower, self._border(), self.recipe.seed))
             case "platformer":
@@ -252,8 +266,25 @@ class _Work:
                 count = int(options.get("variants", 4)) - 1
                 prompt = str(options["upper"])
                 drawn = draw_variants(self.engine, self.recipe, prompt, raw["upper"], count, self.on_progress)
-                inside = [self._like(flatten(v, budget, self.locked), upper.texture) for v in drawn]
+                inside = [self._like(flatten(level(v), budget, self.locked), upper.texture) for v in drawn]
                 return self._settle([upper.texture, *inside])
+
+    def _joint(self) -> list[Pixels]:
+        """The corner tiles of joint diffusion, in one palette."""
+        options, recipe = self.recipe.options, self.recipe
+        _, rim = scale_border(self._border(), recipe.width)
+        words = str(options["upper"]), str(options["lower"])
+        tiles, drawing = draw_joint(self.engine, recipe, *words, rim, self.on_progress)
+        self._note(drawing)
+        self.palette = self.locked or extract_palette(tiles, recipe.colors, "tileset", same=0.012)
+        return freeze([lock(tile, self.palette) for tile in tiles])
+
+    def _complete(self, corners: list[Pixels]) -> list[Pixels]:
+        """The layout's tiles out of finished corner tiles."""
+        if self.layout.name == "wang16":
+            return corners
+        half = self.recipe.width // 2
+        return [*blob_from_corners(corners), np.roll(corners[0], (half, half), (0, 1))]
 
     def _textures(self, names: Sequence[str]) -> dict[str, Pixels]:
         """The terrains before their palette; the better of the candidates, by how they tile and how they differ."""
@@ -261,25 +292,20 @@ class _Work:
         found: dict[str, Pixels] = {name: self.given[name] for name in names if name in self.given}
         if not wanted:
             return found
-        prompts = [str(self.recipe.options[name]) for name in wanted]
-        groups, drawing = draw_textures(self.engine, self.recipe, prompts, _wraps(self.recipe), self.on_progress)
-        self._note(drawing)
-        for name, group in zip(wanted, groups, strict=True):
+        for index, name in enumerate(wanted):
+            prompt = str(self.recipe.options[name])
+            part = _part_of(self.on_progress, index, len(wanted))
+            group, drawing = draw_textures(self.engine, self.recipe, prompt, _wraps(self.recipe), part)
+            self._note(drawing)
             best = _best(group, list(found.values()))
             found[name] = best.image
             self.scores |= {f"{name}_{key}": value for key, value in best.scores.items()}
         return found
 
-    def _corners(self, upper: Terrain, lower: Terrain) -> list[Pixels]:
-        if self.recipe.options.get("method", "composite") == "joint":
-            raise InvalidRequest("method='joint' is not there yet.")
-        return self._settle(paint_corners(upper, lower, self._border(), self.recipe.seed))
-
     def _settle(self, tiles: list[Pixels]) -> list[Pixels]:
         """The tiles in one palette: the terrains keep their colours, borders take what room is left."""
         if self.locked is None:
-            colors, counts = color_counts(tiles)
-            ours = {tuple(map(int, c)) for c in colors}
+            ours = {tuple(map(int, c)) for c in color_counts(tiles)[0]}
             kept = tuple(sorted(self.kept & ours))
             others = ours - self.kept
             room = max(0, self.recipe.colors - len(kept))
@@ -302,7 +328,7 @@ class _Work:
 
     def _note(self, drawing: Drawing) -> None:
         self.revision, self.steps, self.guidance = drawing.revision, drawing.steps, drawing.guidance
-        self.unknown = drawing.unknown_words
+        self.unknown = tuple(dict.fromkeys((*self.unknown, *drawing.unknown_words)))
 
     def _is_liquid(self, name: str) -> bool:
         return bool(LIQUIDS & set(words_of(str(self.recipe.options.get(name, "")))))
@@ -317,10 +343,13 @@ class _Work:
         return BORDERS["grassy" if words & _GRASSY else "crisp" if words & _CRISP else "soft"]
 
 
-def _best(group: Sequence[Texture], others: Sequence[Pixels]) -> Texture:
-    """The candidate of least cost that also stands out from the terrains beside it (a step of 0.12 in OKLab or more)."""
-    from pipelines.pixels.oklab import to_oklab
+def _part_of(on_progress: OnProgress, index: int, parts: int) -> OnProgress:
+    """The OnProgress of one of several drawings that count as one."""
+    return lambda done, total, message: on_progress(index * total + done, parts * total, message)
 
+
+def _best(group: Sequence[Texture], others: Sequence[Pixels]) -> Texture:
+    """The candidate of least cost that also stands out from the other terrain (by 0.12 in OKLab or more)."""
     def cost(texture: Texture) -> float:
         mean = to_oklab(texture.image[..., :3]).mean(axis=(0, 1))
         steps = [np.linalg.norm(to_oklab(o[..., :3]).mean(axis=(0, 1)) - mean) for o in others]

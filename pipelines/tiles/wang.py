@@ -51,7 +51,7 @@ class Terrain:
 class Border:
     """How the edge of the higher terrain looks, for tiles of 16 pixels: lengths in pixels, scaled with the tile.
 
-    `tufts` hang over a southern edge; `shadow` falls from it; `wobble` is the border's waviness, `rounding` its corners'.
+    `tufts` hang over a southern edge; `shadow` falls from it; `wobble` is the border's waviness.
     """
 
     tufts: int
@@ -150,7 +150,7 @@ class _Brush:
 
 
 def shade(texture: Pixels, factor: float, darkest: bool = False) -> Pixels:
-    """The texture with its OKLab lightness scaled; `darkest` makes it one colour first: the mean of its dark quarter."""
+    """The texture with its OKLab lightness scaled; `darkest` makes it one colour first, its dark quarter's."""
     lab = to_oklab(texture[..., :3])
     if darkest:
         flat = lab.reshape(-1, 3)
