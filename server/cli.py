@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 COMMANDS = {
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; an error that is meant for the user ends it with a sentence and exit status 1."""
     words = sys.argv[1:] if arguments is None else arguments
     if words == ["serve"]:  # a client waits for this one: no command-line parser is loaded
+        gc.disable()  # what is loaded stays: looking for garbage among it would take a tenth of the start
         from server.serving import serve
 
         serve()

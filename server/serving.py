@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import sys
 from pathlib import Path
@@ -31,8 +32,11 @@ def serve(*, project: Path | None = None, preload: str = "", http: bool = False,
     if http:
         serve_http(settings)
     else:
+        server = create_server(settings)
+        gc.freeze()
+        gc.enable()
         try:
-            create_server(settings).run(transport="stdio", show_banner=False, log_level="WARNING")
+            server.run(transport="stdio", show_banner=False, log_level="WARNING")
         except* BrokenPipeError:  # the client went away while an answer was on its way
             sys.exit(0)
 
