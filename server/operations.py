@@ -73,6 +73,17 @@ class EditSprite(_Arguments):
     model: str = ""
 
 
+class FixPixelArt(_Arguments):
+    picture: str
+    width: int | None = None
+    height: int | None = None
+    pitch: float | None = None
+    colors: int | None = None
+    palette: str = ""
+    ground: str = "keep"
+    outline: str = "none"
+
+
 class DeployAsset(_Arguments):
     asset_id: str
     path: str = ""
@@ -130,6 +141,15 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         done = edit_sprite(studio, a.asset_id, on_progress, recolor=recolor, project=root, **wanted)
         return _asset(studio, project, done.asset) | {"changed_pixels": done.changed}
 
+    def fix(a: FixPixelArt, on_progress: OnProgress) -> dict[str, Any]:
+        from server.fix import fix_pixel_art
+
+        on_progress(0, 1, "finishing")
+        place = inside(a.picture, project.root, "fix_pixel_art.picture")
+        picture = str(place) if place.is_file() else a.picture
+        done = fix_pixel_art(studio, picture, project=root, **a.model_dump(exclude={"picture"}))
+        return _asset(studio, project, done.asset) | {"pitch": done.pitch}
+
     def deploy_one(a: DeployAsset, on_progress: OnProgress) -> dict[str, Any]:
         from server.deploy import deploy
 
@@ -155,6 +175,7 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         "generate_sprite": _operation(GenerateSprite, sprite),
         "generate_animation": _operation(GenerateAnimation, animation),
         "edit_sprite": _operation(EditSprite, edit),
+        "fix_pixel_art": _operation(FixPixelArt, fix),
         "deploy_asset": _operation(DeployAsset, deploy_one),
         "arrange": _operation(Arrange, arrange),
         "expand": _operation(Expand, expand),

@@ -123,3 +123,14 @@ def test_an_edit_is_a_new_asset_and_the_old_one_stays(studio: Studio) -> None:
     assert "ff00ff" in edited.asset.details["palette"]
     assert edited.asset.recipe.options["edit"]["edited_from"] == drawn.asset.id
     assert studio.find_asset(drawn.asset.id, studio.project())[1].id == drawn.asset.id
+
+
+def test_a_folder_of_enlarged_sprites_comes_back_as_real_pixels(studio: Studio, game: Path) -> None:
+    drawn = generate_sprites(studio, "blue knight", no_progress, seed=4, size=16).sprites[0]
+    (game / "raw").mkdir()
+    large = Image.fromarray(drawn.image).resize((128, 128), Image.Resampling.NEAREST)
+    large.save(game / "raw/Blue Knight.png")
+    ran = run(studio, "fix_folder", {"folder": "raw", "size": 16}, no_progress)
+    assert ran.result.failed == []
+    with Image.open(game / "assets/sprites/blue_knight.png") as fixed:
+        assert fixed.size == (16, 16)
