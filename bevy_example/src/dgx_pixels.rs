@@ -16,7 +16,7 @@
 //!
 //! What every build gets: [`Sheet`] and [`SheetSprite`], sprite sheets with animations that reload like any asset.
 //! The file knows nothing of how art is made, and changes nothing in the game unless a method asks for it.
-#![allow(unexpected_cfgs, reason = "`extras` is a feature that a game may leave out")]
+#![allow(unexpected_cfgs, dead_code, reason = "a game may lack the feature `extras`, and need not use all of this")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::TcpListener;
@@ -296,7 +296,6 @@ impl SheetSprite {
     }
 
     /// Changes to another animation, from its first frame; goes on if it plays already.
-    #[allow(dead_code, reason = "for games whose sheets hold more than one animation")]
     pub fn play(&mut self, animation: &str) {
         if self.animation != animation {
             self.animation = animation.into();

@@ -109,10 +109,10 @@ def test_a_sheet_reloads_with_its_grid_and_its_timing(studio: Studio, at_port: G
     }
     strip = picture(64, 16)
     asset_id = asset(studio, strip, **{"sprite__sheet__json": json.dumps(sheet).encode()})
-    done = deploy(studio, asset_id, "sheets/slime.png", overwrite=True)
+    done = deploy(studio, asset_id, "sheets/bat.png", overwrite=True)
     assert done.verification.state == "reloaded", done.verification.note
-    assert json.loads((at_port.assets / "sheets/slime.sheet.json").read_text())["image"] == "slime.png"
-    assert at_port.state("sheets/slime.sheet.json")["width"] == 4
+    assert json.loads((at_port.assets / "sheets/bat.sheet.json").read_text())["image"] == "bat.png"
+    assert at_port.state("sheets/bat.sheet.json")["width"] == 4
     # Only the third tile is shown now.
     shot = pixels(done.verification.screenshot)
     assert find_sprite(shot, pixels(strip)[:, 32:48])
@@ -120,12 +120,12 @@ def test_a_sheet_reloads_with_its_grid_and_its_timing(studio: Studio, at_port: G
 
 
 def test_a_broken_sheet_is_reported_with_what_is_wrong(studio: Studio, at_port: Game) -> None:
-    path = at_port.assets / "sheets/slime.sheet.json"
+    path = at_port.assets / "sheets/bat.sheet.json"
     sheet = json.loads(path.read_text()) | {"animations": {"idle": {"first": 0, "last": 99}}}
     broken = json.dumps(sheet).encode()
-    answer = witness(project_of(studio), ("sheets/slime.sheet.json",))
+    answer = witness(project_of(studio), ("sheets/bat.sheet.json",))
     path.write_bytes(broken)
-    verification = answer({"sheets/slime.sheet.json": broken})
+    verification = answer({"sheets/bat.sheet.json": broken})
     assert verification.state == "reload_failed"
     assert "animation 'idle' runs 0..=99" in verification.note
 
