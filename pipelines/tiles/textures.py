@@ -219,9 +219,10 @@ def judge(images: Sequence[Pixels], wraps: tuple[bool, bool], usual: Lab | None 
 
 def _smooth(lab: Lab, wraps: tuple[bool, bool]) -> Lab:
     """The texture as seen from afar: what is larger than a quarter of it."""
-    modes = ["wrap" if wraps[1] else "nearest", "wrap" if wraps[0] else "nearest", "nearest"]
     sigma = lab.shape[0] / 7
-    return ndimage.gaussian_filter(lab, (sigma, sigma, 0), mode=modes)
+    for axis, wrap in ((0, wraps[1]), (1, wraps[0])):
+        lab = np.asarray(ndimage.gaussian_filter1d(lab, sigma, axis, mode="wrap" if wrap else "nearest"), np.float32)
+    return lab
 
 
 def level(texture: Pixels, wraps: tuple[bool, bool] = (True, True)) -> Pixels:

@@ -40,22 +40,6 @@ MOST_VARIANTS = 12
 _GRASSY = {"grass", "moss", "leaves", "forest", "jungle", "bush", "hedge", "snow", "fur"}
 _CRISP = {"stone", "wall", "brick", "bricks", "marble", "planks", "wooden", "wood", "metal", "tiles", "dungeon"}
 """Words of the terrains whose borders have tufts, or are straight."""
-    [
-        "stone",
-        "wall",
-        "floor",
-        "brick",
-        "bricks",
-        "cobblestone",
-        "marble",
-        "planks",
-        "wooden",
-        "wood",
-        "metal",
-        "tiles",
-        "dungeon",
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,13 +125,9 @@ def check_recipe(recipe: Recipe) -> Layout:
     """
     options = recipe.options
     layout = find_layout(str(options.get("layout", "wang16")))
-    size = recipe.width
-    if size != recipe.height or not SMALLEST <= size <= LARGEST or size % STEP:
-        near = min(LARGEST, max(SMALLEST, round(size / STEP) * STEP))
-        raise InvalidRequest(
-            f"tile_size={size} cannot be used: tiles are squares of 8, 16, 24, 32, 40, 48, 56 or 64 pixels. "
-            f"The nearest is {near}."
-        )
+    check_tile_size(recipe.width)
+    if recipe.width != recipe.height:
+        raise InvalidRequest(f"Tiles are square, not {recipe.width}x{recipe.height}. Give one tile_size.")
     upper, lower = str(options.get("upper", "")).strip(), str(options.get("lower", "")).strip()
     if not upper:
         raise InvalidRequest('The upper terrain is empty. Say what lies on top, for example "grass".')
@@ -172,6 +152,21 @@ def check_recipe(recipe: Recipe) -> Layout:
     if recipe.colors < 4 and not recipe.palette:
         raise InvalidRequest(f"colors={recipe.colors} is too few for a tileset: give 4 to 64, or a palette.")
     return layout
+
+
+def check_tile_size(size: int) -> None:
+    """Nothing where tiles can be `size` pixels.
+
+    Raises:
+        InvalidRequest: they cannot.
+    """
+    if SMALLEST <= size <= LARGEST and size % STEP == 0:
+        return
+    near = min(LARGEST, max(SMALLEST, round(size / STEP) * STEP))
+    raise InvalidRequest(
+        f"tile_size={size} cannot be used: tiles are squares of 8, 16, 24, 32, 40, 48, 56 or 64 pixels. "
+        f"The nearest is {near}."
+    )
 
 
 def terrain_of(tiles_atlas: Pixels, layout: Layout, size: int, which: str) -> Pixels:
@@ -248,7 +243,7 @@ class _Work:
             for name, texture in raw.items()
         }
         for texture in textures.values():
-            self.kept |= {tuple(map(int, color)) for color in color_counts([texture])[0]}
+            self.kept |= _colors_of([texture])
         upper = Terrain(textures["upper"], self._is_liquid("upper"))
         clear = np.zeros((size, size, 4), np.uint8)
         lower = Terrain(textures.get("lower", clear), self._is_liquid("lower"))
@@ -305,7 +300,7 @@ class _Work:
     def _settle(self, tiles: list[Pixels]) -> list[Pixels]:
         """The tiles in one palette: the terrains keep their colours, borders take what room is left."""
         if self.locked is None:
-            ours = {tuple(map(int, c)) for c in color_counts(tiles)[0]}
+            ours = _colors_of(tiles)
             kept = tuple(sorted(self.kept & ours))
             others = ours - self.kept
             room = max(0, self.recipe.colors - len(kept))
@@ -320,7 +315,7 @@ class _Work:
     def _like(self, variant: Pixels, base: Pixels) -> Pixels:
         """A variant in the base's colours, with the base's frame."""
         frame = max(1, self.recipe.width // 16)
-        colors = tuple(tuple(map(int, c)) for c in color_counts([base])[0])
+        colors = tuple(sorted(_colors_of([base])))
         out = base.copy()
         inside = slice(frame, -frame)
         out[inside, inside] = lock(variant, Palette("base", colors))[inside, inside]
@@ -343,6 +338,10 @@ class _Work:
         return BORDERS["grassy" if words & _GRASSY else "crisp" if words & _CRISP else "soft"]
 
 
+def _colors_of(tiles: Sequence[Pixels]) -> set[tuple[int, int, int]]:
+    return {(int(r), int(g), int(b)) for r, g, b in color_counts(tiles)[0]}
+
+
 def _part_of(on_progress: OnProgress, index: int, parts: int) -> OnProgress:
     """The OnProgress of one of several drawings that count as one."""
     return lambda done, total, message: on_progress(index * total + done, parts * total, message)
@@ -350,6 +349,7 @@ def _part_of(on_progress: OnProgress, index: int, parts: int) -> OnProgress:
 
 def _best(group: Sequence[Texture], others: Sequence[Pixels]) -> Texture:
     """The candidate of least cost that also stands out from the other terrain (by 0.12 in OKLab or more)."""
+
     def cost(texture: Texture) -> float:
         mean = to_oklab(texture.image[..., :3]).mean(axis=(0, 1))
         steps = [np.linalg.norm(to_oklab(o[..., :3]).mean(axis=(0, 1)) - mean) for o in others]
