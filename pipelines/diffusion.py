@@ -25,10 +25,10 @@ from pipelines.denoise import (
     denoise,
     draw_noise,
     first_step,
-    predict_with,
     start_latents,
 )
 from pipelines.errors import InvalidRequest, OutOfMemory
+from pipelines.fast import FastModel
 from pipelines.loading import Resident, load_model, make_scheduler, pick_device
 from pipelines.models import Model, embedded_model, find_model
 from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
@@ -46,6 +46,7 @@ class DiffusersBackend:
         self.device = torch.device(device) if device else pick_device()
         self._find_lora = find_lora
         self._stacks: dict[str, WeightStack] = {}
+        self._fast: dict[str, FastModel] = {}
         self._residents: OrderedDict[str, Resident] = OrderedDict()
 
     def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
@@ -59,7 +60,7 @@ class DiffusersBackend:
         self._merge(resident, request)
         try:
             with torch.inference_mode():
-                images = _draw(resident, request, steps, guidance, on_step)
+                images = _draw(resident, self._fast[model.id], request, steps, guidance, on_step)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise OutOfMemory(
@@ -84,7 +85,8 @@ class DiffusersBackend:
             ModelError: it cannot be loaded.
         """
         if model.id not in self._residents:
-            self._residents[model.id] = load_model(model, self.device)
+            resident = self._residents[model.id] = load_model(model, self.device)
+            self._fast[model.id] = FastModel(resident.unet, resident.vae, compiles=not model.draws_pixels)
         self._residents.move_to_end(model.id)
         return self._residents[model.id]
 
@@ -107,8 +109,13 @@ class DiffusersBackend:
         """See `Backend.unload`."""
         self._residents.pop(model, None)
         self._stacks.pop(model, None)
+        self._fast.pop(model, None)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def warm(self, should_stop: Callable[[], bool]) -> bool:
+        """Makes one shape that was drawn faster, between requests; False when nothing is left, or it gave way."""
+        return any(fast.warm(should_stop) for fast in list(self._fast.values()))
 
     def models(self) -> tuple[ModelInfo, ...]:
         """See `Backend.models`."""
@@ -133,7 +140,12 @@ class DiffusersBackend:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "resident": [
-                {"model": r.model.id, "dtype": str(r.dtype).removeprefix("torch."), "megabytes": round(r.bytes / 1e6)}
+                {
+                    "model": r.model.id,
+                    "dtype": str(r.dtype).removeprefix("torch."),
+                    "megabytes": round(r.bytes / 1e6),
+                    "graphs": self._fast[r.model.id].state() if r.model.id in self._fast else {},
+                }
                 for r in residents
             ],
         }
@@ -159,7 +171,9 @@ def _check(request: DrawRequest, resident: Resident, steps: int, guidance: float
         raise InvalidRequest("A mask needs a picture to change, of the same size: give init too, one for each mask.")
 
 
-def _draw(resident: Resident, request: DrawRequest, steps: int, guidance: float, on_step: OnStep) -> tuple[Pixels, ...]:
+def _draw(
+    resident: Resident, fast: FastModel, request: DrawRequest, steps: int, guidance: float, on_step: OnStep
+) -> tuple[Pixels, ...]:
     # 1. the words
     batch = len(request.prompts)
     sizes = _size_conditioning(request).to(resident.device, resident.dtype)
@@ -191,8 +205,9 @@ def _draw(resident: Resident, request: DrawRequest, steps: int, guidance: float,
         mask = _cells(np.stack(request.mask).astype(np.float32), resident, touched=True)
         keep = Keep(init, noise, mask)
     # 3. the loop
-    predict = predict_with(resident.unet)
-    if request.tile_x or request.tile_y:
+    wraps = request.tile_x or request.tile_y
+    predict = fast.predict(plain=wraps)
+    if wraps:
         predict = rolled(predict, request.seeds[0], request.tile_x, request.tile_y)
     with circular([resident.unet, resident.vae], request.tile_x, request.tile_y):
         latents = denoise(
@@ -209,7 +224,7 @@ def _draw(resident: Resident, request: DrawRequest, steps: int, guidance: float,
             on_step=on_step,
         )
         # 4. pictures
-        images = _decode(resident, latents)
+        images = _pictures(fast.decode(latents / resident.vae.config.scaling_factor, plain=wraps))
     for i, mask in enumerate(request.mask):  # exact to the pixel, where a latent cell is several
         images[i][~mask] = request.init[i][~mask]
     return tuple(images)
@@ -241,9 +256,8 @@ def _encode(resident: Resident, images: Sequence[Pixels]) -> Tensor:
     return resident.vae.encode(values).latent_dist.mode() * resident.vae.config.scaling_factor
 
 
-def _decode(resident: Resident, latents: Tensor) -> list[Pixels]:
-    """Latents -> RGBA uint8 pictures; rounding is done on the device, so a quarter of the bytes leaves it."""
-    values = resident.vae.decode(latents / resident.vae.config.scaling_factor, return_dict=False)[0]
+def _pictures(values: Tensor) -> list[Pixels]:
+    """Values in -1..1 -> RGBA uint8 pictures; rounding is done on the device: a quarter of the bytes leaves it."""
     pixels = (values * 127.5 + 127.5).clamp_(0, 255).round_().to(torch.uint8).movedim(1, -1)
     if pixels.shape[-1] == 3:
         pixels = functional.pad(pixels, (0, 1), value=255)

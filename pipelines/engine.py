@@ -180,6 +180,7 @@ class Engine:
 
     def _work(self) -> None:
         while True:
+            self._warm()
             with self._changed:
                 while not self._queue and not self._closed:
                     self._changed.wait()
@@ -198,6 +199,19 @@ class Engine:
             with self._changed:
                 self._running = None
                 self._finish(job, result, error)
+
+    def _warm(self) -> None:
+        """Lets the backend make itself faster (graphs, compiled code) for as long as nobody waits."""
+        warm = getattr(self._backend, "warm", None)  # a backend may have nothing to warm
+        try:
+            while warm is not None and warm(self._wanted):
+                pass
+        except Exception:
+            logger.exception("warming failed; drawing goes on as it is")
+
+    def _wanted(self) -> bool:
+        with self._changed:
+            return bool(self._queue) or self._closed
 
     def _finish(self, job: _Job, result: Any = None, error: BaseException | None = None) -> None:
         job.state, job.result, job.error = "finished", result, error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import threading
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from torch import Tensor
 from pipelines.adapters import WeightStack
 from pipelines.bench.model import SIZES, build, random_adapter
 from pipelines.denoise import Conditioning, predict_with
+from pipelines.engine import Engine
+from pipelines.fast import FastModel
 from pipelines.graphs import (
     Captured,
     Interrupted,
@@ -20,6 +23,8 @@ from pipelines.graphs import (
     compiled_regions,
     fuse_attention_inputs,
 )
+from pipelines.records import DrawRequest
+from tests.fakes import FakeBackend
 
 CPU = torch.device("cpu")
 
@@ -111,3 +116,45 @@ def test_fused_attention_still_trains_through_wrapped_layers() -> None:
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert trained
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained.values())
+
+
+def test_a_drawing_that_wraps_or_a_unet_in_training_calls_the_module_itself() -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    parts = build(SIZES["tiny"], CPU, torch.float32)
+    fast = FastModel(parts["unet"], parts["vae"], compiles=True)
+    latents, timestep, *words = inputs()
+    with torch.inference_mode():
+        quick = fast.predict()(latents, timestep, Conditioning(*words))
+        assert torch.equal(fast.predict(plain=True)(latents, timestep, Conditioning(*words)), quick)
+        assert torch.equal(fast.decode(latents), fast.decode(latents, plain=True))
+    assert fast.predict() is not fast.predict(plain=True)
+    inject_adapter_in_model(LoraConfig(r=2, target_modules=["to_q"]), parts["unet"])
+    assert fast.predict() is fast.predict(plain=True)
+    assert not fast.warm(lambda: False)
+
+
+def test_the_engine_warms_the_backend_only_while_nobody_waits() -> None:
+    class Warming(FakeBackend):
+        left = 2
+        gave_way = 0
+
+        def warm(self, should_stop: Any) -> bool:
+            if should_stop():
+                self.gave_way += 1
+                return False
+            self.left -= 1
+            if self.left < 0:
+                idle.set()
+                raise RuntimeError("a failure while warming")
+            return True
+
+    idle = threading.Event()
+    backend = Warming()
+    engine = Engine(backend)
+    try:
+        assert idle.wait(10)
+        request = DrawRequest("embedded", ("a",), (1,), 16, 16)
+        assert len(engine.draw(request).images) == 1
+    finally:
+        engine.close()

@@ -1,0 +1,76 @@
+"""The fast callers of one resident model: its UNet and its decoder as captured graphs, where the device has them.
+
+Owns when the plain module must be called instead (a drawing that wraps, a UNet that is being trained) and the layout
+that compiled blocks want. Knows nothing of requests, prompts or queues. On a CPU every call is the plain one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipelines.denoise import Conditioning, Predict, predict_with
+from pipelines.graphs import Captured, compiled_regions, fuse_attention_inputs
+
+
+class FastModel:
+    """Of a UNet and a VAE of diffusers on one device; `compiles` asks for compiled blocks (worth it at SDXL's size)."""
+
+    def __init__(self, unet: Any, vae: Any, compiles: bool) -> None:
+        self._unet, self._vae = unet, vae
+        self._plain = predict_with(unet)
+        device = unet.device
+        self._compiles = compiles and device.type == "cuda"
+        if self._compiles:
+            fuse_attention_inputs(unet)
+            self._lay_out(torch.channels_last)
+        self._step = Captured(self._call_unet, device, compiled_regions(unet) if self._compiles else ())
+        self._decode = Captured(self._call_vae, device, compiled_regions(vae) if self._compiles else ())
+
+    def predict(self, plain: bool = False) -> Predict:
+        """The step for one drawing. `plain`: the module itself is called, as `seamless.circular` needs it."""
+        if plain or _wrapped(self._unet):
+            return self._plain
+
+        def predict(latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+            return self._step(latents, timestep, conditioning.hidden, conditioning.pooled, conditioning.sizes)
+
+        return predict
+
+    def decode(self, latents: Tensor, plain: bool = False) -> Tensor:
+        """Latents (batch, c, h, w), already divided by the scaling factor -> values (batch, channels, h * 8, w * 8)."""
+        return self._call_vae(latents) if plain else self._decode(latents)
+
+    def warm(self, should_stop: Callable[[], bool]) -> bool:
+        """Captures one shape that was drawn and has no graph; False when there is nothing to do or it gave way."""
+        done = self._step.warm(should_stop) or self._decode.warm(should_stop)
+        states = (self._step.compile_state, self._decode.compile_state)
+        if self._compiles and all(state.startswith("failed") for state in states):
+            # plain convolutions and norms are faster in torch's usual layout
+            self._compiles = False
+            self._lay_out(torch.contiguous_format)
+            self._step.reset()
+            self._decode.reset()
+        return done
+
+    def state(self) -> dict[str, Any]:
+        """For get_status, as JSON values."""
+        return {"step": self._step.state(), "decode": self._decode.state()}
+
+    def _lay_out(self, layout: torch.memory_format) -> None:
+        for module in (self._unet, self._vae):
+            module.to(memory_format=layout)
+
+    def _call_unet(self, latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
+        return self._plain(latents, timestep, Conditioning(hidden, pooled, sizes))
+
+    def _call_vae(self, latents: Tensor) -> Tensor:
+        return self._vae.decode(latents, return_dict=False)[0]
+
+
+def _wrapped(unet: Any) -> bool:
+    """Adapters lie beside the weights (a training run): a graph would not see them."""
+    return any(hasattr(module, "base_layer") for module in unet.modules())
