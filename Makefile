@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: bench-finishing help setup demo test test-bevy bench-server check clean eval-workflows
+.PHONY: bench bench-finishing help setup demo test test-bevy bench-server check clean eval-workflows
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -36,6 +36,9 @@ test-bevy: export CARGO_INCREMENTAL = 0
 test-bevy: setup ## build the example game and test deploys into it while it runs (Rust 1.95; on Debian libvulkan1 mesa-vulkan-drivers)
 	cargo build --manifest-path bevy_example/Cargo.toml --bins --examples
 	@DGX_PIXELS_BEVY=1 $(BIN)/pytest tests/bevy_game
+
+bench: setup ## SDXL with random weights beside the stock pipeline: full size on a GPU (5-10 minutes), tiny on a CPU
+	@$(BIN)/python -m pipelines.bench.sdxl
 
 bench-server: setup ## start of the server beside a bare one, and a tool call outside the engine
 	@$(BIN)/python -m server.bench_start
