@@ -71,52 +71,73 @@ def draw_sprites(engine: Engine, recipe: Recipe, count: int = 1, on_progress: On
         InvalidRequest: a size outside 8..64, or an unknown option.
         PipelineError: what the engine raised.
     """
+    if count < 1:
+        raise InvalidRequest("count and candidates are at least 1.")
     origin = recipe.options.get("batch")
-    if origin and count == 1:
-        options = {name: value for name, value in recipe.options.items() if name != "batch"}
-        whole = replace(recipe, seed=origin["first"], options=options)
-        return [draw_sprites(engine, whole, origin["count"], on_progress)[recipe.seed - origin["first"]]]
+    if not origin or count > 1:
+        return draw_batch(engine, [replace(recipe, seed=recipe.seed + i) for i in range(count)], on_progress)
+    options = {name: value for name, value in recipe.options.items() if name != "batch"}
+    batch = zip(origin["prompts"], origin["seeds"], strict=True)
+    whole = [replace(recipe, prompt=prompt, seed=seed, options=options) for prompt, seed in batch]
+    return [draw_batch(engine, whole, on_progress)[origin["at"]]]
 
-    model = find_model(recipe.model)
-    _check(recipe, count)
-    ground = ground_of(recipe)
-    passes = plan_passes(model, recipe.width, recipe.height)
-    palette = Palette.from_words(recipe.palette) if recipe.palette else None
-    finishing = FinishOptions(
-        width=recipe.width,
-        height=recipe.height,
-        colors=recipe.colors,
-        palette=palette,
-        pitch=1 if model.draws_pixels else None,
-        outline=recipe.outline,
-        place=ground == "transparent",
-    )
-    seeds = [candidate_seed(recipe.seed + i, c) for i in range(count) for c in range(recipe.candidates)]
-    batches = [seeds[start : start + BATCH] for start in range(0, len(seeds), BATCH)]
+
+def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgress = no_progress) -> list[Sprite]:
+    """A sprite for each recipe, drawn together: the recipes differ in nothing but prompt and seed.
+
+    Several have the batch in their recipes' options (`batch`: prompts, seeds, at), since a picture's last bits may
+    depend on what was drawn beside it. Arguments and errors as `draw_sprites`.
+
+    Raises:
+        InvalidRequest: the recipes differ in more.
+    """
+    first = recipes[0]
+    if any(replace(r, prompt=first.prompt, seed=first.seed) != first for r in recipes):
+        raise InvalidRequest("Sprites that are drawn together differ in nothing but prompt and seed.")
+    model = find_model(first.model)
+    for recipe in recipes:
+        _check(recipe)
+    grounds = [ground_of(recipe) for recipe in recipes]
+    passes = plan_passes(model, first.width, first.height)
+    palette = Palette.from_words(first.palette) if first.palette else None
+    asked = [(r.prompt, candidate_seed(r.seed, c)) for r in recipes for c in range(first.candidates)]
+    batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
     finished: list[Finished] = []
+    unknown: dict[str, None] = {}
     drawing: Drawing | None = None
     for index, batch in enumerate(batches):
-        drawing = _draw(engine, recipe, passes, batch, _part_of(on_progress, index, len(batches)))
+        drawing = _draw(engine, first, passes, batch, _part_of(on_progress, index, len(batches)))
+        unknown |= dict.fromkeys(drawing.unknown_words)
         for canvas in drawing.images:
+            ground = grounds[len(finished) // first.candidates]
+            finishing = FinishOptions(
+                width=first.width,
+                height=first.height,
+                colors=first.colors,
+                palette=palette,
+                pitch=1 if model.draws_pixels else None,
+                outline=first.outline,
+                place=ground == "transparent",
+            )
             native = _halved(canvas) if model.draws_pixels and passes[-1].native <= 16 else canvas
-            finished.append(_judged(finish(_grounded(native, recipe, ground), finishing), ground))
+            finished.append(_judged(finish(_grounded(native, first, ground), finishing), ground))
     assert drawing is not None
-    settled = replace(
-        recipe,
-        revision=drawing.revision,
-        steps=drawing.steps,
-        guidance=drawing.guidance,
-        options={k: v for k, v in recipe.options.items() if k != "batch"} | {"ground": ground},
-    )
+    origin = {"prompts": [r.prompt for r in recipes], "seeds": [r.seed for r in recipes]}
     sprites = []
-    for i in range(count):
-        candidates = finished[i * recipe.candidates : (i + 1) * recipe.candidates]
+    for i, recipe in enumerate(recipes):
+        candidates = finished[i * first.candidates : (i + 1) * first.candidates]
         scores = tuple(c.report.scores["score"] for c in candidates)
         best = candidates[max(range(len(scores)), key=lambda c: (candidates[c].report.passed, scores[c]))]
-        own = replace(settled, seed=recipe.seed + i)
-        if count > 1:
-            own = replace(own, options=own.options | {"batch": {"first": recipe.seed, "count": count}})
-        sprites.append(Sprite(own, best.image, best.palette, best.report, scores, drawing.unknown_words))
+        options = {name: value for name, value in recipe.options.items() if name != "batch"} | {"ground": grounds[i]}
+        own = replace(
+            recipe,
+            revision=drawing.revision,
+            steps=drawing.steps,
+            guidance=drawing.guidance,
+            options=options | ({"batch": origin | {"at": i}} if len(recipes) > 1 else {}),
+        )
+        told = tuple(w for w in unknown if re.search(rf"(?<!\w){re.escape(w)}(?!\w)", recipe.prompt.lower()))
+        sprites.append(Sprite(own, best.image, best.palette, best.report, scores, told))
     return sprites
 
 
@@ -156,7 +177,7 @@ def plan_passes(model: Model, width: int, height: int) -> tuple[_Pass, ...]:
     return (first,) if own == large else (first, _Pass(own, large if own > large else own))
 
 
-def _check(recipe: Recipe, count: int) -> None:
+def _check(recipe: Recipe) -> None:
     for name, pixels in (("width", recipe.width), ("height", recipe.height)):
         if not SMALLEST <= pixels <= LARGEST:
             raise InvalidRequest(
@@ -165,20 +186,24 @@ def _check(recipe: Recipe, count: int) -> None:
             )
     if not recipe.prompt.strip():
         raise InvalidRequest('The prompt is empty. Say what to draw, for example "red dragon".')
-    if count < 1 or recipe.candidates < 1:
+    if recipe.candidates < 1:
         raise InvalidRequest("count and candidates are at least 1.")
 
 
 def _draw(
-    engine: Engine, recipe: Recipe, passes: Sequence[_Pass], seeds: Sequence[int], on_progress: OnProgress
+    engine: Engine,
+    recipe: Recipe,
+    passes: Sequence[_Pass],
+    batch: Sequence[tuple[str, int]],
+    on_progress: OnProgress,
 ) -> Drawing:
-    """One batch through all passes."""
+    """One batch of (prompt, seed) through all passes."""
     drawing: Drawing | None = None
     for index, one in enumerate(passes):
         request = DrawRequest(
             model=recipe.model,
-            prompts=(recipe.prompt,) * len(seeds),
-            seeds=tuple(seeds),
+            prompts=tuple(prompt for prompt, _ in batch),
+            seeds=tuple(seed for _, seed in batch),
             width=one.side,
             height=one.side,
             negative=recipe.negative,

@@ -19,7 +19,7 @@ from pipelines.errors import InvalidRequest
 from pipelines.models import embedded_model
 from pipelines.pixels.png import encode_png
 from pipelines.records import Drawing, DrawRequest, Recipe
-from pipelines.sprite import Sprite, candidate_seed, draw_sprites, ground_of, plan_passes
+from pipelines.sprite import Sprite, candidate_seed, draw_batch, draw_sprites, ground_of, plan_passes
 from tests.fakes import FakeBackend
 
 DRAGON = Recipe("sprite", "red dragon", 32, 32, 5, steps=3, guidance=1.0)
@@ -74,6 +74,29 @@ def test_a_sprite_of_several_is_drawn_again_by_its_own_recipe(engine: Engine):
     for sprite in several:
         (again,) = draw_sprites(engine, Recipe.from_json(sprite.recipe.to_json()))
         assert png(again) == png(sprite)
+
+
+def test_sprites_of_a_batch_are_drawn_again_by_their_own_recipes(engine: Engine):
+    prompts = ("red dragon", "gray stone wall", "blue Quuxosaurus potion")
+    batch = draw_batch(engine, [replace(DRAGON, prompt=p, seed=9 - i, candidates=2) for i, p in enumerate(prompts)])
+    assert [s.recipe.options["ground"] for s in batch] == ["transparent", "opaque", "transparent"]
+    assert [s.unknown_words for s in batch] == [(), (), ("quuxosaurus",)]
+    for sprite in batch:
+        (again,) = draw_sprites(engine, Recipe.from_json(sprite.recipe.to_json()))
+        assert png(again) == png(sprite)
+
+
+def test_a_batch_is_one_drawing_of_eight_pictures_at_most():
+    backend = FakeBackend()
+    engine = Engine(backend)
+    draw_batch(engine, [replace(DRAGON, prompt=f"{n} dragons", seed=n) for n in range(10)])
+    engine.close()
+    assert [len(request.prompts) for request in backend.requests] == [8, 2]
+
+
+def test_only_prompt_and_seed_differ_within_a_batch(fake: Engine):
+    with pytest.raises(InvalidRequest, match="nothing but prompt and seed"):
+        draw_batch(fake, [DRAGON, replace(DRAGON, colors=4)])
 
 
 def test_the_recipe_says_what_was_settled(engine: Engine):
@@ -149,10 +172,17 @@ def test_the_progress_of_several_drawings_grows_to_one_end(fake: Engine):
     assert told[-1] == (2000, 2000)
 
 
-def test_sizes_that_the_model_does_not_draw_are_drawn_over_at_their_own_size():
+def test_larger_sprites_are_drawn_over_and_smaller_ones_made_smaller():
     model = embedded_model()
-    plans = {side: [(p.side, p.native) for p in plan_passes(model, side, 8)] for side in (8, 16, 24, 32, 40, 64)}
+    plans = {side: [(p.width, p.native) for p in plan_passes(model, side, 8)] for side in (8, 16, 24, 32, 40, 64)}
     assert plans[8] == plans[16] == [(32, 16)]
-    assert plans[32] == [(32, 32)]
-    assert plans[24] == [(32, 32), (24, 24)]
+    assert plans[24] == plans[32] == [(32, 32)]
+    assert plans[40] == [(32, 32), (40, 32)]
     assert plans[64] == [(32, 32), (64, 32)]
+
+
+def test_an_sdxl_draws_a_canvas_of_the_sprites_shape():
+    model = replace(embedded_model(), native_sizes=(), canvases=(512, 768, 1024), presets=("quality", "draft"))
+    assert [(p.width, p.height) for p in plan_passes(model, 32, 32)] == [(1024, 1024)]
+    assert [(p.width, p.height) for p in plan_passes(model, 32, 32, "draft")] == [(768, 768)]
+    assert [(p.width, p.height) for p in plan_passes(model, 16, 32)] == [(704, 1472)]
