@@ -186,3 +186,4 @@ def test_a_read_only_assets_folder_is_said_and_stays_as_it_was(studio: Studio, g
     assert "may not be written" in child.stdout
     assert everything(game / "assets") == {"deep/golem.png": b"old"}
     assert not list((game / ".dgx-pixels/staging").iterdir())
+    assert not studio.library(studio.project()).deployments()
