@@ -101,7 +101,7 @@ class Captured:
     def warm(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Captures one waiting shape. False when none waits, or `should_stop` asked to give way before it was done.
 
-        Called between requests. It takes about 0.3 s, and once 10-30 s more where blocks are compiled: `should_stop` is
+        Called between requests. It takes about a second, and up to a minute where blocks are compiled: `should_stop` is
         asked before each of them. Any failure falls back: compiled -> plain graph -> plain call, with the reason in
         `state`.
         """
@@ -132,7 +132,7 @@ class Captured:
         """What `get_status` shows, as JSON values."""
         return {
             "graphs": len(self._graphs),
-            "compiled_graphs": sum(g.compiled for g in self._graphs.values()),
+            "compiled_graphs": sum(g.compiled for g in list(self._graphs.values())),
             "waiting": len(self._wanted),
             "compile": self.compile_state,
             "compile_error": round(self.compile_error, 5),
@@ -151,7 +151,7 @@ class Captured:
                         graph = self._record_compiled(inputs, should_stop)
                     self.compile_state = f"on, {time.perf_counter() - began:.0f} s for the last shape"
                     return graph
-                except Interrupted:
+                except (Interrupted, torch.OutOfMemoryError):
                     raise
                 except Exception as error:  # a missing compiler, a kernel that does not fit, a wrong result
                     failure = failure or _reason(error)
