@@ -105,7 +105,7 @@ async def run(
                     granted.append(await _ask(client, wish, progress))
                 except ToolError as error:
                     raise ServerError(f"{wish.prompt}: {error}") from error
-    _show(granted, root, console)
+    _show(granted, console)
     console.print(f"{len(granted)} drawn and deployed in {time.perf_counter() - begun:.1f} s, from a cold start.")
     return granted
 
@@ -134,7 +134,7 @@ def _shown(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _show(granted: list[Granted], root: Path, console: Console) -> None:
+def _show(granted: list[Granted], console: Console) -> None:
     from rich.columns import Columns
     from rich.table import Table
 
@@ -145,13 +145,13 @@ def _show(granted: list[Granted], root: Path, console: Console) -> None:
     console.print(Columns([picture_text(read_picture(one.png), console) for one in granted], padding=(1, 2)))
     console.print()
     table = Table(box=None, pad_edge=False)
-    for heading in ("asked for", "file", "size", "colours", "seconds", "the game says"):
+    for heading in ("asked for", "in assets/", "size", "colours", "seconds", "the game says"):
         table.add_column(heading, justify="right" if heading in ("colours", "seconds") else "left", overflow="fold")
     for one in granted:
         sprite = one.drawn["sprites"][0]
         table.add_row(
             one.wish.prompt,
-            str(Path(one.placed["paths"][0]).relative_to(root)),
+            one.placed["path"],
             f"{sprite['width']}x{sprite['height']}",
             str(len(sprite["palette"])),
             f"{one.seconds:.2f}",

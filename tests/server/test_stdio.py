@@ -52,8 +52,8 @@ async def test_the_demo_shows_what_it_deployed_and_can_run_again(game: Path, com
         assert [one.placed["state"] for one in granted] == [state] * 2
         text = console.export_text()
         assert "\u2580" * 16 in text
-        assert "assets/sprites/dragon.png" in text
-        assert "assets/sprites/blue_imp.png" in text
+        assert "sprites/dragon.png" in text
+        assert "sprites/blue_imp.png" in text
 
 
 @contextmanager
