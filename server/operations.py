@@ -6,7 +6,7 @@ operation may be called again with the same arguments: assets have content-hash 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from server.project import Project
     from server.records import Asset
     from server.studio import Studio
+
+BATCH = 8
+"""Sprites of a step that are drawn at once."""
 
 MOST_ROWS = 2000
 """Rows of one table after `expand`: a typo must not start a day's work."""
@@ -58,6 +61,23 @@ class GenerateAnimation(_Arguments):
     seed: int | None = None
     model: str = ""
     palette: str = ""
+
+
+class GenerateTileset(_Arguments):
+    upper: str
+    lower: str = ""
+    tile_size: int | None = None
+    layout: str = "wang16"
+    border: str = "auto"
+    method: str = "composite"
+    axes: str = "both"
+    variants: int = 4
+    seed: int | None = None
+    model: str = ""
+    negative: str = ""
+    palette: str = ""
+    colors: int | None = None
+    candidates: int | None = None
 
 
 class EditSprite(_Arguments):
@@ -125,6 +145,17 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         done = generate_sprites(studio, _words(a.prompt), on_progress, project=root, **a.model_dump(exclude={"prompt"}))
         return _asset(studio, project, done.sprites[0].asset) | {"unknown_words": list(done.unknown_words)}
 
+    def sprites(wanted: Sequence[GenerateSprite], on_progress: OnProgress) -> list[Any]:
+        from server.sprites import generate_each
+
+        drawn = generate_each(studio, [a.model_dump() for a in wanted], on_progress, project=root)
+        return [
+            one
+            if isinstance(one, Exception)
+            else _asset(studio, project, one.asset) | {"unknown_words": list(one.unknown_words)}
+            for one in drawn
+        ]
+
     def animation(a: GenerateAnimation, on_progress: OnProgress) -> dict[str, Any]:
         from server.animation import generate_animation
 
@@ -132,6 +163,13 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         motions = [word.strip() for word in a.motions.split(",") if word.strip()]
         done = generate_animation(studio, on_progress, motions=motions, project=root, **wanted)
         return _asset(studio, project, done.asset) | {"sprite_id": done.key.id}
+
+    def tileset(a: GenerateTileset, on_progress: OnProgress) -> dict[str, Any]:
+        from server.tilesets import generate_tileset
+
+        wanted = a.model_dump(exclude={"upper", "lower"})
+        done = generate_tileset(studio, _words(a.upper), a.lower, on_progress, project=root, **wanted)
+        return _asset(studio, project, done.asset) | {"tiles": len(done.tileset.tiles)}
 
     def edit(a: EditSprite, on_progress: OnProgress) -> dict[str, Any]:
         from server.edit import edit_sprite, parse_recolor
@@ -172,7 +210,8 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         return {"files": [{"path": f.relative_to(at).as_posix(), "name": file_word(f.stem)} for f in files]}
 
     return {
-        "generate_sprite": _operation(GenerateSprite, sprite),
+        "generate_sprite": _operation(GenerateSprite, sprite, sprites, BATCH),
+        "generate_tileset": _operation(GenerateTileset, tileset),
         "generate_animation": _operation(GenerateAnimation, animation),
         "edit_sprite": _operation(EditSprite, edit),
         "fix_pixel_art": _operation(FixPixelArt, fix),
@@ -206,16 +245,36 @@ def expand_rows(rows: list[Any], variations: int, seed: int | None) -> list[dict
     return expanded
 
 
-def _operation(form: type[A], run: Callable[[A, OnProgress], dict[str, Any]]) -> Operation:
-    def call(arguments: Mapping[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+def _operation(
+    form: type[A],
+    run: Callable[[A, OnProgress], dict[str, Any]],
+    run_many: Callable[[Sequence[A], OnProgress], Sequence[Any]] | None = None,
+    batch: int = 1,
+) -> Operation:
+    def parse(arguments: Mapping[str, Any]) -> A:
         try:
-            parsed = form.model_validate(arguments)
+            return form.model_validate(arguments)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise WorkflowError(first["msg"], where=path_of(first["loc"])) from error
-        return run(parsed, on_progress)
 
-    return Operation(call, form.model_json_schema())
+    def call(arguments: Mapping[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+        return run(parse(arguments), on_progress)
+
+    def call_many(several: Sequence[Mapping[str, Any]], on_progress: OnProgress) -> list[Any]:
+        assert run_many is not None
+        outcomes: list[Any] = []
+        for arguments in several:
+            try:
+                outcomes.append(parse(arguments))
+            except WorkflowError as error:
+                outcomes.append(error)
+        good = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, Exception)]
+        for i, result in zip(good, run_many([outcomes[i] for i in good], on_progress) if good else (), strict=True):
+            outcomes[i] = result
+        return outcomes
+
+    return Operation(call, form.model_json_schema(), call_many if run_many else None, batch)
 
 
 def _words(prompt: str) -> str:

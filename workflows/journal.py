@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,27 @@ from workflows.errors import WorkflowError
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One finished item: its step, its position (0 for a step without for_each), and its result or its error."""
+    """One finished item: its step, its position (0 for a step without for_each), and its result or its error.
+
+    `key` says what was done (see `keys_of`): positions shift where an item above failed, and succeeds the next time.
+    """
 
     step: str
     index: int
+    key: str
     ok: bool
     result: Any = None
     error: str = ""
 
 
+def keys_of(arguments: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A key for each item of a step by its arguments; equal ones are counted."""
+    digests = [hashlib.sha256(json.dumps(a, sort_keys=True, default=str).encode()).hexdigest()[:12] for a in arguments]
+    return [f"{digest}.{digests[:i].count(digest)}" for i, digest in enumerate(digests)]
+
+
 class Journal:
-    """An open run. A line is written, flushed and synced before the next item begins; a torn last line is dropped."""
+    """An open run. Lines are on disk before the next items begin; a torn last line is dropped."""
 
     def __init__(self, folder: Path, run: dict[str, Any]) -> None:
         """Opens or makes the run's folder and takes its lock.
@@ -60,19 +71,22 @@ class Journal:
         staged.replace(path)
         return run
 
-    def done(self, step: str, index: int) -> Entry | None:
+    def done(self, step: str, key: str) -> Entry | None:
         """The successful entry of an item, if there is one; a failed item is tried again in the next run."""
-        entry = self._entries.get((step, index))
+        entry = self._entries.get((step, key))
         return entry if entry and entry.ok else None
 
-    def write(self, entry: Entry) -> None:
-        """Adds a line and waits until it is on disk."""
-        line = {"step": entry.step, "index": entry.index, "ok": entry.ok}
-        line |= {"result": entry.result} if entry.ok else {"error": entry.error}
-        self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    def write(self, *entries: Entry) -> None:
+        """Adds a line for each, at once, and waits until they are on disk."""
+        lines = bytearray()
+        for entry in entries:
+            line = {"step": entry.step, "index": entry.index, "key": entry.key, "ok": entry.ok}
+            line |= {"result": entry.result} if entry.ok else {"error": entry.error}
+            lines += json.dumps(line, ensure_ascii=False).encode() + b"\n"
+        self._file.write(lines)
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._entries[entry.step, entry.index] = entry
+        self._entries |= {(entry.step, entry.key): entry for entry in entries}
 
     def finish(self) -> None:
         """Marks the run as complete, so that the same call later begins a new one."""
@@ -83,8 +97,8 @@ class Journal:
         self._lock.release()
 
 
-def _read_entries(path: Path) -> tuple[dict[tuple[str, int], Entry], int]:
-    entries: dict[tuple[str, int], Entry] = {}
+def _read_entries(path: Path) -> tuple[dict[tuple[str, str], Entry], int]:
+    entries: dict[tuple[str, str], Entry] = {}
     valid = 0
     if path.exists():
         for line in path.read_bytes().splitlines(keepends=True):
@@ -94,7 +108,7 @@ def _read_entries(path: Path) -> tuple[dict[tuple[str, int], Entry], int]:
                 break
             if not line.endswith(b"\n"):
                 break
-            entries[data["step"], data["index"]] = Entry(**data)
+            entries[data["step"], data["key"]] = Entry(**data)
             valid += len(line)
     return entries, valid
 

@@ -16,7 +16,7 @@ from pipelines.errors import PipelineError
 from pipelines.records import OnProgress, no_progress
 from workflows.errors import WorkflowError
 from workflows.inputs import resolve_inputs
-from workflows.journal import Entry, Journal, open_run
+from workflows.journal import Entry, Journal, keys_of, open_run
 from workflows.load import check_operations
 from workflows.references import resolve
 from workflows.schema import Step, Workflow
@@ -29,7 +29,8 @@ class Operation:
     """What a step may do. `parameters` is the JSON schema of the arguments of `run`.
 
     `run_many`, where there is one, takes up to `batch` items of a step at once and gives a result or an exception for
-    each: drawings of one batch share the model's time. Both must be repeatable: a killed run calls them again.
+    each: drawings of one batch share the model's time. Both must be repeatable: a killed run calls them again, with
+    the same items together.
     """
 
     run: Callable[[Arguments, OnProgress], Any]
@@ -112,16 +113,16 @@ class _Run:
 
     def _single(self, step: Step, where: str) -> Any:
         arguments = resolve(step.with_, self.scope, f"{where}.with")
-        kept = self.journal.done(step.name, 0)
-        if kept:
+        (key,) = keys_of([arguments])
+        if kept := self.journal.done(step.name, key):
             self.result.resumed += 1
             return kept.result
         try:
             result = self.operations[step.do].run(arguments, self._stage(step.name, 0, 1))
         except self.user_errors as error:
-            self.journal.write(Entry(step.name, 0, False, error=str(error)))
+            self.journal.write(Entry(step.name, 0, key, False, error=str(error)))
             raise WorkflowError(f"step '{step.name}' failed: {error}", where=where) from error
-        self.journal.write(Entry(step.name, 0, True, result))
+        self.journal.write(Entry(step.name, 0, key, True, result))
         self.result.done += 1
         return result
 
@@ -129,36 +130,44 @@ class _Run:
         items = resolve(step.for_each, self.scope, f"{where}.for_each")
         if not isinstance(items, list):
             raise WorkflowError(f"for_each needs a list, not {type(items).__name__}.", where=f"{where}.for_each")
-        results: dict[int, Any] = {}
-        pending: list[tuple[int, Arguments]] = []
-        for index, item in enumerate(items):
-            kept = self.journal.done(step.name, index)
-            if kept:
-                results[index] = kept.result
-                self.result.resumed += 1
-            else:
-                scope = {**self.scope, "item": item, "index": index}
-                pending.append((index, resolve(step.with_, scope, f"{where}.with")))
+        arguments = [
+            resolve(step.with_, {**self.scope, "item": item, "index": index}, f"{where}.with")
+            for index, item in enumerate(items)
+        ]
+        keys = keys_of(arguments)
+        results = {i: kept.result for i, key in enumerate(keys) if (kept := self.journal.done(step.name, key))}
+        self.result.resumed += len(results)
         operation = self.operations[step.do]
         size = operation.batch if operation.run_many else 1
-        for start in range(0, len(pending), size):
-            chunk = pending[start : start + size]
+        for start in range(0, len(items), size):
+            # a chunk of which a part is done is done again as a whole: what is drawn depends on its neighbours
+            chunk = range(start, min(start + size, len(items)))
+            if all(index in results for index in chunk):
+                continue
             stage = self._stage(step.name, len(results), len(items))
-            for (index, arguments), outcome in zip(chunk, self._chunk(operation, chunk, stage), strict=True):
-                if isinstance(outcome, Exception):
-                    self.journal.write(Entry(step.name, index, False, error=str(outcome)))
-                    failed = {"step": step.name, "index": index, "arguments": arguments, "error": str(outcome)}
-                    self.result.failed.append(failed)
-                else:
-                    self.journal.write(Entry(step.name, index, True, outcome))
-                    results[index] = outcome
+            outcomes = self._chunk(operation, [arguments[i] for i in chunk], stage)
+            fresh = [
+                Entry(step.name, i, keys[i], False, error=str(outcome))
+                if isinstance(outcome, Exception)
+                else Entry(step.name, i, keys[i], True, outcome)
+                for i, outcome in zip(chunk, outcomes, strict=True)
+                if i not in results
+            ]
+            self.journal.write(*fresh)
+            for entry in fresh:
+                if entry.ok:
+                    results[entry.index] = entry.result
                     self.result.done += 1
+                else:
+                    asked = arguments[entry.index]
+                    self.result.failed.append(
+                        {"step": step.name, "index": entry.index, "arguments": asked, "error": entry.error}
+                    )
         return [
             {**results[i], "item": items[i]} if isinstance(results[i], dict) else results[i] for i in sorted(results)
         ]
 
-    def _chunk(self, operation: Operation, chunk: Sequence[tuple[int, Arguments]], stage: OnProgress) -> Sequence[Any]:
-        arguments = [a for _, a in chunk]
+    def _chunk(self, operation: Operation, arguments: Sequence[Arguments], stage: OnProgress) -> Sequence[Any]:
         if operation.run_many and len(arguments) > 1:
             return operation.run_many(arguments, stage)
         try:

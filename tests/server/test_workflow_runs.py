@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipelines.records import no_progress
+from pipelines.backend import OnStep
+from pipelines.errors import InvalidRequest
+from pipelines.records import Drawing, DrawRequest, no_progress
 from server.animation import generate_animation
 from server.edit import edit_sprite, parse_recolor
+from server.errors import ServerError
 from server.operations import expand_rows
 from server.runs import check, pictures, run
-from server.sprites import generate_sprites
+from server.sprites import Drawn, generate_each, generate_sprites
 from server.studio import Studio
 from server.workflow_commands import parse_settings
 from tests.fakes import FakeBackend
@@ -60,19 +63,46 @@ def test_a_batch_that_was_stopped_goes_on_and_draws_nothing_twice(studio: Studio
     class Stopped(Exception):
         pass
 
-    def stop_at_the_third(done: int, total: int, message: str) -> None:
-        if message.startswith("draw 3/"):
+    def stop_at_the_ninth(done: int, total: int, message: str) -> None:
+        if message.startswith("draw 9/"):
             raise Stopped
 
-    given: dict[str, Any] = {"subjects": ["key", "ring", "bow", "axe"], "seed": 9}
+    subjects = [f"{color} {noun}" for noun in ("key", "ring", "bow") for color in ("red", "blue", "green", "gold")]
+    given: dict[str, Any] = {"subjects": subjects, "seed": 9}
     with pytest.raises(Stopped):
-        run(studio, "batch", given, stop_at_the_third)
+        run(studio, "batch", given, stop_at_the_ninth)
     ran = run(studio, "batch", given, no_progress)
-    drawn = [request.prompts[0] for request in backend.requests if request.prompts]
-    assert sorted(set(drawn)) == ["axe", "bow", "key", "ring"]
-    assert drawn.count("key") == drawn.count("ring") == 1
-    assert ran.result.resumed >= 3
-    assert len(ran.result.outputs["deployed"]) == 4
+    assert [request.prompts for request in backend.requests] == [tuple(subjects[:8]), tuple(subjects[8:])]
+    assert ran.result.resumed >= 8
+    assert len(ran.result.outputs["deployed"]) == 12
+
+
+def test_a_sprite_that_cannot_be_drawn_leaves_its_batch_alone(studio: Studio, backend: FakeBackend) -> None:
+    requests = [
+        {"prompt": "red key", "seed": 1},
+        {"prompt": "bow", "size": 999, "seed": 2},
+        {"prompt": "axe", "seed": 3},
+    ]
+    first, second, third = generate_each(studio, requests, no_progress)
+    assert isinstance(second, ServerError)
+    assert "out of range" in str(second)
+    assert isinstance(first, Drawn)
+    assert isinstance(third, Drawn)
+    assert [r.prompts for r in backend.requests] == [("red key", "axe")]
+
+
+def test_where_a_batch_cannot_be_drawn_each_sprite_has_its_own_error(studio: Studio, backend: FakeBackend) -> None:
+    def draw(request: DrawRequest, on_step: OnStep) -> Drawing:
+        if "bow" in request.prompts:
+            raise InvalidRequest("No bows today.")
+        return FakeBackend.draw(backend, request, on_step)
+
+    backend.draw = draw
+    requests = [{"prompt": word, "seed": 1} for word in ("key", "bow", "axe")]
+    first, second, third = generate_each(studio, requests, no_progress)
+    assert str(second) == "No bows today."
+    assert isinstance(first, Drawn)
+    assert isinstance(third, Drawn)
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))

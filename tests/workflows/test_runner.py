@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,49 @@ def test_an_unfinished_run_goes_on_where_it_was_and_does_nothing_twice(tmp_path:
     assert len(lines) == len(set(lines)) == 4
     seeds = {a["seed"] for a in second.outputs["assets"]}
     assert len(seeds) == 1
+
+
+def test_an_item_that_succeeds_the_second_time_goes_through_all_later_steps(tmp_path: Path) -> None:
+    text = json.dumps(BATCH)
+    mended = operations(tmp_path / "log.txt")
+    broken = {**mended, "generate": Operation(_fails_once(mended["generate"].run), GENERATE)}
+    given = {"subjects": ["potion", "key", "ring"]}
+    run_workflow(parse(text), text, given, broken, tmp_path, tmp_path / "runs")
+    second = run_workflow(parse(text), text, given, mended, tmp_path, tmp_path / "runs")
+    assert [r["path"] for r in second.outputs["paths"]] == ["items/potion.png", "items/key.png", "items/ring.png"]
+    assert (second.done, second.resumed) == (2, 4)
+
+
+def _fails_once(run: Any) -> Any:
+    failures = [InvalidRequest("The disk is full.")]
+
+    def generate(arguments: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+        if failures:
+            raise failures.pop()
+        return run(arguments, on_progress)
+
+    return generate
+
+
+def test_a_batch_is_done_together_and_a_bad_item_leaves_the_others_alone(tmp_path: Path) -> None:
+    chunks: list[list[str]] = []
+    ops = operations(tmp_path / "log.txt")
+
+    def many(several: Sequence[dict[str, Any]], on_progress: OnProgress) -> list[Any]:
+        chunks.append([a["prompt"] for a in several])
+        good = "broken" not in chunks[-1][-1] or len(chunks) > 3
+        return [{"asset_id": a["prompt"]} if good or a is not several[-1] else InvalidRequest("no") for a in several]
+
+    ops["generate"] = Operation(ops["generate"].run, GENERATE, many, 2)
+    text = json.dumps(BATCH)
+    given = {"subjects": ["a", "b", "c", "broken d", "e", "f"]}
+    first = run_workflow(parse(text), text, given, ops, tmp_path, tmp_path / "runs")
+    assert chunks == [["a a", "a b"], ["a c", "a broken d"], ["a e", "a f"]]
+    assert [f["index"] for f in first.failed] == [3]
+    second = run_workflow(parse(text), text, given, ops, tmp_path, tmp_path / "runs")
+    assert chunks[3:] == [["a c", "a broken d"]]  # the same items together, so that the same comes out
+    assert len(second.outputs["paths"]) == 6
+    assert second.done == 2
 
 
 def test_a_finished_run_is_not_taken_up_again(tmp_path: Path) -> None:
