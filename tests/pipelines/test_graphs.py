@@ -72,7 +72,7 @@ def test_compiled_regions_are_gone_after_the_context_and_shared_by_alike_blocks(
     from torch._dynamo.testing import CompileCounter
 
     model, counter = unet(), CompileCounter()
-    regions = compiled_regions(model)
+    regions = compiled_regions(model.mid_block)
     with torch.inference_mode():
         plain = caller(model)(*inputs())
         with compiled(regions, backend=counter):
