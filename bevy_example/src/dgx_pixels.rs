@@ -537,6 +537,7 @@ struct ScreenshotRequest {
 fn screenshot(
     In(params): In<Option<Value>>,
     cameras: Query<(&Camera, &RenderTarget)>,
+    windows: Query<(), With<Window>>,
     mut commands: Commands,
 ) -> BrpResult {
     let ScreenshotRequest { path } = read(params)?;
@@ -549,6 +550,9 @@ fn screenshot(
     else {
         return Err(BrpError::internal("the game has no active camera"));
     };
+    if matches!(target, RenderTarget::Window(_)) && windows.is_empty() {
+        return Err(BrpError::internal("the game has no window"));
+    }
     let answer = json!({ "path": path });
     commands.spawn(Screenshot(target.clone())).observe(move |captured: On<ScreenshotCaptured>| {
         if let Err(error) = save(&captured.image, &path) {

@@ -12,6 +12,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,23 +120,21 @@ class BrpClient:
                 results.append(error)
         return results
 
-    def watch(self, method: str, params: Any = None, timeout: float | None = None) -> Iterator[Any]:
-        """The results of a "+watch" method as they come, until `timeout` seconds have passed in all (then it ends).
+    @contextmanager
+    def watch(self, method: str, params: Any = None, timeout: float | None = None) -> Iterator[Iterator[Any]]:
+        """The results of a "+watch" method as they come, until `timeout` seconds have passed in all (then they end).
 
-        The request is sent before this returns; the results may be read later.
+        with client.watch("world.observe+watch", {...}) as results:     # the request is sent
+            for result in results: ...
 
         Raises:
             NotRunning, NotBevy, Silent, Refused: see there.
         """
         timeout = timeout or self.timeout
         deadline = time.monotonic() + timeout
-        connection = _connect(self.host, self.port, deadline, timeout)
-        try:
+        with _connect(self.host, self.port, deadline, timeout) as connection:
             _send(connection, json.dumps(self._request(method, params)).encode(), self.port, deadline)
-        except BrpError:
-            connection.close()
-            raise
-        return self._events(connection, deadline, timeout)
+            yield self._events(connection, deadline, timeout)
 
     def discover(self, timeout: float | None = None) -> Discovery:
         """Which Bevy the game is built with, and which methods it has. Remembers how to name methods.
@@ -184,20 +183,19 @@ class BrpClient:
 
     def _events(self, connection: socket.socket, deadline: float, timeout: float) -> Iterator[Any]:
         received = bytearray()
-        with connection:
-            while True:
-                try:
-                    data = _receive(connection, self.port, deadline, timeout)
-                except Silent:
-                    return
-                received += data
-                while (end := received.find(b"\n")) >= 0:
-                    line = bytes(received[:end])
-                    del received[: end + 1]
-                    if line.startswith(b"data:"):
-                        yield _result(_parse(line[5:], self.port), self.port)
-                if not data:
-                    return
+        while True:
+            try:
+                data = _receive(connection, self.port, deadline, timeout)
+            except Silent:
+                return
+            received += data
+            while (end := received.find(b"\n")) >= 0:
+                line = bytes(received[:end])
+                del received[: end + 1]
+                if line.startswith(b"data:"):
+                    yield _result(_parse(line[5:], self.port), self.port)
+            if not data:
+                return
 
 
 def _connect(host: str, port: int, deadline: float, timeout: float) -> socket.socket:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CAPTURED = "bevy_render::view::window::screenshot::ScreenshotCaptured"
 SCREENSHOT = "bevy_render::view::window::screenshot::Screenshot"
+WINDOW = "bevy_window::window::PrimaryWindow"
 LARGEST_ZOOM = 8
 
 
@@ -68,18 +69,23 @@ def _to_file(client: BrpClient, method: str, name: str, deadline: float) -> byte
 
 def _stock(client: BrpClient, timeout: float) -> bytes:
     """The protocol's own way: spawn a screenshot of the primary window and observe the event that carries it."""
-    events = client.watch("world.observe+watch", {"event": CAPTURED}, timeout=timeout)
-    client.call("rpc.discover", timeout=timeout)  # a frame later the observer is there
-    client.call("world.spawn_entity", {"components": {SCREENSHOT: {"Window": "Primary"}}}, timeout=timeout)
-    for event in events:
-        return _png_of(event)
+    with client.watch("world.observe+watch", {"event": CAPTURED}, timeout=timeout) as events:
+        # A frame later the observer is there. Without a window the request would stay in the game for ever.
+        if not client.call("world.query", {"data": {}, "filter": {"with": [WINDOW]}}, timeout=timeout):
+            return b""
+        client.call("world.spawn_entity", {"components": {SCREENSHOT: {"Window": "Primary"}}}, timeout=timeout)
+        for captured in events:
+            try:
+                return _png_of(captured[0]["image"])
+            except (KeyError, IndexError, TypeError, ValueError):
+                return b""  # an image of a form that no Bevy is known to send
     return b""
 
 
-def _png_of(event: Any) -> bytes:
+def _png_of(image: Any) -> bytes:
+    """Bevy's Image as JSON: 8-bit RGBA or BGRA."""
     from PIL import Image
 
-    image = event["image"] if "image" in event else next(iter(event.values()))["image"]
     descriptor = image["texture_descriptor"]
     size = descriptor["size"]
     pixels = np.array(image["data"], np.uint8).reshape(size["height"], size["width"], 4)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from pipelines.records import Recipe
 from server.bevy.brp import BrpClient, BrpError
-from server.bevy.screenshot import read_rgba, take_screenshot, ways
+from server.bevy.screenshot import read_rgba, take_screenshot
 from server.studio import Studio
 
 EXAMPLE = Path(__file__).parents[2] / "bevy_example"
@@ -54,11 +54,15 @@ def software_renderer() -> dict[str, str]:
 class Game:
     """A game's process: its project's root, its port, and a client that speaks to it."""
 
-    def __init__(self, root: Path, port: int, binary: str = "bevy_example", *, headless: bool = True) -> None:
+    def __init__(
+        self, root: Path, port: int, binary: str = "bevy_example", *, headless: bool = True, draws: bool = True
+    ) -> None:
+        """`draws`: whether the game can show what it draws: in a window, or to the dev plugin."""
         self.root = root
         self.port = port
         self.client = BrpClient(port, timeout=5.0)
         self._command = [str(BINARIES / binary), *(["--headless"] if headless else [])]
+        self._draws = draws
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -83,7 +87,7 @@ class Game:
         assert self._process.poll() is None, f"the game ended:\n{self.log}"
         try:
             discovery = self.client.discover(timeout=2.0)
-            if not ways(discovery):
+            if not self._draws:
                 return True
         except BrpError:
             return False

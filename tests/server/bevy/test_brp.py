@@ -40,7 +40,8 @@ def test_a_batch_answers_each_call_in_order(tmp_path: Path) -> None:
 def test_watching_yields_what_comes_and_ends_in_time(tmp_path: Path) -> None:
     with StandIn(tmp_path) as game:
         started = time.monotonic()
-        events = list(BrpClient(game.port).watch("world.get_components+watch", {}, timeout=0.3))
+        with BrpClient(game.port).watch("world.get_components+watch", {}, timeout=0.3) as results:
+            events = list(results)
         assert events == [{"number": 0}, {"number": 1}, {"number": 2}]
         assert 0.25 < time.monotonic() - started < 2
 

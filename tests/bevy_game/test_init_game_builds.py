@@ -1,0 +1,95 @@
+"""A plain game that init-game has changed compiles, runs, and proves a deployment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from server.bevy.doctor import examine
+from server.bevy.init_game import plan
+from server.deploy import deploy
+from server.project import find_project
+from server.settings import Settings
+from server.studio import Studio
+from tests.bevy_game.running import BINARIES, EXAMPLE, Game, asset, free_port, picture
+from tests.fakes import FakeBackend
+
+# The same versions and features as the example game, so that nothing but the game itself is compiled.
+MANIFEST = """\
+[package]
+name = "plain_game"
+version = "0.1.0"
+edition = "2024"
+
+[dependencies.bevy]
+version = "=0.19.1"
+default-features = false
+features = ["default_app", "std", "multi_threaded", "bevy_winit", "x11", "2d_bevy_render", "png"]
+
+[profile.dev]
+debug = 0
+"""
+MAIN = """\
+use bevy::app::ScheduleRunnerPlugin;
+use bevy::prelude::*;
+use bevy::window::ExitCondition;
+use bevy::winit::WinitPlugin;
+
+fn main() {
+    let no_window = WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() };
+    App::new()
+        .add_plugins(DefaultPlugins.set(no_window).disable::<WinitPlugin>())
+        .add_plugins(ScheduleRunnerPlugin::run_loop(std::time::Duration::from_millis(16)))
+        .add_systems(Startup, setup)
+        .run();
+}
+
+fn setup(mut commands: Commands, server: Res<AssetServer>) {
+    commands.spawn((Camera2d, Name::new("camera")));
+    commands.spawn(Sprite::from_image(server.load("sprites/hero.png")));
+}
+"""
+
+
+def test_a_plain_game_is_made_ready_and_proves_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "plain_game"
+    (root / "src").mkdir(parents=True)
+    (root / "Cargo.toml").write_text(MANIFEST)
+    (root / "src/main.rs").write_text(MAIN)
+    (root / "assets/sprites").mkdir(parents=True)
+    (root / "assets/sprites/hero.png").write_bytes(picture())
+    shutil.copy(EXAMPLE / "Cargo.lock", root)
+
+    project = find_project(root, None)
+    assert project
+    assert any(finding.state == "broken" for finding in examine(project))
+    offered = plan(project)
+    assert not offered.by_hand
+    offered.apply()
+    built = subprocess.run(
+        ["cargo", "build", "--quiet"],
+        cwd=root,
+        env={**os.environ, "CARGO_TARGET_DIR": str(BINARIES.parent), "CARGO_INCREMENTAL": "0"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    assert "warning" not in built.stderr
+
+    running = Game(root, free_port(), "plain_game", draws=False)
+    monkeypatch.setenv("BRP_EXTRAS_PORT", str(running.port))
+    studio = Studio(Settings(project=root, data_dir=tmp_path / "data"), FakeBackend())
+    try:
+        running.start()
+        assert {finding.state for finding in examine(project)} == {"fine"}
+        done = deploy(studio, asset(studio, picture()), "sprites/hero.png", overwrite=True)
+        assert done.verification.state == "reloaded"
+    finally:
+        studio.close()
+        running.stop()
