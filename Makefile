@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: bench bench-finishing help setup demo test test-bevy bench-server check clean eval-workflows
+.PHONY: bench bench-finishing test-gallery help setup demo test test-bevy bench-server check clean eval-workflows
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -42,6 +42,12 @@ bench: setup ## SDXL with random weights beside the stock pipeline: full size on
 
 bench-server: setup ## start of the server beside a bare one, and a tool call outside the engine
 	@$(BIN)/python -m server.bench_start
+
+test-gallery: setup ## the results page in Chromium (on Debian as root it is installed where it is missing)
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
+		{ echo "Chromium is missing: apt-get install chromium (or what your system calls it)"; exit 1; }
+	@DGX_PIXELS_BROWSER=1 $(BIN)/pytest tests/browser
 
 eval-workflows: setup ## every workflow, a batch that is killed again and again, 24 animations
 	@$(BIN)/python -m server.evaluation.workflows
