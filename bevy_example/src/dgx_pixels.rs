@@ -347,6 +347,7 @@ fn add_remote(app: &mut App) {
     .init_resource::<FrameTimes>()
     .add_systems(First, measure_frames)
     .add_systems(PostUpdate, refresh_materials::<ColorMaterial>)
+    .add_systems(Update, show_previews)
     .add_systems(Last, (track_images, track_sheets));
 
     let world = app.main_mut().world_mut();
@@ -485,9 +486,20 @@ fn await_change(
     Ok((seen || status.failed > wanted.failed).then(|| describe(&wanted.path, &state, &server)))
 }
 
-/// Marks what `preview` spawned.
+/// Marks what `preview` spawned; an image becomes a sprite once it is loaded.
 #[derive(Component)]
-struct Preview;
+struct Preview(Option<Handle<Image>>);
+
+fn show_previews(mut previews: Query<(Entity, &mut Preview)>, images: Res<Assets<Image>>, mut commands: Commands) {
+    for (entity, mut preview) in &mut previews {
+        let Some(image) = preview.0.as_ref().and_then(|handle| images.get(handle)) else { continue };
+        // An array texture cannot be drawn as a sprite: the renderer would end the game.
+        let drawable = image.texture_descriptor.size.depth_or_array_layers == 1;
+        if let Some(handle) = preview.0.take_if(|_| drawable) {
+            commands.entity(entity).insert(Sprite::from_image(handle));
+        }
+    }
+}
 
 #[derive(Deserialize)]
 struct PreviewRequest {
@@ -510,11 +522,11 @@ fn preview(
     let middle = cameras.iter().next().map_or(Vec2::ZERO, |camera| camera.translation().truncate());
     let transform = Transform::from_translation(request.position.map_or(middle, Vec2::from).extend(900.0))
         .with_scale(Vec3::splat(request.scale.unwrap_or(1.0)));
-    let mut entity = commands.spawn((Preview, Name::new(format!("preview:{path}")), transform));
+    let mut entity = commands.spawn((Name::new(format!("preview:{path}")), transform));
     if path.ends_with(".sheet.json") {
-        entity.insert(SheetSprite::new(server.load(path), request.animation.unwrap_or_default()));
+        entity.insert((Preview(None), SheetSprite::new(server.load(path), request.animation.unwrap_or_default())));
     } else {
-        entity.insert(Sprite::from_image(server.load(path)));
+        entity.insert((Preview(Some(server.load(path))), Visibility::default()));
     }
     Ok(json!({ "entity": entity.id().to_bits() }))
 }
