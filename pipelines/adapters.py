@@ -13,6 +13,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,14 @@ CACHED_ADAPTERS = 8
 """Adapters whose factors stay on the device after they were used (rank 32 on every layer of SDXL: 170 MB in fp16)."""
 Site = tuple[str, str]
 """A weight: (component, dotted module name)."""
+
+
+class Merged(NamedTuple):
+    """One adapter of a merged stack; `changed` is its file's modification time in ns (a run may write it again)."""
+
+    path: str
+    weight: float
+    changed: int
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,12 @@ class WeightStack:
             self._aliases[component] = aliases(component, layers)
         self._copies: dict[Site, Tensor] = {}
         self._merged: set[Site] = set()
-        self._stack: tuple[tuple[str, float], ...] = ()
-        self._files: OrderedDict[tuple[str, int, int], dict[Site, Factors]] = OrderedDict()
+        self._stack: tuple[Merged, ...] = ()
+        self._files: OrderedDict[tuple[str, int], dict[Site, Factors]] = OrderedDict()
 
     @property
-    def stack(self) -> tuple[tuple[str, float], ...]:
-        """(path, weight) of what is merged now."""
+    def stack(self) -> tuple[Merged, ...]:
+        """What is merged now: equal stacks mean equal weights, so it may be the key of what was computed with them."""
         return self._stack
 
     def apply(self, stack: Sequence[tuple[Path | str, float]]) -> None:
@@ -70,21 +79,24 @@ class WeightStack:
         Raises:
             AdapterError: a file is missing, broken, of another kind (DoRA, LoKr, ...) or made for another model.
         """
-        wanted = tuple((str(path), float(weight)) for path, weight in stack if weight != 0)
-        if wanted == self._stack:
+        wanted: list[Merged] = []
+        for path, weight in stack:
+            if weight != 0:
+                file = adapter_file(path)
+                wanted.append(Merged(os.fspath(file), float(weight), file.stat().st_mtime_ns))
+        if tuple(wanted) == self._stack:
             return
-        adapters = [(self._factors(Path(path)), weight) for path, weight in wanted]
         parts: dict[Site, list[tuple[Factors, float]]] = defaultdict(list)
-        for adapter, weight in adapters:
-            for site, factors in adapter.items():
-                parts[site].append((factors, weight * factors.scale))
+        for merged in wanted:
+            for site, factors in self._factors(merged).items():
+                parts[site].append((factors, merged.weight * factors.scale))
         try:
             self._merge(parts)
         except BaseException:  # no room for the copies, say: no half-merged model is left behind
             self._put_back(self._merged)
             self._stack = ()
             raise
-        self._stack = wanted
+        self._stack = tuple(wanted)
 
     def restore(self) -> None:
         """Makes every weight bit-equal to what was loaded and frees the copies and the cached factors."""
@@ -134,15 +146,13 @@ class WeightStack:
     def _weight(self, site: Site) -> Tensor:
         weight = self._layers[site].weight
         assert isinstance(weight, Tensor)
-        return weight
+        return weight.detach()  # the same storage
 
-    def _factors(self, path: Path) -> dict[Site, Factors]:
+    def _factors(self, merged: Merged) -> dict[Site, Factors]:
         """The adapter's factors on the weights' devices, from the cache where the file has not changed."""
-        path = adapter_file(path)
-        stat = path.stat()
-        key = (os.fspath(path), stat.st_mtime_ns, stat.st_size)
+        key = (merged.path, merged.changed)
         if key not in self._files:
-            self._files[key] = self._read(read_header(path))
+            self._files[key] = self._read(read_header(merged.path))
             if len(self._files) > CACHED_ADAPTERS:
                 self._files.popitem(last=False)
         self._files.move_to_end(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -352,10 +353,11 @@ def test_a_file_that_was_trained_on_replaces_the_cached_one(tmp_path: Path) -> N
     path = write(tmp_path / "a.safetensors", lora(modules, in_unet, seed=1))
     stack = WeightStack(modules)
     stack.apply([(path, 1.0)])
-    first = snapshot(modules)
-    stack.apply([])
+    first, merged = snapshot(modules), stack.stack
     write(path, lora(modules, in_unet, rank=lambda n: 5, seed=2))
+    os.utime(path, ns=(0, merged[0].changed + 1))  # whatever the file system's clock resolves
     stack.apply([(path, 1.0)])
+    assert stack.stack != merged
     assert any(not torch.equal(first[n], t) for n, t in snapshot(modules).items())
 
 
@@ -370,7 +372,7 @@ def test_a_bad_file_leaves_the_merged_stack_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="cannot be read"):
         stack.apply([(good, 0.5), (broken, 1.0)])
     assert all(torch.equal(before[n], t) for n, t in snapshot(modules).items())
-    assert stack.stack == ((str(good), 1.0),)
+    assert [(merged.path, merged.weight) for merged in stack.stack] == [(str(good), 1.0)]
 
 
 LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
