@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipelines import hardware
 from pipelines.adapters import WeightStack
 from pipelines.backend import OnStep
 from pipelines.denoise import (
@@ -29,13 +31,27 @@ from pipelines.denoise import (
 )
 from pipelines.errors import InvalidRequest, OutOfMemory
 from pipelines.fast import FastModel
-from pipelines.loading import Resident, load_model, make_scheduler, pick_device
-from pipelines.models import Model, embedded_model, find_model
+from pipelines.hardware import free_bytes
+from pipelines.loading import Resident, load_model, make_scheduler, pick_device, pick_dtype, weight_bytes
+from pipelines.models import SDXL, Model, embedded_model, find_model, preset_lora, preset_of, sdxl_info
+from pipelines.presets import Preset
 from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
 from pipelines.seamless import circular, rolled
 from pipelines.text import Embedding
 
 MOST_STEPS = 200
+WORK, SMALL_WORK = 3 << 30, 1 << 28
+"""Memory beside the weights that a drawing takes: SDXL at 1024x1024, and a model that draws single pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a request is sampled, after presets and defaults."""
+
+    preset: Preset | None
+    steps: int
+    guidance: float
+    guided: tuple[float, float]
 
 
 class DiffusersBackend:
@@ -52,17 +68,16 @@ class DiffusersBackend:
     def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
         """See `Backend.draw`."""
         begun = time.perf_counter()
-        resident = self.resident(find_model(request.model))
-        model = resident.model
-        steps = model.steps if request.steps is None else request.steps
-        guidance = model.guidance if request.guidance is None else request.guidance
-        _check(request, resident, steps, guidance)
-        self._merge(resident, request)
+        model = find_model(request.model)
+        plan = plan_sampling(model, request)
+        resident = self.resident(model)
+        _check(request, resident)
         try:
+            self._merge(resident, request, plan.preset)
             with torch.inference_mode():
-                images = _draw(resident, self._fast[model.id], request, steps, guidance, on_step)
+                images = _draw(resident, self._fast[model.id], request, plan, on_step)
         except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
+            self._make_room(model)
             raise OutOfMemory(
                 f"{self.device} has no room for {len(request.prompts)} pictures of {request.width}x{request.height}."
             ) from error
@@ -71,8 +86,8 @@ class DiffusersBackend:
             images=images,
             model=model.id,
             revision=resident.revision,
-            steps=steps,
-            guidance=guidance,
+            steps=plan.steps,
+            guidance=plan.guidance,
             seconds=time.perf_counter() - begun,
             device=str(self.device),
             unknown_words=tuple(unread),
@@ -83,22 +98,58 @@ class DiffusersBackend:
 
         Raises:
             ModelError: it cannot be loaded.
+            OutOfMemory: it has no room, even alone.
         """
         if model.id not in self._residents:
-            resident = self._residents[model.id] = load_model(model, self.device)
+            dtype = pick_dtype(model, self.device)
+            self._admit(model, dtype)
+            try:
+                resident = load_model(model, self.device, dtype)
+            except torch.OutOfMemoryError as error:
+                self._make_room(model)
+                raise OutOfMemory(f"{self.device} has no room for '{model.id}'.") from error
+            self._residents[model.id] = resident
             self._fast[model.id] = FastModel(resident.unet, resident.vae, compiles=not model.draws_pixels)
         self._residents.move_to_end(model.id)
         return self._residents[model.id]
 
-    def _merge(self, resident: Resident, request: DrawRequest) -> None:
-        """Makes the request's LoRA stack the resident model's; no stack and none merged before costs nothing."""
+    def _admit(self, model: Model, dtype: torch.dtype) -> None:
+        """Room for the model: the one that was longest unused leaves first.
+
+        Raises:
+            OutOfMemory: there is not enough, even alone.
+        """
+        needed = weight_bytes(model, dtype) + (SMALL_WORK if model.draws_pixels else WORK)
+        while (free := free_bytes(str(self.device))) < needed and self._residents:
+            self.unload(next(iter(self._residents)))
+        if 0 < free < needed:  # 0: a system that does not tell
+            raise OutOfMemory(
+                f"'{model.id}' needs {needed / 1e9:.1f} GB of memory, and {self.device} has {free / 1e9:.1f} GB left. "
+                "Close what else uses it, or draw with model='embedded'."
+            )
+
+    def _make_room(self, keep: Model) -> None:
+        """Everything but `keep` leaves the device."""
+        for name in [name for name in self._residents if name != keep.id]:
+            self.unload(name)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _merge(self, resident: Resident, request: DrawRequest, preset: Preset | None) -> None:
+        """Makes preset's, model's and request's LoRAs the resident stack; none, and none before, costs nothing."""
+        wanted: list[tuple[Path | str, float]] = []
+        if preset and (path := preset_lora(preset)):
+            wanted.append((path, preset.lora_weight))
+        if resident.model.style:
+            wanted.append((resident.model.style, preset.style_weight if preset else 1.0))
+        wanted += [(self._find_lora(lora.name), lora.weight) for lora in request.loras]
         stack = self._stacks.get(resident.model.id)
         if stack is None:
-            if not request.loras:
+            if not wanted:
                 return
             parts = {name: part for name, part in resident.modules.items() if name != "vae"}
             stack = self._stacks[resident.model.id] = WeightStack(parts)
-        stack.apply([(self._find_lora(lora.name), lora.weight) for lora in request.loras])
+        stack.apply(wanted)
         resident.prompts.state = stack.stack
 
     def load(self, model: str) -> None:
@@ -119,18 +170,20 @@ class DiffusersBackend:
 
     def models(self) -> tuple[ModelInfo, ...]:
         """See `Backend.models`."""
-        known = {"embedded": embedded_model()} | {id: r.model for id, r in list(self._residents.items())}
-        return tuple(
+        residents = {id: resident.model for id, resident in list(self._residents.items())}
+        infos = [
             ModelInfo(
                 id=model.id,
                 title=model.title,
-                state="resident" if model.id in self._residents else "available",
+                state="resident" if model.id in residents else "available",
                 licence=model.licence,
                 native_sizes=model.native_sizes,
+                presets=model.presets,
                 note=model.note,
             )
-            for model in known.values()
-        )
+            for model in ({"embedded": embedded_model()} | residents).values()
+        ]
+        return (*infos, sdxl_info()) if SDXL not in residents else tuple(infos)
 
     def describe(self) -> dict[str, Any]:
         """See `Backend.describe`."""
@@ -139,6 +192,8 @@ class DiffusersBackend:
             "device": str(self.device),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
+            "free_megabytes": round(hardware.free_bytes(str(self.device)) / 1e6),
+            "machine": hardware.describe()["findings"],  # only what should change: `dgx-pixels doctor` shows all
             "resident": [
                 {
                     "model": r.model.id,
@@ -151,17 +206,31 @@ class DiffusersBackend:
         }
 
 
-def _check(request: DrawRequest, resident: Resident, steps: int, guidance: float) -> None:
+def plan_sampling(model: Model, request: DrawRequest) -> Sampling:
+    """The request's own values, else the preset's, else the model's.
+
+    Raises:
+        InvalidRequest: no such preset, or a value outside its range.
+    """
+    preset = preset_of(model, request.preset)
+    base = preset or model
+    steps = base.steps if request.steps is None else request.steps
+    guidance = base.guidance if request.guidance is None else request.guidance
+    low, high = preset.guidance_range if preset else (0.0, 30.0)
+    if not 1 <= steps <= MOST_STEPS:
+        raise InvalidRequest(f"steps is 1 to {MOST_STEPS}, not {steps}. The default here is {base.steps}.")
+    if not low <= guidance <= high:
+        raise InvalidRequest(
+            f"guidance is {low:g} to {high:g} here, not {guidance:g}. The default is {base.guidance:g}."
+        )
+    return Sampling(preset, steps, guidance, base.guided)
+
+
+def _check(request: DrawRequest, resident: Resident) -> None:
     unit = resident.scale * 2 ** (len(resident.unet.config.block_out_channels) - 1)
     for name, pixels in (("width", request.width), ("height", request.height)):
         if pixels < unit or pixels % unit:
             raise InvalidRequest(f"The canvas's {name} is a multiple of {unit} pixels for this model, not {pixels}.")
-    if not 1 <= steps <= MOST_STEPS:
-        raise InvalidRequest(
-            f"steps is 1 to {MOST_STEPS}, not {steps}. The model's own default is {resident.model.steps}."
-        )
-    if not 0 <= guidance <= 30:
-        raise InvalidRequest(f"guidance is 0 to 30, not {guidance}. The model's own is {resident.model.guidance}.")
     if not 0 < request.strength <= 1:
         raise InvalidRequest(f"strength is above 0 and at most 1, not {request.strength}.")
     batch, shape = len(request.prompts), (request.height, request.width)
@@ -172,7 +241,7 @@ def _check(request: DrawRequest, resident: Resident, steps: int, guidance: float
 
 
 def _draw(
-    resident: Resident, fast: FastModel, request: DrawRequest, steps: int, guidance: float, on_step: OnStep
+    resident: Resident, fast: FastModel, request: DrawRequest, plan: Sampling, on_step: OnStep
 ) -> tuple[Pixels, ...]:
     # 1. the words
     batch = len(request.prompts)
@@ -188,18 +257,20 @@ def _draw(
     prompts = resident.prompts
     words = Words(
         positive=conditioning([prompts.encode(p) for p in request.prompts]),
-        negative=conditioning([prompts.encode_negative(request.negative)] * batch) if guidance > 1 else None,
+        negative=conditioning([prompts.encode_negative(request.negative)] * batch) if plan.guidance > 1 else None,
         region=conditioning([prompts.encode(request.region.prompt)] * batch) if request.region else None,
         region_weight=_cells(request.region.weight, resident) if request.region else None,
     )
     # 2. the noise, and the picture to begin with
-    scheduler = make_scheduler(resident.scheduler.__class__.__name__, resident.scheduler.config)
-    scheduler.set_timesteps(steps)
+    preset, own = plan.preset, resident.scheduler
+    name = preset.scheduler if preset and preset.scheduler else type(own).__name__
+    scheduler = make_scheduler(name, {**own.config, **(preset.scheduler_changes if preset else {})})
+    scheduler.set_timesteps(plan.steps)
     generators = [torch.Generator().manual_seed(seed) for seed in request.seeds]
     shape = (resident.unet.config.in_channels, request.height // resident.scale, request.width // resident.scale)
     noise = draw_noise(shape, generators, words.positive.hidden)
     init = _encode(resident, request.init) if request.init else None
-    begin = first_step(steps, request.strength) if request.init else 0
+    begin = first_step(plan.steps, request.strength) if request.init else 0
     keep = None
     if init is not None and request.mask:
         mask = _cells(np.stack(request.mask).astype(np.float32), resident, touched=True)
@@ -215,16 +286,21 @@ def _draw(
             scheduler,
             start_latents(scheduler, noise, init, begin),
             words,
-            [guidance] * batch,
+            [plan.guidance] * batch,
             generators,
             begin=begin,
-            guided=resident.model.guided,
+            guided=plan.guided,
+            eta=preset.eta if preset else 0.0,
             keep=keep,
             couple=request.couple,
             on_step=on_step,
         )
         # 4. pictures
-        images = _pictures(fast.decode(latents / resident.vae.config.scaling_factor, plain=wraps))
+        if preset and preset.tiny_decoder and resident.tiny_vae is not None:
+            images = _pictures(resident.tiny_vae.decode(latents, return_dict=False)[0])
+        else:
+            latents = (latents / resident.vae.config.scaling_factor).to(resident.vae.dtype)
+            images = _pictures(fast.decode(latents, plain=wraps))
     for i, mask in enumerate(request.mask):  # exact to the pixel, where a latent cell is several
         images[i][~mask] = request.init[i][~mask]
     return tuple(images)
@@ -253,7 +329,8 @@ def _encode(resident: Resident, images: Sequence[Pixels]) -> Tensor:
         values = torch.cat([(pixels[:, :3] / 127.5 - 1) * alpha.round(), alpha * 2 - 1], dim=1)
     else:
         values = (pixels[:, :3] * alpha + 255 * (1 - alpha)) / 127.5 - 1
-    return resident.vae.encode(values).latent_dist.mode() * resident.vae.config.scaling_factor
+    latents = resident.vae.encode(values.to(resident.vae.dtype)).latent_dist.mode()
+    return latents.to(resident.dtype) * resident.vae.config.scaling_factor
 
 
 def _pictures(values: Tensor) -> list[Pixels]:

@@ -5,17 +5,18 @@ Only safetensors are read: a pickle can run code. Knows nothing of drawing.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from pipelines.errors import ModelError
 from pipelines.models import Model, read_json, revision_of
 from pipelines.text import PromptEncoder
 
-logger = logging.getLogger(__name__)
+_WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +29,7 @@ class Resident:
     vae: Any
     text_encoder: Any
     text_encoder_2: Any
+    tiny_vae: Any
     prompts: PromptEncoder
     scheduler: Any
     device: torch.device
@@ -78,9 +80,18 @@ def load_model(model: Model, device: torch.device, dtype: torch.dtype | None = N
 
     disable_progress_bar()  # the caller has a progress of its own
     dtype = dtype or pick_dtype(model, device)
-    parts = {name: _load_part(model, name, dtype) for name in ("unet", "vae", "text_encoder", "text_encoder_2")}
+    if model.file is not None:
+        parts = _load_file(model, dtype)
+    else:
+        parts = {name: _load_part(model, name, dtype) for name in _WEIGHTS if name != "vae" or not model.vae}
+    if model.vae is not None:
+        parts["vae"] = _load_part(model, "vae", dtype, model.vae)
+    if dtype == torch.float16 and getattr(parts["vae"].config, "force_upcast", False):
+        parts["vae"].float()  # SDXL's own decoder overflows in float16; the repaired one says that it does not
+    parts["tiny_vae"] = _load_part(model, "tiny_vae", dtype, model.tiny_vae) if model.tiny_vae else None
     for part in parts.values():
-        part.requires_grad_(False).eval().to(device)
+        if part is not None:
+            part.requires_grad_(False).eval().to(device)
     index = read_json(model.folder / "model_index.json")
     encoder = PromptEncoder(
         [_load_tokenizer(model, name) for name in ("tokenizer", "tokenizer_2")],
@@ -98,10 +109,26 @@ def load_model(model: Model, device: torch.device, dtype: torch.dtype | None = N
     )
 
 
-def _load_part(model: Model, name: str, dtype: torch.dtype) -> Any:
-    folder = model.folder / name
-    loader, extra = _loader(model, name)
-    weights = list(folder.glob("*.safetensors"))
+def weight_bytes(model: Model, dtype: torch.dtype) -> int:
+    """Memory that the model's weights will take, from the sizes of its files."""
+    if model.file is not None:
+        files = [model.file]
+    else:
+        folders = [model.vae if name == "vae" and model.vae else model.folder / name for name in _WEIGHTS]
+        files = [file for folder in folders for file in _weight_files(folder)]
+    # what is stored in half precision doubles on a CPU
+    return sum(f.stat().st_size for f in files) * (2 if dtype == torch.float32 else 1)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a component: the full ones, or the half-precision variant where there are no others."""
+    files = sorted(folder.glob("*.safetensors"))
+    return [f for f in files if ".fp16." not in f.name] or files
+
+
+def _load_part(model: Model, name: str, dtype: torch.dtype, folder: Path | None = None) -> Any:
+    folder = folder or model.folder / name
+    weights = _weight_files(folder)
     if not weights:
         pickles = [f.name for f in folder.glob("*") if f.suffix in (".bin", ".ckpt", ".pt", ".pth")]
         if pickles:
@@ -110,39 +137,63 @@ def _load_part(model: Model, name: str, dtype: torch.dtype) -> Any:
                 "it is not read. Use a checkpoint in safetensors, or convert it in a sandbox first."
             )
         raise ModelError(f"{folder} holds no weights (*.safetensors). Download the model again.")
-    if not any(".fp16." not in f.name for f in weights):
-        extra["variant"] = "fp16"
+    extra: dict[str, Any] = {"variant": "fp16"} if ".fp16." in weights[0].name else {}
+    if unified_memory():
+        extra["disable_mmap"] = True  # mapped files are copied twice there, and crawl
     try:
-        return loader.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=True, **extra
+        return _loader(model, name).from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, **extra
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"The {name} of '{model.id}' cannot be loaded: {str(error).splitlines()[0]}. Download the model again."
         ) from error
 
 
-def _loader(model: Model, name: str) -> tuple[Any, dict[str, Any]]:
+def _load_file(model: Model, dtype: torch.dtype) -> dict[str, Any]:
+    from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+
+    try:
+        pipeline = StableDiffusionXLPipeline.from_single_file(
+            str(model.file), config=str(model.folder), local_files_only=True, dtype=dtype, add_watermarker=False
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"{model.file} cannot be loaded as SDXL: {str(error).splitlines()[0]}. Download it again."
+        ) from error
+    return {name: getattr(pipeline, name) for name in _WEIGHTS}
+
+
+def unified_memory() -> bool:
+    """Whether GPU and CPU share their memory (GB10, Jetson)."""
+    return torch.cuda.is_available() and bool(torch.cuda.get_device_properties(0).is_integrated)
+
+
+def _loader(model: Model, name: str) -> Any:
     # From their own modules: the packages' roots would import hundreds of models.
     if name == "unet":
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-        return UNet2DConditionModel, {}
+        return UNet2DConditionModel
     if name == "vae":
         if model.draws_pixels:
             from pipelines.embedded.autoencoder import PixelAutoencoder
 
-            return PixelAutoencoder, {}
+            return PixelAutoencoder
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-        return AutoencoderKL, {}
+        return AutoencoderKL
+    if name == "tiny_vae":
+        from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+
+        return AutoencoderTiny
     if name == "text_encoder":
         from transformers import CLIPTextModel
 
-        return CLIPTextModel, {}
+        return CLIPTextModel
     from transformers import CLIPTextModelWithProjection
 
-    return CLIPTextModelWithProjection, {}
+    return CLIPTextModelWithProjection
 
 
 def _load_tokenizer(model: Model, name: str) -> Any:

@@ -1,25 +1,59 @@
 """The catalog: which models there are, where they are, what they are by default. Imports no torch and loads nothing.
 
-A model is named by `embedded`, or by the path of a local SDXL folder in diffusers layout. `pipelines.loading` makes
-components of what is named here.
+A model is named by `embedded`, `sdxl`, a hub id (`owner/name` or `owner/name@revision`), or the path of a local SDXL
+checkpoint: a folder in diffusers layout, or one .safetensors file. `pipelines.loading` loads what is named here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import ModelError
+from pipelines.errors import InvalidRequest, ModelError
+from pipelines.hub import Repo, cached_file, snapshot
+from pipelines.presets import PRESETS, Preset
+from pipelines.records import ModelInfo
 
 EMBEDDED = Path(__file__).parent / "embedded" / "checkpoint"
 
 COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 """The folders of a checkpoint in diffusers layout."""
+
+
+SDXL = "sdxl"
+CHECKPOINT_FILES = ("*.json", "*.txt", "*/*.fp16.safetensors")
+"""Of a checkpoint on the hub only the half-precision weights are fetched."""
+SDXL_BASE = Repo(
+    "stabilityai/stable-diffusion-xl-base-1.0",
+    "462165984030d82259a11f4367a4eed129e94a7b",
+    (
+        *("model_index.json", "scheduler/*.json", "tokenizer*/*", "*/config.json"),
+        *("unet/*.fp16.safetensors", "text_encoder/model.fp16.safetensors", "text_encoder_2/model.fp16.safetensors"),
+    ),
+    "openrail++",
+)
+SDXL_CONFIG = Repo(
+    SDXL_BASE.id,
+    SDXL_BASE.revision,
+    ("model_index.json", "scheduler/*.json", "tokenizer*/*", "*/config.json"),
+    SDXL_BASE.licence,
+)
+SDXL_VAE = Repo(
+    "madebyollin/sdxl-vae-fp16-fix",
+    "207b116dae70ace3637169f1ddd2434b91b3a8cd",
+    ("config.json", "diffusion_pytorch_model.safetensors"),
+    "mit",
+)
+TINY_VAE = Repo("madebyollin/taesdxl", files=("config.json", "diffusion_pytorch_model.safetensors"), licence="mit")
+STYLE = Repo("nerijs/pixel-art-xl", files=("pixel-art-xl.safetensors",), licence="creativeml-openrail-m")
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +62,8 @@ class Model:
 
     `native_sizes` (pixels) are those of a model that draws single pixels, such as the embedded one; a model without
     draws canvases of `canvases` pixels that are finished down. `guided` is the part of the steps that are guided.
+    `file` is set where all weights are in one file; `folder` then holds the configuration. `vae` and `tiny_vae` are
+    folders of decoders to use instead of the checkpoint's own, `style` a LoRA that belongs to the model.
     """
 
     id: str
@@ -40,7 +76,12 @@ class Model:
     guidance: float = 6.0
     guided: tuple[float, float] = (0.0, 1.0)
     note: str = ""
-    config: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
+    presets: tuple[str, ...] = ()
+    revision: str = ""
+    file: Path | None = None
+    vae: Path | None = None
+    tiny_vae: Path | None = None
+    style: Path | None = None
 
     @property
     def draws_pixels(self) -> bool:
@@ -71,12 +112,16 @@ def find_model(name: str) -> Model:
     """
     if name == "embedded":
         return embedded_model()
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder_model(folder.resolve())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return folder_model(path.resolve())
+    if path.is_file():
+        return file_model(path.resolve())
+    if name == SDXL or _HUB_ID.fullmatch(name):
+        return hub_model(name)
     raise ModelError(
-        f"There is no model '{name}'. Use 'embedded', or the path of a folder that holds an SDXL checkpoint in "
-        "diffusers layout (it has a model_index.json). list_models shows what there is."
+        f"There is no model '{name}'. Use 'embedded', 'sdxl', a hub id (owner/name), or the path of an SDXL "
+        "checkpoint: a folder with a model_index.json, or one .safetensors file. list_models shows what there is."
     )
 
 
@@ -116,7 +161,147 @@ def folder_model(folder: Path) -> Model:
         licence="unknown",
         folder=folder,
         canvases=(512, 768, 1024) if canvas == 1024 else (canvas,),
+        presets=tuple(PRESETS),
     )
+
+
+def file_model(path: Path) -> Model:
+    """One .safetensors file with all of an SDXL checkpoint's weights.
+
+    Raises:
+        ModelError: it is a pickle, not of the SDXL family, or the configuration that it goes with was not fetched.
+    """
+    if path.suffix != ".safetensors":
+        raise ModelError(
+            f"{path.name} is not a .safetensors file. Pickles (.ckpt, .bin, .pt) can run any code when they are "
+            "opened, so they are not read: use the checkpoint's safetensors form."
+        )
+    names = header(path)
+    if not any(name.startswith("conditioner.embedders.1.") for name in names):
+        raise ModelError(
+            f"{path.name} is not of the SDXL family (it has no second text encoder). Use an SDXL checkpoint."
+        )
+    beside = path.with_suffix("")
+    folder = beside if (beside / "model_index.json").is_file() else snapshot(SDXL_CONFIG)
+    if folder is None:
+        raise ModelError(
+            f"{path.name} holds weights alone. `dgx-pixels models pull sdxl-config` fetches the tokenizers and the "
+            "configuration that go with every SDXL checkpoint (3 MB)."
+        )
+    return replace(
+        folder_model(folder),
+        id=str(path),
+        title=path.stem,
+        file=path,
+        vae=snapshot(SDXL_VAE),
+        tiny_vae=snapshot(TINY_VAE),
+    )
+
+
+def hub_model(name: str) -> Model:
+    """A model of the hub that was pulled before.
+
+    Raises:
+        ModelError: it was not pulled, or is not of the SDXL family.
+    """
+    repo = hub_repos(name)[0]
+    folder = snapshot(repo)
+    if folder is None:
+        raise ModelError(
+            f"'{name}' is not on this machine yet. `dgx-pixels models pull {name}` fetches it (SDXL: 7.8 GB with what "
+            "goes with it); model='embedded' draws without a download."
+        )
+    model = replace(
+        folder_model(folder),
+        id=name,
+        title="SDXL base 1.0 with pixel-art-xl" if name == SDXL else repo.id,
+        licence=repo.licence,
+        revision=folder.name,
+        tiny_vae=snapshot(TINY_VAE),
+    )
+    if model.draws_pixels:
+        return model
+    style = cached_file(STYLE, STYLE.files[0]) if name == SDXL else None
+    return replace(model, vae=snapshot(SDXL_VAE), style=style)
+
+
+def sdxl_info() -> ModelInfo:
+    """What a list of models says of SDXL: also where it was not pulled."""
+    state, note = "available", ""
+    if snapshot(SDXL_BASE) is None:
+        state, note = "not_downloaded", "`dgx-pixels models pull sdxl` fetches it (7.8 GB with what goes with it)."
+    else:
+        try:
+            hub_model(SDXL)
+        except ModelError as error:
+            state, note = "broken", str(error)
+    return ModelInfo(SDXL, "SDXL base 1.0 with pixel-art-xl", state, SDXL_BASE.licence, (), tuple(PRESETS), note)
+
+
+def hub_repos(name: str) -> tuple[Repo, ...]:
+    """What a pull of that model fetches; the first is the model itself.
+
+    Raises:
+        ModelError: the name is no hub id.
+    """
+    if name == SDXL:
+        presets = tuple(p.repo for p in PRESETS.values() if p.repo)
+        return (SDXL_BASE, SDXL_VAE, TINY_VAE, STYLE, *presets)
+    if name == "sdxl-config":
+        return (SDXL_CONFIG,)
+    if not _HUB_ID.fullmatch(name):
+        raise ModelError(
+            f"'{name}' is no model of the hub. Give 'sdxl', or a hub id: owner/name or owner/name@revision."
+        )
+    id, _, revision = name.partition("@")
+    return (Repo(id, revision or "main", CHECKPOINT_FILES, otherwise=("*/*.safetensors",)), SDXL_VAE, TINY_VAE)
+
+
+def preset_of(model: Model, name: str) -> Preset | None:
+    """The preset of a request; "quality" for an SDXL that was asked for none; None for a model that has none.
+
+    Raises:
+        InvalidRequest: the model has no such preset.
+    """
+    if not name:
+        return PRESETS["quality"] if model.presets else None
+    if name not in model.presets:
+        has = f"It has {', '.join(model.presets)}." if model.presets else "It has none: leave the preset out."
+        raise InvalidRequest(f"'{model.id}' has no preset '{name}'. {has}")
+    return PRESETS[name]
+
+
+def preset_lora(preset: Preset) -> Path | None:
+    """The file of the preset's LoRA, None where it needs none.
+
+    Raises:
+        ModelError: it was not pulled.
+    """
+    if preset.repo is None:
+        return None
+    if path := cached_file(preset.repo, preset.lora):
+        return path
+    raise ModelError(
+        f"The preset '{preset.name}' needs {preset.repo.id}, which is not on this machine. `dgx-pixels models pull "
+        "sdxl` fetches it; the preset 'quality' needs no LoRA."
+    )
+
+
+def header(path: Path) -> Sequence[str]:
+    """The names of a safetensors file's tensors.
+
+    Raises:
+        ModelError: the file is broken.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > 100 << 20:
+                raise ValueError("its header is too long")
+            names = json.loads(file.read(length))
+        return tuple(name for name in names if name != "__metadata__")
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path.name} is not a safetensors file ({error}). Download it again.") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -142,7 +327,9 @@ def revision_of(model: Model) -> str:
     Of each file the name, the size and the first and last 64 KiB are read: a multiple of what tells two checkpoints
     apart, and milliseconds for 7 GB.
     """
-    files = sorted(model.folder.rglob("*.safetensors"))
+    if model.revision:
+        return model.revision
+    files = [model.file] if model.file else sorted(model.folder.rglob("*.safetensors"))
     return _fingerprint(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
 
 

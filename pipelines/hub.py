@@ -1,0 +1,244 @@
+"""Files of the Hugging Face hub, in the cache that all programs of this machine share: finding and fetching them.
+
+Owns sizes, progress, resuming and checksums. Knows nothing of what the files hold. huggingface_hub is imported only
+when something is fetched; looking a file up reads folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from pipelines.errors import ModelError
+from pipelines.hardware import hub_cache
+from pipelines.records import OnProgress, no_progress
+
+RESERVE = 1 << 30
+"""Bytes of disk that stay free after a download."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """Some files of one repository. `revision`: a commit, a tag or a branch; what was fetched is always a commit.
+
+    `otherwise` is added to `files` where these match no weights (a checkpoint without a half-precision variant).
+    """
+
+    id: str
+    revision: str = "main"
+    files: tuple[str, ...] = ("*",)
+    licence: str = "unknown"
+    otherwise: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One file to fetch. Sizes in bytes."""
+
+    repo: Repo
+    name: str
+    commit: str
+    size: int
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pull would do: shown before anything is fetched."""
+
+    files: tuple[Wanted, ...]
+    free: int
+
+    @property
+    def size(self) -> int:
+        """Bytes that are not there yet."""
+        return sum(f.size for f in self.files if not f.cached)
+
+    @property
+    def licences(self) -> dict[str, str]:
+        """Repository -> licence."""
+        return {f.repo.id: f.repo.licence for f in self.files}
+
+
+def snapshot(repo: Repo) -> Path | None:
+    """The folder of what was fetched of a repository at that revision, or None."""
+    folder = hub_cache() / f"models--{repo.id.replace('/', '--')}"
+    commit = repo.revision
+    reference = folder / "refs" / repo.revision
+    if reference.is_file():
+        commit = reference.read_text(encoding="ascii").strip()
+    found = folder / "snapshots" / commit
+    return found if found.is_dir() and any(found.iterdir()) else None
+
+
+def cached_file(repo: Repo, name: str) -> Path | None:
+    """A file of a repository if it was fetched."""
+    folder = snapshot(repo)
+    return folder / name if folder and (folder / name).exists() else None
+
+
+def plan_pull(repos: Sequence[Repo], endpoint: str | None = None) -> Plan:
+    """What is missing of these repositories, asked of the hub.
+
+    Raises:
+        ModelError: the hub cannot be reached, or does not have one of them.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    cache = hub_cache()
+    wanted: list[Wanted] = []
+    for repo in repos:
+        with _in_words(repo):
+            info = HfApi(endpoint=endpoint).model_info(repo.id, revision=repo.revision, files_metadata=True)
+        sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
+        names = _matching(sizes, repo.files)
+        if not any(name.endswith(".safetensors") for name in names):
+            names = _matching(sizes, (*repo.files, *repo.otherwise))
+        for name in names:
+            there = try_to_load_from_cache(repo.id, name, cache_dir=cache, revision=info.sha)
+            wanted.append(Wanted(repo, name, info.sha or repo.revision, sizes[name], isinstance(there, str)))
+    cache.mkdir(parents=True, exist_ok=True)
+    return Plan(tuple(wanted), shutil.disk_usage(cache).free)
+
+
+def _matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+
+
+def pull(plan: Plan, on_progress: OnProgress = no_progress, endpoint: str | None = None) -> None:
+    """Fetches what is missing. An interrupted pull goes on where it was when it is called again.
+
+    `on_progress` counts bytes; raising from it ends the pull.
+
+    Raises:
+        ModelError: no room on the disk, the hub cannot be reached, or a file is not what the hub says it is.
+    """
+    if plan.size + RESERVE > plan.free:
+        raise ModelError(
+            f"The download needs {_gigabytes(plan.size)} and the disk of {hub_cache()} has {_gigabytes(plan.free)} "
+            "left (1 GB of it stays free). Make room, or set HF_HOME to a folder on a larger disk."
+        )
+    done, total = 0, max(1, plan.size)
+    for wanted in (f for f in plan.files if not f.cached):
+        message = f"{wanted.repo.id}: {wanted.name}"
+        on_progress(done, total, message)
+        with _in_words(wanted.repo):
+            _fetch(
+                wanted,
+                endpoint,
+                lambda at, begun=done, words=message: on_progress(min(total, begun + at), total, words),
+            )
+        done += wanted.size
+    on_progress(total, total, "fetched")
+
+
+def _fetch(wanted: Wanted, endpoint: str | None, on_bytes: Callable[[int], None]) -> None:
+    """One file into the cache. huggingface_hub throws away what an interrupted download has; here weights go on."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    id, cache = wanted.repo.id, hub_cache()
+    url = hf_hub_url(id, wanted.name, revision=wanted.commit, endpoint=endpoint)
+    metadata = get_hf_file_metadata(url, endpoint=endpoint)
+    if len(metadata.etag or "") == 64:  # the SHA-256 of a large file; small ones have git's SHA-1
+        blobs = cache / f"models--{id.replace('/', '--')}" / "blobs"
+        blobs.mkdir(parents=True, exist_ok=True)
+        blob = blobs / str(metadata.etag)
+        part = blobs / f"{metadata.etag}.part"
+        with FileLock(f"{part}.lock"):
+            if not blob.exists():
+                with part.open("ab") as file:
+                    got = file.tell()
+                    http_get(
+                        url,
+                        file,
+                        resume_size=got,
+                        headers=build_hf_headers(),
+                        expected_size=metadata.size,
+                        tqdm_class=_bar(on_bytes),
+                    )
+                _check_sum(part, blob.name, wanted)
+                part.replace(blob)
+    path = hf_hub_download(
+        id, wanted.name, revision=wanted.repo.revision, cache_dir=cache, endpoint=endpoint, tqdm_class=_bar(on_bytes)
+    )
+    _check_sum(Path(path), Path(path).resolve().name, wanted)
+
+
+def _bar(on_bytes: Callable[[int], None]) -> Any:
+    """A silent progress bar that tells how many bytes of a file are there: huggingface_hub tells it in no other way."""
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.at = int(kwargs.get("initial", 0) or 0)
+            super().__init__(*args, **(kwargs | {"disable": True}))
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.at += int(n or 0)
+            on_bytes(self.at)
+            return None
+
+    return Bar
+
+
+def _check_sum(path: Path, expected: str, wanted: Wanted) -> None:
+    """The file against its checksum, SHA-256 for large files, git's SHA-1 for small: a wrong one is thrown away."""
+    if len(expected) == 64:
+        digest = hashlib.sha256()
+    else:
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while data := file.read(1 << 22):
+            digest.update(data)
+    if digest.hexdigest() != expected:
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise ModelError(
+            f"{wanted.name} of {wanted.repo.id} arrived damaged (its checksum is wrong), so it was thrown away. Pull "
+            "again; if it happens twice, something between here and the hub changes files."
+        )
+
+
+class _in_words:
+    """What goes wrong with the hub, in words."""
+
+    def __init__(self, repo: Repo) -> None:
+        self.repo = repo
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        import httpx2
+        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+        if not isinstance(error, OSError | ValueError | httpx2.HTTPError):
+            return
+        id = self.repo.id
+        if isinstance(error, GatedRepoError):
+            words = f"{id} asks for its licence to be accepted: do that on its page, then `hf auth login`."
+        elif isinstance(error, RevisionNotFoundError):
+            words = f"{id} has no revision '{self.repo.revision}'. Leave out what follows the @."
+        elif isinstance(error, RepositoryNotFoundError):
+            words = f"The hub has no model '{id}' (or it is private: `hf auth login`). Check the spelling."
+        elif isinstance(error, OSError) and error.errno == 28:
+            words = f"The disk of {hub_cache()} is full. Make room, or set HF_HOME to a folder on a larger disk."
+        else:
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            words = f"{id} could not be fetched: {first}. Check the connection and pull again: it goes on where it was."
+        raise ModelError(words) from error
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"

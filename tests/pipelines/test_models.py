@@ -1,0 +1,195 @@
+"""The catalog, loading, and what is refused, with tiny random SDXL checkpoints in the real layout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines import diffusion
+from pipelines.bench.model import SIZES, build
+from pipelines.diffusion import DiffusersBackend, plan_sampling
+from pipelines.engine import Engine
+from pipelines.errors import InvalidRequest, ModelError, OutOfMemory
+from pipelines.models import embedded_model, find_model, folder_model, hub_repos, preset_lora, revision_of, sdxl_info
+from pipelines.presets import PRESETS, bucket
+from pipelines.records import DrawRequest, Recipe
+from pipelines.sprite import draw_sprites
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random SDXL as a folder in diffusers layout."""
+    from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    parts = build(SIZES["tiny"], torch.device("cpu"), torch.float32)
+    StableDiffusionXLPipeline(**parts, add_watermarker=False).save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def empty_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def request(model: str, **changes: Any) -> DrawRequest:
+    values: dict[str, Any] = {"steps": 2} | changes
+    return DrawRequest(model, ("red dragon",), (1,), 64, 64, **values)
+
+
+def nothing(done: int, total: int) -> None:
+    pass
+
+
+def test_a_folder_draws_as_a_model(tiny_sdxl: Path):
+    backend = DiffusersBackend("cpu")
+    drawing = backend.draw(request(str(tiny_sdxl), tile_x=True), nothing)
+    assert drawing.images[0].shape == (64, 64, 4)
+    assert (drawing.images[0][..., 3] == 255).all()
+    assert [m.state for m in backend.models() if m.id == str(tiny_sdxl)] == ["resident"]
+    assert json.dumps(backend.describe())
+
+
+def test_an_sdxl_canvas_is_finished_to_the_size_asked_for(tiny_sdxl: Path):
+    engine = Engine(DiffusersBackend("cpu"))
+    (sprite,) = draw_sprites(engine, Recipe("sprite", "stone wall", 16, 16, 1, model=str(tiny_sdxl), steps=2))
+    engine.close()
+    assert sprite.image.shape == (16, 16, 4)
+    assert sprite.report.passed
+    assert sprite.recipe.revision == revision_of(folder_model(tiny_sdxl))
+
+
+def test_the_revision_changes_with_the_weights(tiny_sdxl: Path, tmp_path: Path):
+    copy = shutil.copytree(tiny_sdxl, tmp_path / "copy")
+    before = revision_of(folder_model(copy))
+    assert before == revision_of(folder_model(tiny_sdxl))
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert revision_of(folder_model(copy)) != before
+
+
+def test_a_pickle_is_refused_in_words(tiny_sdxl: Path, tmp_path: Path):
+    copy = shutil.copytree(tiny_sdxl, tmp_path / "copy")
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_suffix(".bin"))
+    with pytest.raises(ModelError, match="pickle"):
+        DiffusersBackend("cpu").load(str(copy))
+    checkpoint = tmp_path / "model.ckpt"
+    checkpoint.write_bytes(b"\x80\x04")
+    with pytest.raises(ModelError, match="Pickles"):
+        find_model(str(checkpoint))
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder_2"])
+def test_broken_weights_are_named(tiny_sdxl: Path, tmp_path: Path, part: str):
+    copy = shutil.copytree(tiny_sdxl, tmp_path / "copy")
+    (weights,) = (copy / part).glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelError, match=f"The {part} of .* cannot be loaded"):
+        DiffusersBackend("cpu").load(str(copy))
+
+
+def test_what_is_no_sdxl_is_refused(tiny_sdxl: Path, tmp_path: Path):
+    with pytest.raises(ModelError, match="no model 'imaginary'"):
+        find_model("imaginary")
+    with pytest.raises(ModelError, match=r"model_index\.json is missing"):
+        find_model(str(tmp_path))
+    copy = shutil.copytree(tiny_sdxl, tmp_path / "copy")
+    index = json.loads((copy / "model_index.json").read_text())
+    del index["text_encoder_2"]
+    (copy / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="not of the SDXL family"):
+        find_model(str(copy))
+    file = tmp_path / "other.safetensors"
+    header = json.dumps({"model.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ModelError, match="not of the SDXL family"):
+        find_model(str(file))
+    file.write_bytes(b"<html>not found</html>")
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        find_model(str(file))
+
+
+def test_a_model_that_was_not_pulled_says_how_to_pull_it():
+    for name in ("sdxl", "owner/name", "owner/name@v2"):
+        with pytest.raises(ModelError, match=f"models pull {name}"):
+            find_model(name)
+    assert sdxl_info().state == "not_downloaded"
+    with pytest.raises(ModelError, match="models pull sdxl"):
+        preset_lora(PRESETS["fast"])
+    assert len(hub_repos("sdxl")) == 6
+    assert all(repo.licence != "unknown" for repo in hub_repos("sdxl"))
+
+
+def test_presets_settle_steps_and_keep_guidance_in_its_range(tiny_sdxl: Path):
+    model = folder_model(tiny_sdxl)
+    plan = plan_sampling(model, request("x", steps=None))
+    assert (plan.steps, plan.guidance, plan.guided) == (30, 6.0, (0.0, 0.6))
+    assert plan_sampling(model, request("x", steps=None, preset="fast")).steps == 8
+    with pytest.raises(InvalidRequest, match="guidance is 1 to 2"):
+        plan_sampling(model, request("x", preset="draft", guidance=7.0))
+    with pytest.raises(InvalidRequest, match="has no preset 'turbo'"):
+        plan_sampling(model, request("x", preset="turbo"))
+    with pytest.raises(InvalidRequest, match="has none"):
+        plan_sampling(embedded_model(), request("x", preset="draft"))
+    with pytest.raises(InvalidRequest, match="steps is 1 to"):
+        plan_sampling(embedded_model(), request("x", steps=0))
+
+
+def test_the_longest_unused_model_leaves_when_the_next_needs_room(tiny_sdxl: Path, monkeypatch: pytest.MonkeyPatch):
+    backend = DiffusersBackend("cpu")
+    free = [10 << 30]
+    monkeypatch.setattr(diffusion, "free_bytes", lambda device: free[0] - (3 << 30) * len(backend._residents))
+    backend.load("embedded")
+    backend.load(str(tiny_sdxl))
+    assert len(backend._residents) == 2
+    free[0] = 5 << 30
+    second = shutil.copytree(tiny_sdxl, tiny_sdxl.parent / "second", dirs_exist_ok=True)
+    backend.load(str(second))
+    assert list(backend._residents) == [str(second)]
+    backend.unload(str(second))
+    free[0] = 1 << 30
+    with pytest.raises(OutOfMemory, match=r"needs 3\.\d GB of memory"):
+        backend.load(str(second))
+
+
+def test_no_room_on_the_device_is_said_in_words_and_the_others_leave(tiny_sdxl: Path, monkeypatch: pytest.MonkeyPatch):
+    backend = DiffusersBackend("cpu")
+    backend.load("embedded")
+    backend.load(str(tiny_sdxl))
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(diffusion, "denoise", full)
+    with pytest.raises(OutOfMemory, match="no room for 1 pictures of 64x64"):
+        backend.draw(request(str(tiny_sdxl)), nothing)
+    assert list(backend._residents) == [str(tiny_sdxl)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"width": 30}, "multiple of 8"),
+        ({"strength": 0.0}, "strength"),
+        ({"init": (np.zeros((16, 16, 4), np.uint8),)}, "init needs 1 pictures of 32x32"),
+        ({"mask": (np.zeros((32, 32), np.bool_),)}, "give init too"),
+    ],
+)
+def test_a_request_that_does_not_suit_the_model_is_refused(changes: dict[str, Any], words: str):
+    values: dict[str, Any] = {"prompts": ("red dragon",), "seeds": (1,), "width": 32, "height": 32} | changes
+    with pytest.raises(InvalidRequest, match=words):
+        DiffusersBackend("cpu").draw(DrawRequest("embedded", **values), nothing)
+
+
+def test_canvases_have_few_shapes():
+    assert bucket(1024, 32, 32) == (1024, 1024)
+    assert bucket(512, 64, 16) == (1024, 256)
