@@ -20,7 +20,7 @@ COMMANDS = {
     "watch": ("server.workflow_commands:watch", "Draw every *.sprite.json of the game as soon as it is saved."),
     "gallery": ("server.workflow_commands:gallery", "Write or serve a page of everything that was made."),
     "status": ("server.commands:status", "Show the game, the library and the last deployments."),
-    "models": ("server.commands:models", "List the models."),
+    "models": ("server.model_commands:models", "List the models, or pull one from the hub."),
     "check": ("server.bevy.commands:check", "Say what stands between a deployed picture and the game's screen."),
     "init-game": ("server.bevy.commands:init_game", "Make a Bevy game show what is deployed into it."),
     "assets-ron": ("server.bevy.commands:assets_ron", "List pictures and sheets for bevy_asset_loader."),

@@ -162,31 +162,6 @@ def status(*, project: Path | None = None) -> None:
     Console().print(table)
 
 
-def models(*, project: Path | None = None) -> None:
-    """List the models.
-
-    Parameters
-    ----------
-    project
-        The game's root; default: found from the working directory.
-    """
-    from server.status import model_list
-
-    studio = Studio()
-    try:
-        found, default = model_list(studio, str(project) if project else None)
-    finally:
-        studio.close()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("id", "state", "licence", "native sizes", "note"):
-        table.add_column(heading, overflow="fold")
-    for model in found:
-        mark = " (default)" if model["id"] == default else ""
-        sizes = ", ".join(str(size) for size in model["native_sizes"])
-        table.add_row(model["id"] + mark, model["state"], model["licence"], sizes, model["note"])
-    Console().print(table)
-
-
 def doctor() -> None:
     """Check the machine, and say what to change."""
     try:

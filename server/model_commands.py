@@ -1,0 +1,82 @@
+"""`dgx-pixels models`: the list, and pulling a model from the hub with sizes and licences shown first."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from server.errors import ServerError
+from server.studio import Studio
+
+
+def models(action: str = "list", name: str = "sdxl", *, yes: bool = False, project: Path | None = None) -> None:
+    """List the models, or pull one from the Hugging Face hub.
+
+    Parameters
+    ----------
+    action
+        list or pull.
+    name
+        What to pull: "sdxl" (with its decoder, pixel-art LoRA and fast presets), "sdxl-config" (for single files), or
+        a hub id: owner/name, owner/name@revision.
+    yes
+        Pull without asking.
+    project
+        The game's root; default: found from the working directory.
+    """
+    if action == "list":
+        _list(project)
+    elif action == "pull":
+        pull_model(name, yes=yes)
+    else:
+        raise ServerError(f"'{action}' is not something to do with models. Use `models list` or `models pull {name}`.")
+
+
+def pull_model(name: str, *, yes: bool = False) -> None:
+    """Fetches what a model needs; what is there already is not fetched again, and an interrupted pull goes on."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from pipelines.hub import plan_pull, pull
+    from pipelines.models import hub_repos
+
+    console = Console()
+    plan = plan_pull(hub_repos(name))
+    table = Table(box=None, pad_edge=False)
+    for heading in ("repository", "licence", "GB to fetch"):
+        table.add_column(heading)
+    for repo, licence in plan.licences.items():
+        size = sum(f.size for f in plan.files if f.repo.id == repo and not f.cached)
+        table.add_row(repo, licence, f"{size / 1e9:.2f}")
+    console.print(table)
+    console.print(f"{plan.size / 1e9:.2f} GB to fetch, {plan.free / 1e9:.0f} GB free on the cache's disk.")
+    if not plan.size:
+        console.print("Everything is here.")
+        return
+    if not yes and sys.stdin.isatty() and console.input("Fetch it under these licences? [y/N] ").lower() != "y":
+        console.print("Nothing was fetched.")
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bars:
+        bar = bars.add_task(name, total=plan.size)
+        pull(plan, lambda done, total, said: bars.update(bar, completed=done, description=said))
+
+
+def _list(project: Path | None) -> None:
+    from server.status import model_list
+
+    studio = Studio()
+    try:
+        found, default = model_list(studio, str(project) if project else None)
+    finally:
+        studio.close()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "state", "licence", "native sizes", "note"):
+        table.add_column(heading, overflow="fold")
+    for model in found:
+        mark = " (default)" if model["id"] == default else ""
+        sizes = ", ".join(str(size) for size in model["native_sizes"])
+        table.add_row(model["id"] + mark, model["state"], model["licence"], sizes, model["note"])
+    Console().print(table)
