@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: bench bench-finishing test-gallery help setup demo test test-bevy bench-server check clean eval-workflows
+.PHONY: bench bench-embedded bench-finishing test-gallery help setup demo test test-bevy bench-server check clean eval-workflows
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -40,6 +40,9 @@ test-bevy: setup ## build the example game and test deploys into it while it run
 bench: setup ## SDXL with random weights beside the stock pipeline: full size on a GPU (5-10 minutes), tiny on a CPU
 	@$(BIN)/python -m pipelines.bench.sdxl
 
+bench-embedded: setup ## the embedded model, prompt to PNG, beside the stock pipeline; 100 random prompts through the gates (2 minutes)
+	@$(BIN)/python -m pipelines.bench.embedded
+
 bench-server: setup ## start of the server beside a bare one, and a tool call outside the engine
 	@$(BIN)/python -m server.bench_start
 
@@ -51,6 +54,13 @@ test-gallery: setup ## the results page in Chromium (on Debian as root it is ins
 
 eval-workflows: setup ## every workflow, a batch that is killed again and again, 24 animations
 	@$(BIN)/python -m server.evaluation.workflows
+
+LORA_DATA ?= ../shared/data/tiles ../shared/data/packs
+eval-lora: setup ## teach two unseen styles from 40 sprites each and measure what was learned (LORA_DATA=folders of 32x32 sprites)
+	@$(BIN)/python -m loras.evaluation.prove $(LORA_DATA) --out runs/eval-lora --picture docs/images/lora.png
+
+eval-lora-kill: setup ## a training job under kill -9 at 20 random moments, and its losses against a run without a break
+	@$(BIN)/python -m loras.evaluation.killed bevy_example/assets/sprites --out runs/eval-lora-kill
 
 check: setup ## format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright

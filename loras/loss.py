@@ -14,7 +14,7 @@ from torch import Tensor
 
 from loras.errors import TrainingError
 
-LEAST_WEIGHT = 0.1
+LEAST_WEIGHT = 0.3
 """Floor under the weight of v-prediction: min-SNR alone would teach nothing about a first step that starts at SNR 0,
 and that step decides the palette."""
 

@@ -1,10 +1,12 @@
-"""A small feature network for KID: trained once, with a fixed seed, to tell what kind of thing a sprite shows.
+"""A small feature network for KID: trained once, with a fixed seed, to tell which pack a sprite is from.
 
-It knows nothing of the two made-up styles, of the embedded model or of LoRAs.
+A pack is an artist's way of drawing, so what tells packs apart is style. The network knows nothing of the two made-up
+styles, of the embedded model or of LoRAs. (A first one learned nouns and was blind to style: see docs/lora.md.)
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +18,8 @@ from pipelines.embedded.data import Sprite
 from pipelines.records import Pixels
 
 STEPS, BATCH, WIDTH = 500, 64, 96
+FEWEST = 12
+"""Sprites of a folder that counts as a pack."""
 
 
 def as_input(images: Sequence[Pixels]) -> Tensor:
@@ -25,13 +29,25 @@ def as_input(images: Sequence[Pixels]) -> Tensor:
     return torch.cat([pixels[:, :3] * alpha, alpha], dim=1)
 
 
+class Standard(nn.Module):
+    """Features with mean 0 and variance 1 over the sprites that the network was trained on."""
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std + 1e-6
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(n, width) -> (n, width)."""
+        return (values - self.mean) / self.std
+
+
 def train_features(sprites: Sequence[Sprite], seed: int = 0) -> nn.Module:
-    """A network from pictures (n, 4, 32, 32) to features (n, WIDTH); the sprites' nouns are its lesson."""
-    nouns = [s.words.noun for s in sprites]
-    common = sorted({n for n in nouns if nouns.count(n) >= 12})
-    kept = [i for i, n in enumerate(nouns) if n in common]
+    """A network from pictures (n, 4, 32, 32) to features (n, WIDTH); the sprites' folders are its lesson."""
+    folders = [s.source.rpartition("/")[0] for s in sprites]
+    common = sorted(name for name, count in Counter(folders).items() if count >= FEWEST)
+    kept = [i for i, name in enumerate(folders) if name in common]
     pictures = as_input([sprites[i].image for i in kept])
-    labels = torch.tensor([common.index(nouns[i]) for i in kept])
+    labels = torch.tensor([common.index(folders[i]) for i in kept])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trunk = nn.Sequential(
@@ -48,11 +64,15 @@ def train_features(sprites: Sequence[Sprite], seed: int = 0) -> nn.Module:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return trunk.eval()
+        trunk.eval()
+        with torch.no_grad():
+            values = torch.cat([trunk(part) for part in pictures.split(256)])
+        # the kernel adds 1 to a mean of products: it expects features of about unit size
+        return nn.Sequential(trunk, Standard(values.mean(dim=0), values.std(dim=0)))
 
 
 @torch.no_grad()
 def features(network: nn.Module, images: Sequence[Pixels]) -> NDArray[np.float64]:
-    """(n, WIDTH) features, each of about unit variance over ordinary sprites."""
+    """(n, WIDTH) features of pictures."""
     rows = [network(as_input(images[i : i + 64])) for i in range(0, len(images), 64)]
     return torch.cat(rows).double().numpy()

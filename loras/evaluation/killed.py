@@ -1,0 +1,96 @@
+"""`make eval-lora-kill`: a training job is killed (kill -9) at random moments, and must always go on.
+
+    python -m loras.evaluation.killed FOLDER --out DIR [--times 20]
+
+Prints for every kill the step it hit and the checkpoint's, and fails where more was lost than the steps since the
+checkpoint, where a job could not be resumed, or where the losses are not those of a run without a break.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from loras.files import read_json
+from loras.jobs import Job, Jobs, JobSpec
+from loras.options import options_for
+from loras.trainer import load_state
+
+STEPS, SAVE_EVERY = 60, 2
+
+
+def spec(data: Path, out: Path, name: str) -> JobSpec:
+    """A small run that saves often."""
+    from pipelines.models import embedded_model
+
+    options = options_for(
+        embedded_model(), steps=STEPS, batch=1, rank=2, save_every=SAVE_EVERY, sample_every=20, seed=7
+    )
+    return JobSpec(name, str(data), "embedded", str(out / "loras"), options, prompts=("red dragon",))
+
+
+def saved(job: Job) -> int:
+    """The step of the checkpoint; 0 where there is none."""
+    path = job.folder / "checkpoint.pt"
+    return load_state(path)["done"] if path.exists() else 0
+
+
+def kill_and_resume(jobs: Jobs, job: Job, times: int, seed: int) -> bool:
+    """Kills the worker at random moments and resumes, `times` times; returns whether nothing more was lost."""
+    draw, fine, kills = random.Random(seed), True, 0
+    while kills < times and job.active:
+        begun = time.monotonic()
+        after = draw.uniform(0.0, 14.0)
+        while job.active and time.monotonic() - begun < after:
+            time.sleep(0.05)
+            job = jobs.get(job.id)
+        if not job.active:
+            break
+        os.kill(read_json(job.folder / "state.json")["worker"]["pid"], signal.SIGKILL)
+        job = jobs.wait(job.id, 30)
+        kept = saved(job)
+        lost = job.done - kept
+        # the state is written a few times a second: it may be a step or two behind the checkpoint, never far ahead
+        good = job.status == "interrupted" and lost <= SAVE_EVERY
+        kills, fine = kills + 1, fine and good
+        print(
+            f"kill {kills:2} after {after:4.1f} s: at step {job.done}, checkpoint {kept}, {'ok' if good else 'NOT ok'}"
+        )
+        sys.stdout.flush()
+        job = jobs.resume(job.id)
+    job = jobs.wait(job.id, 3600)
+    print(f"{kills} kills; the job is {job.status} after {job.done} steps {job.error}")
+    return fine and kills == times and job.status == "done"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Reads the command line, runs the killed job and one without a break, and compares."""
+    parser = argparse.ArgumentParser(prog="python -m loras.evaluation.killed", description=__doc__)
+    parser.add_argument("data", type=Path, help="a folder of sprites")
+    parser.add_argument("--out", type=Path, default=Path("runs/eval-lora-kill"))
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--without-twin", action="store_true", help="leave out the run without a break")
+    arguments = parser.parse_args(argv)
+    out = arguments.out.absolute()
+    jobs = Jobs(out / "jobs")
+    job = jobs.start(spec(arguments.data.absolute(), out, f"killed_{int(time.time())}"))
+    fine = kill_and_resume(jobs, job, arguments.times, arguments.seed)
+    if fine and not arguments.without_twin:
+        twin = jobs.wait(jobs.start(spec(arguments.data.absolute(), out, f"twin_{int(time.time())}")).id, 3600)
+        losses = [load_state(jobs.get(j.id).folder / "checkpoint.pt")["losses"] for j in (job, twin)]
+        fine = losses[0] == losses[1]
+        print(
+            f"the losses of all {len(losses[0])} steps are {'the same' if fine else 'NOT the same'} as without a break"
+        )
+    print("All of it holds." if fine else "NOT all of it holds.")
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
