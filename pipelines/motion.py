@@ -68,9 +68,9 @@ def _walk(t: float) -> Pose:
 def _attack(t: float) -> Pose:
     """Wind up, strike, hold, recover."""
     if t < 0.25:
-        return Pose(shift=-2.0, lean=-2.5, bob=1.0)
+        return Pose(shift=-2.0, lean=-2.5, bob=2.0)
     if t < 0.6:
-        return Pose(shift=4.0, lean=4.5, swing=(-1.0, 2.0))
+        return Pose(shift=4.0, lean=4.5, swing=(-1.0, 2.0), squash=0.06)
     if t < 0.85:
         return Pose(shift=2.0, lean=2.0, swing=(0.0, 1.0))
     return Pose()
@@ -107,8 +107,18 @@ def animate(sprite: Pixels, motion: str, frames: int, *, faces_left: bool = Fals
         raise InvalidRequest("There is nothing to animate: the sprite has no opaque pixel.")
     upright = sprite[:, ::-1] if faces_left else sprite
     scale = np.count_nonzero((sprite[..., 3] > 0).any(axis=1)) / 30
-    made = [bend(upright, scaled(pose, scale)) for pose in poses(motion, frames)]
+    planned = poses(motion, frames)
+    if not _has_legs(upright):
+        planned = tuple(_waddling(pose) for pose in planned)
+    made = [bend(upright, scaled(pose, scale)) for pose in planned]
     return [np.ascontiguousarray(frame[:, ::-1]) if faces_left else frame for frame in made]
+
+
+def _waddling(pose: Pose) -> Pose:
+    """The pose of a body without legs to lift (a robe, a slime): it rocks from side to side instead."""
+    rear, fore = pose.lift
+    rock = 0.0 if abs(rear - fore) < 0.5 else 2.0 if rear > fore else -2.0
+    return replace(pose, lift=(0.0, 0.0), swing=(0.0, 0.0), lean=pose.lean + rock if rock else pose.lean)
 
 
 def scaled(pose: Pose, scale: float) -> Pose:
@@ -130,12 +140,8 @@ def scaled(pose: Pose, scale: float) -> Pose:
 
 def bend(sprite: Pixels, pose: Pose) -> Pixels:
     """The sprite in a pose: legs first, the upper body over them, then lean, squash, sink and shift."""
-    rows = np.flatnonzero((sprite[..., 3] > 0).any(axis=1))
-    columns = np.flatnonzero((sprite[..., 3] > 0).any(axis=0))
-    top, feet = int(rows[0]), int(rows[-1])
+    top, feet, hip, middle = _body(sprite)
     height = feet - top + 1
-    hip = feet + 1 - max(2, round(height * 0.32))
-    middle = _middle(sprite, hip, int(columns[0]), int(columns[-1]))
 
     frame = np.zeros_like(sprite)
     for leg, inside in enumerate((slice(0, middle), slice(middle, sprite.shape[1]))):
@@ -151,7 +157,11 @@ def bend(sprite: Pixels, pose: Pose) -> Pixels:
             frame[hip - 1 - gap] = np.where(sprite[hip - 1, :, 3:] > 0, sprite[hip - 1], frame[hip - 1 - gap])
     elif pose.lift != (0.0, 0.0) or pose.swing != (0.0, 0.0):
         frame[hip] = np.where(sprite[hip, :, 3:] > 0, sprite[hip], frame[hip])
-    _lay(frame, _moved(body, bob, 0))
+    if bob < 0:
+        body = _within(body, float(bob), lambda rise, body=body: _moved(body, round(rise), 0))
+    else:
+        body = _moved(body, bob, 0)
+    _lay(frame, body)
 
     lowest = int(np.flatnonzero((frame[..., 3] > 0).any(axis=1))[-1])
     frame = _moved(frame, feet - lowest, 0)  # a carrying leg that is the shorter one still stands on the line
@@ -162,6 +172,22 @@ def bend(sprite: Pixels, pose: Pose) -> Pixels:
         opaque = frame[..., 3] > 0
         frame[opaque] = _lightest(sprite)
     return frame
+
+
+def _body(sprite: Pixels) -> tuple[int, int, int, int]:
+    """(top row, feet row, hip row, column between the legs)."""
+    rows = np.flatnonzero((sprite[..., 3] > 0).any(axis=1))
+    columns = np.flatnonzero((sprite[..., 3] > 0).any(axis=0))
+    top, feet = int(rows[0]), int(rows[-1])
+    hip = feet + 1 - max(2, round((feet - top + 1) * 0.32))
+    return top, feet, hip, _middle(sprite, hip, int(columns[0]), int(columns[-1]))
+
+
+def _has_legs(sprite: Pixels) -> bool:
+    """Whether there is a gap between two legs: at least half of the column between them, from the floor up."""
+    _, feet, hip, middle = _body(sprite)
+    low = sprite[(hip + feet + 1) // 2 : feet + 1, middle, 3] > 0
+    return bool(low.mean() <= 0.5)
 
 
 def _middle(sprite: Pixels, hip: int, left: int, right: int) -> int:

@@ -68,7 +68,8 @@ def _entry(library: Library, asset: Asset) -> dict[str, Any] | None:
         return None
     width, height = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
     deployed = library.deployments(asset_ids=[asset.id])
-    preview_map = next((f.name for f in asset.files if f.name.endswith("map.png")), None)
+    preview_map = next((f.name for f in asset.files if asset.kind == "tileset" and f.name == "preview.png"), None)
+    sheet = asset.details.get("sheet") or {}
     return {
         "id": asset.id,
         "kind": asset.kind,
@@ -78,8 +79,8 @@ def _entry(library: Library, asset: Asset) -> dict[str, Any] | None:
         "height": height,
         "png": data_uri(png),
         "map": data_uri(library.read(asset, preview_map)) if preview_map else None,
-        "sheet": asset.details.get("sheet"),
-        "palette": asset.report.get("palette") or list(asset.recipe.palette),
+        "sheet": sheet if sheet.get("animations") else None,  # sprites that were only arranged are shown as they lie
+        "palette": asset.details.get("palette") or list(asset.recipe.palette),
         "gates": asset.report.get("gates", {}),
         "scores": asset.report.get("scores", {}),
         "recipe": dataclasses.asdict(asset.recipe),

@@ -46,6 +46,18 @@ def test_every_motion_moves(motion: str) -> None:
     assert any((made[0] != frame).any() for frame in made[1:])
 
 
+def test_a_robe_rocks_and_is_not_cut_into_legs() -> None:
+    robe = hero()
+    robe[12:30, 8:24] = (20, 120, 40, 255)
+    drawn = np.count_nonzero(robe[..., 3])
+    made = animate(robe, "walk", 4)
+    assert len({frame.tobytes() for frame in made}) > 1
+    for frame in made:
+        assert np.count_nonzero(frame[..., 3]) >= drawn
+        floor = np.flatnonzero(frame[29, :, 3])
+        assert np.diff(floor).max() == 1
+
+
 def test_a_sprite_that_faces_left_moves_as_its_mirror() -> None:
     right = animate(hero(), "attack", 4)
     left = animate(hero()[:, ::-1], "attack", 4, faces_left=True)

@@ -48,6 +48,22 @@ def test_every_asset_is_on_the_page_with_its_picture_and_recipe(tmp_path: Path) 
     assert entry["recipe"]["seed"] == 7
 
 
+def test_a_sheet_plays_an_arrangement_lies_still_and_a_tileset_shows_its_map(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    layout = {"tile_size": [1, 1], "columns": 1, "rows": 1}
+    still = {"sheet": {**layout, "animations": {}}, "palette": ["aabbcc"]}
+    playing = {"sheet": {**layout, "animations": {"idle": {"first": 0, "last": 0, "fps": 8, "loop": True}}}}
+    library.add("sheet", {"sheet.png": PNG}, Recipe("sheet", "items", 1, 1, 7), details=still)
+    library.add("sheet", {"sheet.png": PNG}, Recipe("sheet", "goblin", 1, 1, 7), details=playing)
+    library.add("tileset", {"tiles.png": PNG, "preview.png": PNG}, Recipe("tileset", "shore", 1, 1, 7))
+    entries = {entry["prompt"]: entry for entry in data_of(gallery_page(library))["assets"]}
+    assert entries["goblin"]["sheet"]["animations"]
+    assert entries["items"]["sheet"] is None
+    assert entries["items"]["palette"] == ["aabbcc"]
+    assert entries["shore"]["map"].startswith("data:image/png")
+    assert entries["goblin"]["map"] is None
+
+
 def test_a_prompt_cannot_end_the_script(tmp_path: Path) -> None:
     library = Library(tmp_path)
     library.add("sprite", {"sprite.png": PNG}, Recipe("sprite", "</script><script>alert(1)</script>", 1, 1, 7))
