@@ -107,8 +107,12 @@ def repaint(
     """
     lab = to_oklab(rgb).astype(np.float64)
     names = name_pixels(rgb)
-    shares = np.bincount(names, counts, len(COLORS)) / counts.sum()
-    group = names == COLORS.index(main_colors(shares)[0])
+    # a coloured outline is not the sprite's colour: what is darker stays as dark, unless the sprite is dark altogether
+    outline = lab[:, 0] < 0.42
+    if counts[~outline].sum() < 0.45 * counts.sum():
+        outline[:] = False
+    shares = np.bincount(names[~outline], counts[~outline], len(COLORS)) / counts[~outline].sum()
+    group = (names == COLORS.index(main_colors(shares)[0])) & ~outline
     lightness, a, b = np.average(lab[group], axis=0, weights=counts[group])
     hue, chroma, low, high = _LOOKS[color]
     if hue is None:
@@ -125,9 +129,12 @@ def repaint(
         now = np.hypot(a, b)
         lab[:, 1:] *= (chroma if color == "brown" else max(now, chroma)) / now * rng.uniform(0.85, 1.15)
     wanted = float(np.clip(lightness * rng.uniform(0.92, 1.08), low, high))
+    outline &= wanted > lab[:, 0] + 0.1
+    kept = lab[outline, 0].copy()
     dark = lab[:, 0] <= lightness
     lab[dark, 0] *= wanted / max(lightness, 0.05)
     lab[~dark, 0] = 1 - (1 - lab[~dark, 0]) * (1 - wanted) / max(1 - lightness, 0.05)
+    lab[outline, 0] = kept
     return from_oklab(lab)
 
 

@@ -23,6 +23,7 @@ from scipy import ndimage
 from pipelines.embedded.architecture import CHECKPOINT, SIZE, load_embedded
 from pipelines.embedded.colors import COLORS, color_shares, main_colors, turn_hue
 from pipelines.embedded.data import Sprite, read_sprites
+from pipelines.embedded.judge import FOLDER, KINDS, accuracy, load_judge
 from pipelines.errors import PipelineError
 from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import extract_palette, lock
@@ -36,7 +37,10 @@ PROMPTS = (
     "gray stone wall", "green grass floor", "red lava floor", "red ring", "yellow snake", "green zombie",
     "black spider", "cyan ice statue", "orange fire", "red demon", "green elf mage", "gray wolf",
 )  # fmt: skip
-"""Four seeds of each are the first sheet; half of that again at native 16 the second."""
+"""Four seeds of each are the first sheet."""
+
+KINDS_ASKED = {"sword axe potion scroll ring": "item", "wall floor": "tile", "door statue": "prop", "fire": "effect"}
+"""What the judge should call a prompt that ends so; all others are characters."""
 
 SMALL_PROMPTS = (
     "red potion", "gray sword", "brown wooden chest", "green tree", "blue slime", "yellow key",
@@ -84,7 +88,8 @@ def finished(picture: Pixels, colors: int = 16) -> Pixels:
 def is_speckled(picture: Pixels) -> bool:
     """Whether it is nearly empty, or strewn with loose dots: more than seven islands of one or two pixels."""
     opaque = picture[..., 3] > 0
-    labels, _ = ndimage.label(opaque, np.ones((3, 3)))
+    labels = np.zeros(opaque.shape, np.int32)
+    ndimage.label(opaque, np.ones((3, 3)), output=labels)
     sizes = np.bincount(labels.ravel())[1:]
     return opaque.mean() < 0.03 or int((sizes <= 2).sum()) > 7
 
@@ -111,7 +116,7 @@ def premultiplied(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(n, h, w, 4) -> (n, h * w * 4), colour times alpha, 0..1."""
     values = pictures.astype(np.float32) / 255
     values[..., :3] *= values[..., 3:]
-    return values.reshape(len(pictures), -1)
+    return values.reshape(len(pictures), -1).astype(np.float32)
 
 
 def copy_distances(
@@ -195,12 +200,38 @@ def evaluate(pipeline: Any, sprites: Sequence[Sprite], out: Path, device: str) -
         "seconds a sprite, 96 in batches of 32": seconds,
         "seconds for one sprite": alone,
     }
+    rows |= judged(shown, [kind_asked(p) for p in PROMPTS for _ in range(4)], pictures, [noun for _, noun in colored])
     if sprites:
         trained = [s for s in sprites if not s.held_out]
         distance = copy_distances(pictures, trained, device)
         rows["near-copies of a training sprite %"] = 100 * np.mean(distance < NEAR)
         rows["median distance to a training sprite"] = float(np.median(distance))
     return {name: round(float(value), 4) for name, value in rows.items()}
+
+
+def kind_asked(prompt: str) -> str:
+    """The kind that a prompt of PROMPTS should be drawn as."""
+    return next((kind for nouns, kind in KINDS_ASKED.items() if prompt.split()[-1] in nouns.split()), "character")
+
+
+def judged(
+    shown: Sequence[Pixels], kinds: Sequence[str], pictures: Sequence[Pixels], nouns: Sequence[str]
+) -> dict[str, float]:
+    """What the judge recognises, also as a share of what it recognises among people's sprites."""
+    judge = load_judge()
+    kind, _ = judge.probabilities(shown)
+    _, noun = judge.probabilities(pictures)
+    known = [(i, judge.nouns.index(n)) for i, n in enumerate(nouns) if n in judge.nouns]
+    five = np.argsort(-noun, axis=1)[:, :5]
+    right_kind = float(np.mean([KINDS[k] == asked for k, asked in zip(kind.argmax(axis=1), kinds, strict=True)]))
+    right_noun = float(np.mean([label in five[i] for i, label in known]))
+    human = json.loads((FOLDER / "labels.json").read_text(encoding="utf-8"))["held_out"]
+    return {
+        "kind recognised %": 100 * right_kind,
+        "kind recognised, relative to people's sprites %": 100 * right_kind / human["kind"],
+        "noun recognised among five %": 100 * right_noun,
+        "noun recognised, relative to people's sprites %": 100 * right_noun / human["noun among five"],
+    }
 
 
 def human_rows(sprites: Sequence[Sprite], device: str) -> dict[str, float]:
@@ -213,6 +244,8 @@ def human_rows(sprites: Sequence[Sprite], device: str) -> dict[str, float]:
         "noise before the palette (OKLab x 1000)": 1000 * np.mean([noise(p) for p in images]),
         "near-copies of a training sprite %": 100 * np.mean(distance < NEAR),
         "median distance to a training sprite": float(np.median(distance)),
+        "kind recognised %": 100 * accuracy(load_judge(), held)["kind"],
+        "noun recognised among five %": 100 * accuracy(load_judge(), held)["noun among five"],
     }
     return {name: round(float(value), 4) for name, value in rows.items()}
 

@@ -6,6 +6,8 @@ it is free of host syncs, so that a CUDA graph can hold it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ def text_states(encoder: CLIPTextModel | CLIPTextModelWithProjection, ids: Tenso
     The same numbers as the class's own forward, without the Python around it that neither a compiler nor a CUDA graph
     likes; a test holds the two together.
     """
-    trunk = encoder.text_model if isinstance(encoder, CLIPTextModelWithProjection) else encoder
+    trunk: Any = encoder.text_model if isinstance(encoder, CLIPTextModelWithProjection) else encoder
     hidden = trunk.embeddings(input_ids=ids)
     before = hidden
     for layer in trunk.encoder.layers:
@@ -55,6 +57,14 @@ def text_states(encoder: CLIPTextModel | CLIPTextModelWithProjection, ids: Tenso
 
 class Objective(nn.Module):
     """The model and its data on one device; calling it gives the loss of a batch."""
+
+    images: Tensor
+    tokens: Tensor
+    cumulative: Tensor
+    native: Tensor
+    margins: Tensor
+    alphas: Tensor
+    loss_weight: Tensor
 
     def __init__(
         self,

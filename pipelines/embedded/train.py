@@ -101,7 +101,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(self.averages, self.parameters, 1 - self.plan.average)
+            torch.ops.aten._foreach_lerp_.Scalar(self.averages, self.parameters, 1 - self.plan.average)
             self.loss.copy_(loss)
 
     def _capture(self) -> None:
@@ -121,18 +121,18 @@ class Trainer:
     def restart_average(self) -> None:
         """The moving average begins anew from the weights as they are: after the first steps of a run from nothing."""
         with torch.no_grad():
-            torch._foreach_copy_(self.averages, self.parameters)
+            torch.ops.aten._foreach_copy_(self.averages, self.parameters)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Within it the model has its averaged weights, without dropout."""
         kept = [p.detach().clone() for p in self.parameters]
         with torch.no_grad():
-            torch._foreach_copy_(self.parameters, self.averages)
+            torch.ops.aten._foreach_copy_(self.parameters, self.averages)
             self.objective.eval()
             yield
             self.objective.train()
-            torch._foreach_copy_(self.parameters, kept)
+            torch.ops.aten._foreach_copy_(self.parameters, kept)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -181,30 +181,33 @@ def held_out_loss(objective: Objective, packed: Packed, words: list[str], batche
 
 
 def build(words: list[str], start: Path | None, architecture: Architecture, dropout: float) -> tuple[Any, Any, Any]:
-    """UNet and text encoders, from nothing or from a checkpoint; the unet of another shape starts from nothing.
+    """UNet and text encoders, from nothing or from a checkpoint.
 
-    A word that the checkpoint knows keeps its embedding.
+    A word that the checkpoint knows keeps its embedding; a UNet of another shape starts from nothing, and says so.
     """
     torch.manual_seed(0)
-    encoders = build_text_encoders(architecture, len(words))
+    encoders: tuple[Any, ...] = build_text_encoders(architecture, len(words))
     unet = build_unet(architecture)
     if start is not None:
         old = load_embedded(folder=start)
-        known = old.tokenizer.get_vocab()
-        if old.unet.config.block_out_channels == unet.config.block_out_channels:
+        shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (unet, old.unet)]
+        if shapes[0] == shapes[1]:
             unet.load_state_dict(old.unet.state_dict())
+        else:
+            print(f"The UNet of {start} has another shape: only the words are taken from there.", flush=True)
+        known = old.tokenizer.get_vocab()
         for mine, theirs in zip(encoders, (old.text_encoder, old.text_encoder_2), strict=True):
-            table = mine.get_input_embeddings().weight.detach().clone()
+            table, before = (e.get_input_embeddings().weight.detach().clone() for e in (mine, theirs))
             for i, word in enumerate(words):
                 if word in known:
-                    table[i] = theirs.get_input_embeddings().weight[known[word]].detach()
+                    table[i] = before[known[word]]
             states = {k: v for k, v in theirs.state_dict().items() if "token_embedding" not in k}
             mine.load_state_dict(states, strict=False)
             mine.get_input_embeddings().weight.data.copy_(table)
     for module in unet.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = dropout
-    return unet, *encoders
+    return unet, encoders[0], encoders[1]
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -1,0 +1,55 @@
+"""Prompts in the embedded model's words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.embedded.words import PHRASES, ROOM, known_words, nearest_words, read_prompt, synonyms, unknown_words
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("red dragon", "red dragon"),
+        ("Pixel art of a fluffy bunny, 32x32", "furry rabbit"),
+        ("health potion", "red potion"),
+        ("two wolves", "two wolf"),
+        ("a dragn", "dragon"),
+        ("seamless grass texture", "grass"),
+        ("grey armour", "gray armor"),
+    ],
+)
+def test_a_prompt_is_put_into_words_the_model_knows(prompt: str, text: str):
+    reading = read_prompt(prompt)
+    assert reading.text == text
+    assert reading.unknown == ()
+
+
+def test_a_word_that_nothing_is_near_is_reported_and_left_out():
+    assert unknown_words("cyberpunk goblin hacker") == ("cyberpunk", "hacker")
+    assert read_prompt("cyberpunk goblin").text == "goblin"
+
+
+def test_a_prompt_without_a_known_word_is_left_as_it_is():
+    assert read_prompt("xyzzy").text == "xyzzy"
+    assert read_prompt("").text == ""
+
+
+def test_words_beyond_the_models_room_are_reported():
+    reading = read_prompt(" ".join(["red dragon"] * 10) + " goblin")
+    assert len(reading.text.split()) == ROOM
+    assert reading.unknown[-1] == "goblin"
+
+
+def test_every_synonym_and_phrase_leads_to_known_words():
+    meant = {word for words in synonyms().values() for word in words}
+    meant |= {word for phrase in PHRASES.values() for word in phrase.split() if not nearest_words(word)}
+    assert meant <= known_words()
+
+
+def test_reading_a_prompt_imports_no_torch():
+    code = "import sys, pipelines.embedded.words as w; w.read_prompt('red dragon'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
