@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_GAP, _HEAD, _SIDE = 6, 22, 108
+_GAP, _LINE, _SIDE = 6, 15, 108
 _GROUND, _INK = (245, 245, 242), (35, 35, 40)
 
 
@@ -33,15 +33,18 @@ def comparison_png(library: Library, comparison: Comparison) -> bytes:
     cell = 128 if cells <= 12 else 96 if cells <= 32 else 64
     rows = [(p, s) for p in range(len(comparison.prompts)) for s in range(len(comparison.seeds))]
     width = _SIDE + len(comparison.variants) * (cell + _GAP) + _GAP
-    height = _HEAD + len(rows) * (cell + _GAP) + _GAP
+    heads = [label.replace(" + ", "\n+ ").split("\n") for label in comparison.labels]
+    head = _LINE * max(len(lines) for lines in heads) + _GAP
+    height = head + len(rows) * (cell + _GAP) + _GAP
     image = Image.new("RGB", (width, height), _GROUND)
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(11)
-    for v, label in enumerate(comparison.labels):
+    for v, lines in enumerate(heads):
         left = _SIDE + v * (cell + _GAP)
-        draw.text((left + cell / 2, 5), _short(label, font, cell), fill=_INK, font=font, anchor="ma")
+        for n, line in enumerate(lines):
+            draw.text((left + cell / 2, 4 + n * _LINE), _short(line, font, cell), fill=_INK, font=font, anchor="ma")
     for r, (p, s) in enumerate(rows):
-        top = _HEAD + r * (cell + _GAP)
+        top = head + r * (cell + _GAP)
         words = _wrapped(comparison.prompts[p], font, _SIDE - 2 * _GAP) if s == 0 else []
         draw.multiline_text((_GAP, top + 2), "\n".join(words[:5]), fill=_INK, font=font)
         draw.text((_GAP, top + cell - 14), f"seed {comparison.seeds[s]}", fill=(120, 120, 125), font=font)
