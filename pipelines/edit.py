@@ -19,7 +19,7 @@ from pipelines.pixels.finish import FinishOptions, finish
 from pipelines.pixels.gates import Report, check_gates, score_picture
 from pipelines.pixels.palette import Palette, extract_palette, lock
 from pipelines.records import DrawRequest, OnProgress, Pixels, Recipe, no_progress
-from pipelines.sprite import Sprite, plan_passes
+from pipelines.sprite import Sprite, ground_of, plan_passes, style_prompt
 
 if TYPE_CHECKING:
     from pipelines.engine import Engine
@@ -108,16 +108,14 @@ def redraw(
     if mask is not None and (mask.shape != image.shape[:2] or not mask.any()):
         raise InvalidRequest("The mask must have the sprite's size, and at least one pixel that may change.")
     model = find_model(recipe.model)
-    last = plan_passes(model, recipe.width, recipe.height)[-1]
+    last = plan_passes(model, recipe.width, recipe.height, recipe.preset)[-1]
     height, width = image.shape[:2]
-    scale = (
-        2 if model.draws_pixels and last.native <= 16 else 1 if model.draws_pixels else last.side // max(height, width)
-    )
-    scale = max(1, min(scale, last.side // max(height, width)))
-    top, left = (last.side - height * scale) // 2, (last.side - width * scale) // 2
+    most = min(last.height // height, last.width // width)
+    scale = max(1, min(2 if last.doubled else 1, most) if model.draws_pixels else most)
+    top, left = (last.height - height * scale) // 2, (last.width - width * scale) // 2
     window = np.s_[top : top + height * scale, left : left + width * scale]
 
-    canvas = np.zeros((last.side, last.side, 4), np.uint8)
+    canvas = np.zeros((last.height, last.width, 4), np.uint8)
     canvas[window] = _enlarged(image, scale)
     masks: tuple[NDArray[np.bool_], ...] = ()
     if mask is not None:
@@ -127,10 +125,10 @@ def redraw(
     drawing = engine.draw(
         DrawRequest(
             model=recipe.model,
-            prompts=(recipe.prompt,),
+            prompts=(recipe.prompt if model.draws_pixels else style_prompt(recipe.prompt, ground_of(recipe)),),
             seeds=(recipe.seed,),
-            width=last.side,
-            height=last.side,
+            width=last.width,
+            height=last.height,
             negative=recipe.negative,
             native=last.native,
             preset=recipe.preset,

@@ -32,8 +32,9 @@ def resolve_inputs(workflow: Workflow, given: Mapping[str, Any], project: Path) 
         if name in given:
             values[name] = _convert(given[name], declared, project, where)
         elif declared.required:
+            told = (declared.description or declared.type).rstrip(".")
             raise WorkflowError(
-                f"This input is required: {declared.description or declared.type}. Give it with --set {name}=...",
+                f"This input is required: {told}. Give it with --set {name}=...",
                 where=where,
             )
         else:
@@ -114,7 +115,11 @@ def _table(value: Any, declared: Input, project: Path, where: str) -> list[dict[
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise WorkflowError(f"'{value}' cannot be read as a table: {error}.", where=where) from error
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise WorkflowError(
+                f"'{value}' cannot be read as a table ({why}). Give a .csv or .json file below {project.name}/.",
+                where=where,
+            ) from error
         if path.suffix.lower() == ".csv":
             rows = list(csv.DictReader(io.StringIO(text)))
         else:

@@ -88,8 +88,11 @@ def check_operations(workflow: Workflow, parameters: Mapping[str, Mapping[str, A
                     f"'{step.do}' takes no '{key}'. It takes: {names}.", where=place, line=line_of(text, place)
                 )
             if not _fits(value, properties[key]):
+                kinds = " or ".join(str(one.get("type")) for one in properties[key].get("anyOf", [properties[key]]))
                 raise WorkflowError(
-                    f"'{key}' of '{step.do}' cannot be {json.dumps(value)}.", where=place, line=line_of(text, place)
+                    f"'{key}' of '{step.do}' cannot be {json.dumps(value)}: it is of type {kinds}.",
+                    where=place,
+                    line=line_of(text, place),
                 )
         missing = [name for name in schema.get("required", ()) if name not in step.with_]
         if missing:

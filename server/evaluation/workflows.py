@@ -120,8 +120,9 @@ def _batch(
             process.send_signal(signal.SIGKILL)
             process.wait()
             killed += 1
-    finished = list((game / ".dgx-pixels/runs").glob("*/finished"))
-    code = 0 if finished else subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+        if _finished(game):  # killed at its very end: the same command again would be a new run
+            break
+    code = 0 if _finished(game) else subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
     (run_folder,) = (game / ".dgx-pixels/runs").iterdir()
     done = [json.loads(line) for line in (run_folder / "done.jsonl").read_text().splitlines()]
     return {
@@ -133,6 +134,10 @@ def _batch(
         "same": undisturbed is None or _assets(game) == _assets(undisturbed),
         "pictures": len(list((game / "assets/sprites").iterdir())),
     }
+
+
+def _finished(game: Path) -> bool:
+    return any((game / ".dgx-pixels/runs").glob("*/finished"))
 
 
 def _assets(game: Path) -> set[str]:
