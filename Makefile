@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: bench bench-embedded bench-finishing test-gallery help setup demo test test-bevy bench-server check clean eval-workflows
+.PHONY: eval bench bench-embedded bench-finishing test-gallery help setup demo test test-bevy bench-server check clean eval-workflows
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -51,6 +51,10 @@ test-gallery: setup ## the results page in Chromium (on Debian as root it is ins
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
 		{ echo "Chromium is missing: apt-get install chromium (or what your system calls it)"; exit 1; }
 	@DGX_PIXELS_BROWSER=1 $(BIN)/pytest tests/browser
+
+DATA ?= $(wildcard ../shared/data)
+eval: setup ## the embedded model: a table and contact sheets in runs/eval (DATA=training data, for the near-copies)
+	@$(BIN)/python -m pipelines.embedded.evaluate $(if $(DATA),--data $(DATA)) --out runs/eval
 
 eval-workflows: setup ## every workflow, a batch that is killed again and again, 24 animations
 	@$(BIN)/python -m server.evaluation.workflows
