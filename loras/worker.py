@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _SAY_EVERY = 0.4
 """Seconds between two writes of state.json."""
+_DYING = 30
+"""Seconds to wait for a killed worker's lock: its main thread is gone at once, the lock with its last thread."""
 _RESERVE = 64 << 10
 """Bytes that are set aside so that a full disk can still be reported."""
 
@@ -81,7 +83,7 @@ def work(folder: Path) -> str:
     from filelock import FileLock, Timeout
 
     try:
-        with FileLock(folder / "worker.lock", timeout=0):
+        with FileLock(folder / "worker.lock", timeout=_DYING):
             state = _State(folder)
             reserve = folder / "reserve"
             try:

@@ -128,6 +128,21 @@ def measured(
     return [dict(zip(names, (*line[:2], *map(float, line[2:])), strict=True)) for line in lines]
 
 
+def ruler(network: Any, taken: Mapping[str, Sequence[Sprite]], styles: Mapping[str, Sequence[Pixels]]) -> list[str]:
+    """Whether KID can see the styles at all: sprites must come nearer when the rule itself puts them into the style."""
+    from loras.evaluation.features import features
+
+    lines = []
+    for style, reference in styles.items():
+        known = features(network, reference)
+        plain = far.kid(features(network, [s.image for s in taken[style]]), known)
+        styled = far.kid(features(network, [STYLES[style](s.image) for s in taken[style]]), known)
+        lines.append(f"{style}: KID of {TRAINED} sprites {plain:.3f}, put into the style by its rule {styled:.3f}")
+        if styled >= plain:
+            raise SystemExit(f"{lines[-1]}: the feature network is blind to this style, so its KID proves nothing.")
+    return lines
+
+
 def stacking(backend: DiffusersBackend, loras: Mapping[str, Path]) -> dict[str, bool]:
     """Weight 0 is bit-equal to no LoRA, also after another was on; two stack, and the stack is neither one alone."""
     wanted = [(prompt, 1000) for prompt in PROMPTS[:4]]
@@ -202,10 +217,12 @@ def prove(data: Sequence[Path], out: Path, steps: int, picture_file: Path | None
     torch.manual_seed(0)
     network = train_features([s for s in read_sprites(data) if not s.held_out])
     references = {style: [STYLES[style](s.image) for s in others[style]] for style in STYLES}
+    seen = ruler(network, taken, references)
     lines = measured(arms, references, network)
     stacks = stacking(backend, loras)
 
     print(f"{len(PROMPTS) * SEEDS} samples an arm; reference: {len(references['handheld'])} other sprites in the style")
+    print("\n".join(seen))
     for style, state in states.items():
         spent = f"{state['cpu_seconds']:.0f} CPU seconds, {state['seconds']:.0f} s by the clock"
         print(f"{style}: {state['done']} steps, {spent}")
@@ -231,7 +248,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loras.evaluation.prove", description=__doc__)
     parser.add_argument("data", nargs="+", type=Path, help="folders of sprites with metadata.jsonl")
     parser.add_argument("--out", type=Path, default=Path("runs/eval-lora"))
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args(argv)
     return 0 if prove(arguments.data, arguments.out, arguments.steps, arguments.picture) else 1
