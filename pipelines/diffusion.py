@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from pipelines.denoise import (
     first_step,
     start_latents,
 )
+from pipelines.embedded.words import read_prompt
 from pipelines.errors import InvalidRequest, OutOfMemory
 from pipelines.fast import FastModel
 from pipelines.hardware import free_bytes
@@ -54,6 +55,21 @@ class Sampling:
     guided: tuple[float, float]
 
 
+def _in_known_words(model: Model, request: DrawRequest) -> tuple[DrawRequest, tuple[str, ...]]:
+    """The request in the words that the embedded model knows, and the words of its prompts that it has none for."""
+    if model.id != "embedded":
+        return request, ()
+    readings = [read_prompt(prompt) for prompt in request.prompts]
+    region = request.region and replace(request.region, prompt=read_prompt(request.region.prompt).text)
+    told = replace(
+        request,
+        prompts=tuple(reading.text for reading in readings),
+        negative=request.negative and read_prompt(request.negative).text,
+        region=region,
+    )
+    return told, tuple(word for reading in readings for word in reading.unknown)
+
+
 class DiffusersBackend:
     """SDXL-family models of diffusers on one device."""
 
@@ -69,6 +85,7 @@ class DiffusersBackend:
         """See `Backend.draw`."""
         begun = time.perf_counter()
         model = find_model(request.model)
+        request, unknown = _in_known_words(model, request)
         plan = plan_sampling(model, request)
         resident = self.resident(model)
         _check(request, resident)
@@ -81,7 +98,8 @@ class DiffusersBackend:
             raise OutOfMemory(
                 f"{self.device} has no room for {len(request.prompts)} pictures of {request.width}x{request.height}."
             ) from error
-        unread = dict.fromkeys(word for prompt in request.prompts for word in resident.prompts.unread_words(prompt))
+        read = (word for prompt in request.prompts for word in resident.prompts.unread_words(prompt))
+        unread = dict.fromkeys((*unknown, *read))
         return Drawing(
             images=images,
             model=model.id,
