@@ -208,7 +208,7 @@ def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes]
             )
         notes.append(_seen(path, was, state, wanted))
     notes += [f"Nothing in the game has loaded {path}." for path in shown if path not in held]
-    shot = take_screenshot(before.client, before.discovery, clock.left(1.5))
+    shot = take_screenshot(before.client, before.discovery, clock.left(2.5))
     return Verification("reloaded", " ".join(notes), screenshot=shot)
 
 
