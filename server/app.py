@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TOOL_MODULES: tuple[str, ...] = (
     "server.tools.sprites",
+    "server.tools.tilesets",
     "server.tools.animation",
     "server.tools.edit",
     "server.tools.fix",

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipelines.records import Pixels
 from pipelines.tiles.geometry import BLOB_MASKS, blob_cells
+from pipelines.tiles.layouts import Sides
 
 
 def blob_from_corners(corners: Sequence[Pixels]) -> list[Pixels]:
@@ -27,3 +28,18 @@ def _cell(corners: Sequence[Pixels], mask: int) -> Pixels:
             quarter = corner[far_y : far_y + half, far_x : far_x + half]
             tile[y * half : (y + 1) * half, x * half : (x + 1) * half] = quarter
     return tile
+
+
+def join_sides(tiles: Sequence[Pixels], shown: Sequence[Sides]) -> list[Pixels]:
+    """Blob tiles of which all that show the same at a side have the same strip of pixels there: the first one's.
+
+    A border that leaves a tile beside a corner lies a pixel higher or lower by what else is around the corner, which
+    the tile beyond cannot know. The corner pixels themselves agree already, so two sides never want different ones.
+    """
+    strips: dict[tuple[int, object], Pixels] = {}
+    joined = [tile.copy() for tile in tiles]
+    for tile, shows in zip(joined, shown, strict=True):
+        for side, where in enumerate((np.s_[0], np.s_[:, -1], np.s_[-1], np.s_[:, 0])):
+            if shows[side] is not None:
+                tile[where] = strips.setdefault((side, shows[side]), tile[where].copy())
+    return joined

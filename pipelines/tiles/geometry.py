@@ -28,6 +28,10 @@ NEIGHBOURS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -
 """(dy, dx) of the bits 1, 2, 4, ... 128 of a blob mask: north, then clockwise. The cell itself is upper."""
 
 
+FLAT = 2.5
+"""Pixels beside a cell's side in which a border runs straight: a line and a shore are two pixels wide."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rim:
     """How a border lies, in pixels: `inset` into the upper cells, corners rounded by `rounding`, waves of at most
@@ -89,21 +93,33 @@ def rim_field(cells: Cells, size: int, rim: Rim) -> Field:
     """The field of a map of cells, (rows * size, columns * size); the map's edge cells go on for ever.
 
     The upper area is eroded by the inset and its convex corners are rounded (an opening); concave ones are round by
-    themselves. What is inside an upper cell is decided by the cell and its reduced mask alone.
+    themselves. Where two upper cells meet, the border of a third cell at the end of their common side looks the same
+    whether the fourth is upper or not: that is what a blob tile can know.
     """
-    solid = enlarge(np.pad(cells, 1, mode="edge"), size)
-    depth = _inside(solid) - rim.inset
+    cells = np.pad(cells, 1, mode="edge")
+    depth = _depth(cells, size) - rim.inset
     core = depth > rim.rounding
-    field = np.where(core, depth, rim.rounding - _inside(~core))
+    around = np.asarray(ndimage.distance_transform_edt(~core)) if core.any() else np.full(core.shape, 4.0 * size)
+    field = np.where(core, depth, rim.rounding - np.maximum(around - 0.5, 0))
     return field[size:-size, size:-size].astype(np.float32)
 
 
-def _inside(mask: Cells) -> NDArray[np.float64]:
-    """The distance from each pixel's centre to the nearest edge of its area; 0 outside; far where there is no edge."""
-    if mask.all():
-        return np.full(mask.shape, float(sum(mask.shape)))
-    distance = np.asarray(ndimage.distance_transform_edt(mask))
-    return np.where(mask, distance - 0.5, 0.0)
+def _depth(cells: Cells, size: int) -> NDArray[np.float64]:
+    """How far each pixel's centre is from the nearest lower cell, 0 inside one. Seen from a cell that only touches its
+    corner, a lower cell is FLAT pixels larger, so that its border runs straight where it meets the next cell's."""
+    y, x = (np.arange(n * size) + 0.5 for n in cells.shape)
+    depth = np.full((len(y), len(x)), 4.0 * size)
+    for row, column in zip(*np.nonzero(~cells), strict=True):
+        dy = np.maximum(np.maximum(row * size - y, y - (row + 1) * size), 0)[:, None]
+        dx = np.maximum(np.maximum(column * size - x, x - (column + 1) * size), 0)[None]
+        round_off = np.hypot(np.maximum(dy - FLAT, 0), np.maximum(dx - FLAT, 0)) + FLAT
+        depth = np.minimum(depth, np.where(np.minimum(dy, dx) > FLAT, round_off, np.maximum(dy, dx)))
+    return depth
+
+
+def _paintable(cells: Cells, size: int) -> Cells:
+    """The pixels of upper cells that touch no lower cell: a tile's edge towards a lower cell stays plain."""
+    return np.asarray(ndimage.binary_erosion(enlarge(cells, size), np.ones((3, 3)), border_value=1))
 
 
 def corner_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, Cells]:
@@ -114,14 +130,14 @@ def corner_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, C
     cells = corner_cells(mask)
     start = size // 2 - pad
     part = slice(start, start + size + 2 * pad)
-    return rim_field(cells, size, rim)[part, part], enlarge(cells, size)[part, part]
+    return rim_field(cells, size, rim)[part, part], _paintable(cells, size)[part, part]
 
 
 def blob_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, Cells]:
     """A blob tile's field with `pad` pixels around it, and which pixels lie in upper cells."""
     cells = blob_cells(mask)
     part = slice(size - pad, 2 * size + pad)
-    return rim_field(cells, size, rim)[part, part], enlarge(cells, size)[part, part]
+    return rim_field(cells, size, rim)[part, part], _paintable(cells, size)[part, part]
 
 
 def path_field(mask: int, size: int, width: float, pad: int = 0) -> Field:

@@ -5,14 +5,13 @@ Knows no pixels: `geometry` says where borders run, `wang` paints them.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.errors import InvalidRequest
 from pipelines.tiles.geometry import BLOB_MASKS, EAST, NE, NORTH, NW, SE, SOUTH, SW, WEST, blob_table
 
-Sides = tuple[Hashable, Hashable, Hashable, Hashable]
+Sides = tuple[Any, Any, Any, Any]
 """What a tile shows at its north, east, south and west side: two tiles may meet where these are equal; None meets
 nothing."""
 
@@ -97,7 +96,10 @@ def sides(layout: Layout, index: int, wraps: tuple[bool, bool] = (True, True)) -
         case "edge":
             return edge_sides(index)
         case "mixed":
-            return blob_sides(mask_of(layout, index))
+            north, east, south, west = blob_sides(mask_of(layout, index))
+            if layout.name == "platformer":  # there is nothing beside an open side
+                north, east, south, west = (side if side[0] else None for side in (north, east, south, west))
+            return north, east, south, west
         case _:
             x, y = ("same" if wrap else None for wrap in wraps)
             return y, x, y, x

@@ -27,18 +27,23 @@ def paint_platforms(surface: Terrain, body: Terrain, seed: int) -> list[Pixels]:
         above[1:] = solid[:-1]
         above[0] = enlarge(blob_cells(mask), size)[0]
         crust = solid & ~above
+        # a top goes on a little into the wall beside it, straight, so that it meets the tile there
+        crust = np.asarray(ndimage.binary_dilation(crust, np.ones((1, 7)))) & solid
         depth = np.asarray(ndimage.distance_transform_edt(~crust)) if crust.any() else np.full(solid.shape, 9.0 * size)
         layer = solid & (depth < size * 0.28 + waves + blades[None])
+        first = np.arange(3 * size)[:, None] % size == 0
+        layer &= ~(first & above)
+        edge = solid & ~np.asarray(ndimage.binary_erosion(solid, np.ones((3, 3)), border_value=1))
         out = np.where(layer[..., None], top, deep)
         below = np.zeros_like(layer)
         below[1:] = layer[:-1]
-        edge = np.asarray(ndimage.distance_transform_edt(solid)) <= 1
-        out[solid & ~layer & below] = gloom[solid & ~layer & below]
+        gloomy = solid & ~layer & below
+        out[gloomy] = gloom[gloomy]
         last = layer & ~np.roll(layer, -1, 0)
         out[last] = line[last]
-        out[edge & ~layer] = rim[edge & ~layer]
-        out[edge & layer] = line[edge & layer]
-        out[crust] = lit[crust]
+        second = np.roll(crust, 1, 0) & layer
+        out[second] = lit[second]
+        out[edge] = rim[edge]
         out[~solid] = 0
         tiles.append(out[size : 2 * size, size : 2 * size])
     return tiles

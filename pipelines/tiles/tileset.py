@@ -18,7 +18,7 @@ from pipelines.pixels.palette import Palette, extract_palette, lock
 from pipelines.pixels.png import encode_png
 from pipelines.pixels.quantize import color_counts
 from pipelines.records import Drawing, OnProgress, Pixels, Recipe, no_progress
-from pipelines.tiles.blob import blob_from_corners
+from pipelines.tiles.blob import blob_from_corners, join_sides
 from pipelines.tiles.geometry import compose, lay_out
 from pipelines.tiles.joint import draw_joint, freeze
 from pipelines.tiles.layouts import PLAIN, Layout, find_layout, sides
@@ -96,6 +96,8 @@ def draw_tileset(
     """
     layout = check_recipe(recipe)
     given = dict(given or {})
+    if given and recipe.options.get("method") == "joint":
+        raise InvalidRequest("method='joint' draws both terrains anew. To go on from an earlier set leave method= out.")
     for name, texture in given.items():
         if texture.shape[:2] != (recipe.height, recipe.width):
             raise InvalidRequest(
@@ -249,12 +251,13 @@ class _Work:
         lower = Terrain(textures.get("lower", clear), self._is_liquid("lower"))
         match self.layout.name:
             case "wang16" | "blob47":
-                corners = paint_corners(upper, lower, self._border(), self.recipe.seed)
+                corners = freeze(paint_corners(upper, lower, self._border(), self.recipe.seed))
                 return self._complete(self._settle(corners))
             case "edge16":
                 return self._settle(paint_paths(upper, lower, self._border(), self.recipe.seed))
             case "platformer":
-                return self._settle(paint_platforms(upper, lower, self.recipe.seed))
+                tiles = paint_platforms(upper, lower, self.recipe.seed)
+                return self._settle(join_sides(tiles, [sides(self.layout, i) for i in range(len(tiles))]))
             case "seamless":
                 return self._settle([upper.texture])
             case _:
@@ -279,7 +282,8 @@ class _Work:
         if self.layout.name == "wang16":
             return corners
         half = self.recipe.width // 2
-        return [*blob_from_corners(corners), np.roll(corners[0], (half, half), (0, 1))]
+        tiles = [*blob_from_corners(corners), np.roll(corners[0], (half, half), (0, 1))]
+        return join_sides(tiles, [sides(self.layout, index) for index in range(len(tiles))])
 
     def _textures(self, names: Sequence[str]) -> dict[str, Pixels]:
         """The terrains before their palette; the better of the candidates, by how they tile and how they differ."""

@@ -78,7 +78,7 @@ def scale_border(border: Border, size: int) -> tuple[Border, Rim]:
         rounding=border.rounding * scale,
     )
     inset = max(border.wobble * scale + 1, size / 8)
-    return scaled, Rim(inset, min(scaled.rounding, size / 2 - 1 - inset), scaled.wobble)
+    return scaled, Rim(inset, max(0.0, min(scaled.rounding, size / 2 - 2.5 - inset)), scaled.wobble)
 
 
 def paint_corners(upper: Terrain, lower: Terrain, border: Border, seed: int) -> list[Pixels]:
@@ -101,10 +101,12 @@ def paint_cells(upper: Terrain, lower: Terrain, border: Border, seed: int) -> li
 def paint_paths(upper: Terrain, lower: Terrain, border: Border, seed: int) -> list[Pixels]:
     """The 16 edge tiles of a path of `upper`, half a tile wide, on `lower`, in the order of their masks."""
     size = upper.size
-    scaled, _ = scale_border(border, size)
+    scaled = replace(scale_border(border, size)[0], tufts=0)
+    # the shadow and the shore stay inside the tile
+    width = min(size * 0.56, size - 2 * (scaled.wobble + scaled.shadow + 2))
     brush = _Brush(upper, lower, scaled, seed, pad=size // 4)
     everywhere = np.ones((size + 2 * brush.pad,) * 2, np.bool_)
-    return [brush.paint(path_field(mask, size, size * 0.56, brush.pad), everywhere) for mask in range(16)]
+    return [brush.paint(path_field(mask, size, width, brush.pad), everywhere) for mask in range(16)]
 
 
 class _Brush:

@@ -1,0 +1,173 @@
+"""Drawing tilesets for a game: recipe, earlier terrains, engine, library, and the Bevy code that shows one.
+
+Knows nothing of tools or the command line.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import InvalidRequest
+from server.library import ASSET_ID
+from server.project import Style
+from server.recipes import compose_recipe
+
+if TYPE_CHECKING:
+    from pipelines.records import OnProgress, Pixels
+    from pipelines.tiles.tileset import Tileset
+    from server.library import Library
+    from server.project import Project
+    from server.records import Asset
+    from server.studio import Studio
+
+CANDIDATES = 12
+"""Textures that are drawn for a terrain where a request does not say; the best tiling one is kept."""
+SLOW_CANDIDATES = 2
+"""The same for models that draw large canvases."""
+MOST_CANDIDATES = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnTileset:
+    """A tileset that was drawn and kept."""
+
+    project: Project | None
+    library: Library
+    asset: Asset
+    tileset: Tileset
+    seconds: float
+
+
+def generate_tileset(
+    studio: Studio,
+    upper: str,
+    lower: str,
+    on_progress: OnProgress,
+    *,
+    project: str | None = None,
+    tile_size: int | None = None,
+    candidates: int | None = None,
+    layout: str = "wang16",
+    border: str = "auto",
+    method: str = "composite",
+    axes: str = "both",
+    variants: int = 4,
+    **wanted: Any,
+) -> DrawnTileset:
+    """Draws a tileset and keeps it in the game's library.
+
+    Args:
+        upper, lower: terrains in words, or the asset_id of an earlier tileset. `upper=<id>` takes the earlier set's
+            lower terrain and `lower=<id>` its upper one, so that sets stack (water, sand, grass); `<id>:upper` and
+            `<id>:lower` say which.
+        on_progress: called from this thread; raising from it cancels the drawing.
+        tile_size: pixels; None: an earlier set's, else the style's.
+        layout, border, method, axes, variants: see `pipelines.tiles.tileset.draw_tileset`.
+        wanted: seed, model, negative, palette, colors as `server.recipes.compose_recipe`.
+
+    Raises:
+        ServerError, LibraryError: an earlier set is unknown, or the library cannot be used.
+        PipelineError: an option cannot be used, or the drawing was cancelled.
+    """
+    from pipelines.models import find_model
+    from pipelines.tiles.tileset import check_recipe, check_tile_size, draw_tileset
+
+    started = time.perf_counter()
+    game = studio.project(project)
+    words: dict[str, str] = {}
+    given: dict[str, Pixels] = {}
+    sources: dict[str, str] = {}
+    for name, text, default in (("upper", upper.strip(), "lower"), ("lower", lower.strip(), "upper")):
+        if earlier := _earlier(text):
+            asset_id, which = earlier[0], earlier[1] or default
+            words[name], given[name] = _terrain(studio, game, asset_id, which)
+            sources[name] = f"{asset_id}:{which}"
+        else:
+            words[name] = " ".join(text.split())
+    if tile_size is None and given:
+        tile_size = next(iter(given.values())).shape[0]
+    if tile_size is not None:
+        check_tile_size(tile_size)
+    options: dict[str, Any] = {"layout": layout, "upper": words["upper"], "lower": words["lower"], "border": border}
+    options |= {"method": method, "axes": axes, "variants": variants}
+    if sources:
+        options["from"] = sources
+    prompt = f"{words['upper']} {words['lower']}".strip() or "tileset"
+    if candidates is None:
+        model = find_model(studio.model(game.style if game else Style(), str(wanted.get("model", ""))))
+        candidates = CANDIDATES if model.draws_pixels else SLOW_CANDIDATES
+    elif not 1 <= candidates <= MOST_CANDIDATES:
+        raise InvalidRequest(f"candidates={candidates} is out of range: give 1 to {MOST_CANDIDATES}.")
+    recipe = compose_recipe(
+        studio, game, "tileset", prompt, size=tile_size, candidates=candidates, options=options, **wanted
+    )
+    check_recipe(recipe)
+    tileset = draw_tileset(studio.engine, recipe, on_progress, given)
+    library = studio.library(game)
+    details = {
+        "palette": list(tileset.palette.words),
+        "unknown_words": list(tileset.unknown_words),
+        "layout": layout,
+        "tiles": len(tileset.tiles),
+    }
+    asset = library.add("tileset", tileset.files(), tileset.recipe, tileset.report.to_dict(), details)
+    return DrawnTileset(game, library, asset, tileset, time.perf_counter() - started)
+
+
+def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:
+    """Rust that shows the set as Bevy's own tilemap; `path` is the atlas in assets/, `minor` the 19 of Bevy 0.19.
+
+    Empty for a Bevy without TilemapChunk (before 0.17).
+    """
+    count, size = len(tileset.tiles), tileset.recipe.width
+    strip = path.removesuffix(".png") + "_strip.png"
+    if minor and minor < 17:
+        return ""
+    if minor == 17:
+        load = f'let tileset = asset_server.load("{strip}");\n'
+        load += f"// once it is loaded: images.get_mut(&tileset).unwrap().reinterpret_stacked_2d_as_array({count});\n"
+    elif minor == 18:
+        load = (
+            f'let tileset = asset_server.load_with_settings("{strip}", |s: &mut ImageLoaderSettings| {{\n'
+            f"    s.array_layout = Some(ImageArrayLayout::RowCount {{ rows: {count} }});\n}});\n"
+        )
+    else:
+        load = (
+            "let tileset = asset_server.load_builder()\n"
+            "    .with_settings(|s: &mut ImageLoaderSettings| {\n"
+            f"        s.array_layout = Some(ImageArrayLayout::RowCount {{ rows: {count} }});\n"
+            f'    }})\n    .load("{strip}");\n'
+        )
+    return (
+        f"{load}commands.spawn((\n    TilemapChunk {{\n        chunk_size: UVec2::new(12, 8),\n"
+        f"        tile_display_size: UVec2::splat({size}),\n        tileset,\n        ..default()\n    }},\n"
+        "    // one entry a tile, row by row from the bottom left\n"
+        "    TilemapChunkTileData(indices.iter().map(|&i| Some(TileData::from_tileset_index(i))).collect()),\n));\n"
+    )
+
+
+def _earlier(text: str) -> tuple[str, str] | None:
+    """(asset id, upper | lower | "") where the text names an earlier tileset."""
+    head, _, which = text.partition(":")
+    return (head, which) if ASSET_ID.fullmatch(head) and which in ("", "upper", "lower") else None
+
+
+def _terrain(studio: Studio, game: Project | None, asset_id: str, which: str) -> tuple[str, Pixels]:
+    """The words and the texture of an earlier set's terrain."""
+    from pipelines.pixels.png import read_picture
+    from pipelines.tiles.layouts import find_layout
+    from pipelines.tiles.tileset import terrain_of
+
+    library, asset = studio.find_asset(asset_id, game)
+    if asset.kind != "tileset":
+        raise InvalidRequest(
+            f"Asset {asset_id} is a {asset.kind}, not a tileset. Give the asset_id of a tileset (list_assets with "
+            "kind='tileset' shows them), or say the terrain in words."
+        )
+    options = asset.recipe.options
+    atlas = read_picture(library.read(asset))
+    texture = terrain_of(atlas, find_layout(options["layout"]), asset.recipe.width, which)
+    return re.sub(r"\s+", " ", str(options.get(which, which))), texture

@@ -1,0 +1,113 @@
+"""Tilesets on made-up textures: sides fit, blob sets are complete, files say what the picture shows."""
+
+import json
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from pipelines.errors import InvalidRequest
+from pipelines.records import Pixels, Recipe
+from pipelines.tiles.blob import blob_from_corners, join_sides
+from pipelines.tiles.geometry import BLOB_MASKS, blob_table, compose, noise
+from pipelines.tiles.joint import freeze
+from pipelines.tiles.layouts import LAYOUTS, find_layout, sides, wang_colors
+from pipelines.tiles.map import corner_indices, random_map
+from pipelines.tiles.platform import paint_platforms
+from pipelines.tiles.seams import count_strips, measure_seams
+from pipelines.tiles.tiled import Naming, write_sheet, write_tmx, write_tsx
+from pipelines.tiles.tileset import check_recipe
+from pipelines.tiles.wang import BORDERS, Terrain, paint_cells, paint_corners, paint_paths
+
+
+def texture(color: tuple[int, int, int], seed: int, size: int) -> Pixels:
+    tile = np.full((size, size, 4), 255, np.uint8)
+    tile[..., :3] = np.clip(np.array(color) + noise(size, seed)[..., None] * 30, 0, 255)
+    return tile
+
+
+def terrains(size: int) -> tuple[Terrain, Terrain]:
+    return Terrain(texture((90, 160, 60), 1, size)), Terrain(texture((50, 90, 200), 2, size), liquid=True)
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 64])
+@pytest.mark.parametrize("border", BORDERS)
+def test_tiles_with_the_same_side_have_the_same_strip_there(size: int, border: str):
+    upper, lower = terrains(size)
+    corners = freeze(paint_corners(upper, lower, BORDERS[border], 5))
+    blob = join_sides(blob_from_corners(corners), [sides(LAYOUTS["blob47"], i) for i in range(47)])
+    sets = {"wang16": corners, "blob47": blob, "edge16": paint_paths(upper, lower, BORDERS[border], 5)}
+    for name, tiles in sets.items():
+        shown = [sides(LAYOUTS[name], i) for i in range(len(tiles))]
+        assert set(count_strips(tiles, shown).values()) == {1}, name
+
+
+def test_blob_tiles_from_quarters_are_those_painted_whole():
+    upper, lower = terrains(16)
+    whole = paint_cells(upper, lower, BORDERS["grassy"], 5)
+    quarters = blob_from_corners(paint_corners(upper, lower, BORDERS["grassy"], 5))
+    assert all(np.array_equal(a, b) for a, b in zip(whole, quarters, strict=True))
+
+
+def test_platform_tiles_meet_where_ground_goes_on():
+    upper, lower = terrains(16)
+    shown = [sides(LAYOUTS["platformer"], i) for i in range(47)]
+    tiles = join_sides(paint_platforms(upper, lower, 5), shown)
+    assert set(count_strips(tiles, shown).values()) == {1}
+
+
+def test_every_neighbourhood_has_a_blob_tile():
+    assert len(BLOB_MASKS) == 47
+    assert set(blob_table()) == set(range(47))
+
+
+@pytest.mark.parametrize("name", [n for n in LAYOUTS if LAYOUTS[n].kind])
+def test_a_random_map_puts_only_tiles_together_that_fit(name: str):
+    layout = LAYOUTS[name]
+    indices = random_map(layout, 48, 20, 15, seed=4)
+    shown = {i: sides(layout, i) for i in set(indices.ravel().tolist()) if i >= 0}
+    for left, right in zip(indices[:, :-1].ravel().tolist(), indices[:, 1:].ravel().tolist(), strict=True):
+        if left >= 0 and right >= 0:
+            assert shown[left][1] == shown[right][3]
+
+
+def test_a_broken_seam_is_measured():
+    upper, lower = terrains(16)
+    tiles = paint_corners(upper, lower, BORDERS["soft"], 5)
+    shown = [sides(LAYOUTS["wang16"], i) for i in range(16)]
+    whole = measure_seams(tiles, shown)
+    tiles[15] = tiles[15].copy()
+    tiles[15][:, 0] = (255, 0, 255, 255)
+    assert max(count_strips(tiles, shown).values()) == 2
+    assert measure_seams(tiles, shown).worst > 2 * whole.worst
+
+
+def test_files_name_the_grid_and_the_masks():
+    layout, naming = LAYOUTS["wang16"], Naming("grass water", "grass", "water", "00ff00", "0000ff")
+    tsx = ET.fromstring(write_tsx(layout, naming, "tiles.png", 16, 16, 4, 4))
+    assert tsx.get("tilecount") == "16"
+    assert len(tsx.findall(".//wangtile")) == 16
+    assert wang_colors(layout, 15) == (0, 1, 0, 1, 0, 1, 0, 1)
+    sheet = json.loads(write_sheet(layout, naming, "tiles.png", 16, 16, 4, 4))
+    assert sheet["corners"] == list(range(16))
+    indices = corner_indices(np.array([[0, 1, 1], [0, 0, 1]], np.bool_))
+    tmx = ET.fromstring(write_tmx(indices, "tiles.tsx", 16))
+    assert (tmx.findtext(".//data") or "").split() == ["3,12"] or indices.size == 2
+    assert compose([np.zeros((2, 2, 4), np.uint8)] * 16, indices).shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "words"),
+    [
+        (7, {"upper": "grass", "lower": "water"}, "The nearest is 8"),
+        (16, {"upper": "grass", "lower": "Grass"}, "two different"),
+        (16, {"upper": "grass", "lower": "water", "layout": "hex"}, "wang16"),
+        (16, {"upper": "grass", "lower": "water", "method": "magic"}, "composite"),
+        (16, {"upper": "", "lower": "water"}, "upper terrain is empty"),
+        (16, {"upper": "grass", "layout": "platformer"}, "needs lower="),
+    ],
+)
+def test_bad_options_say_what_to_do(size: int, options: dict[str, str], words: str):
+    with pytest.raises(InvalidRequest, match=words):
+        check_recipe(Recipe("tileset", "x", size, size, 0, options=dict(options)))
+    assert find_layout("wang16").columns == 4
