@@ -19,16 +19,18 @@ def sample(
     model: str,
     prompts: Sequence[str],
     side: int,
+    preset: str = "",
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Pixels]:
     """One picture a prompt, seeds 0, 1, ..., the same at every call: progress is seen side by side.
 
     Args:
         side: of the canvas in pixels.
+        preset: one that merges no LoRA of its own: the UNet is wrapped while it learns.
         on_step: raising from it ends the drawing.
     """
     pictures: list[Pixels] = []
     for seed, prompt in enumerate(prompts):
-        request = DrawRequest(model=model, prompts=(prompt,), seeds=(seed,), width=side, height=side)
+        request = DrawRequest(model, (prompt,), (seed,), side, side, preset=preset)
         pictures += backend.draw(request, on_step).images
     return pictures

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +165,8 @@ def _train(folder: Path, spec: JobSpec, state: _State) -> None:
     backend = DiffusersBackend()
     model = find_model(spec.model)
     resident = backend.resident(model)
+    # The style that comes with a model is a LoRA of its own: it is added when drawing, not learned on top of.
+    resident.model = replace(resident.model, style=None)
     if resident.device.type == "cuda" and not model.draws_pixels:
         # bfloat16 has float32's range: no gradient is lost and no loss scaling is needed
         for module in resident.modules.values():
@@ -271,11 +274,13 @@ def _show(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
     from loras.files import synced
     from loras.preview import contact_sheet, loss_plot
     from loras.sampling import SAMPLES, sample
+    from pipelines.presets import PRESETS
 
     said = spec.prompts or tuple(trainer.cache.about["captions"][:SAMPLES]) or (spec.trigger or spec.name,)
     prompts = [with_trigger(spec.trigger, prompt) for prompt in said[:SAMPLES]]
+    plain = next((name for name in trainer.resident.model.presets if not PRESETS[name].lora), "")
     with trainer.averaged():
-        pictures = sample(backend, spec.model, prompts, spec.options.resolution, lambda *_: state.check())
+        pictures = sample(backend, spec.model, prompts, spec.options.resolution, plain, lambda *_: state.check())
     (folder / "samples").mkdir(exist_ok=True)
     with synced(folder / "samples" / f"step-{trainer.done:06d}.png") as file:
         file.write(contact_sheet(list(zip(pictures, prompts, strict=True))))
