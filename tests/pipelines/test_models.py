@@ -193,3 +193,12 @@ def test_a_request_that_does_not_suit_the_model_is_refused(changes: dict[str, An
 def test_canvases_have_few_shapes():
     assert bucket(1024, 32, 32) == (1024, 1024)
     assert bucket(512, 64, 16) == (1024, 256)
+
+
+def test_one_file_names_the_configuration_that_it_needs(tmp_path: Path):
+    path = tmp_path / "tiny.safetensors"
+    name = "conditioner.embedders.1.model.ln_final.weight"
+    header = json.dumps({name: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ModelError, match="models pull sdxl-config"):
+        find_model(str(path))
