@@ -25,6 +25,11 @@ Votes = list[tuple[str, str]]
 CARDS = "document.querySelectorAll('.card')"
 
 
+def wrong(browser: Browser) -> list[str]:
+    """What the page did wrong; that a browser asks every server for its icon is not the page's doing."""
+    return [error for error in browser.errors if "favicon" not in error]
+
+
 def comparison() -> dict[str, Any]:
     def option(key: str, shade: int) -> dict[str, Any]:
         png = encode_png(np.full((16, 16, 4), (shade, 90, 90, 255), np.uint8))
@@ -74,8 +79,7 @@ def page(studio: Studio, browser: Browser) -> Iterator[tuple[Browser, Votes]]:
     server.shutdown()
     server.server_close()
     thread.join()
-    # the browser asks every server for its icon
-    assert [error for error in browser.errors if "favicon" not in error] == []
+    assert wrong(browser) == []
 
 
 def test_every_asset_is_a_card_with_its_picture(page: tuple[Browser, Votes]) -> None:
@@ -154,4 +158,4 @@ def test_the_written_file_works_alone_and_takes_no_votes(studio: Studio, browser
     browser.open(Path(write_gallery(library, "browsed", [comparison()])).as_uri())
     assert browser.value(f"{CARDS}.length") == 5
     assert browser.value("[...document.querySelectorAll('#votes button')].every(b => b.disabled)")
-    assert browser.errors == []
+    assert wrong(browser) == []
