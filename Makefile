@@ -72,11 +72,10 @@ check: setup ## format, lint, types
 clean: ## the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache
 
-DATA ?= ../shared/data/tiles
 .venv-bench/.installed:
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check proper-pixel-art==2.0.0 perfect-pixel==0.1.4
 	@touch $@
 
-bench-finishing: setup .venv-bench/.installed ## finishing beside proper-pixel-art and perfect-pixel (DATA=folder of 32x32 tiles)
-	@$(BIN)/python -m pipelines.bench.finishing $(DATA) --peers .venv-bench/bin/python
+bench-finishing: setup .venv-bench/.installed ## finishing beside proper-pixel-art and perfect-pixel (TILES=folder of 32x32 tiles)
+	@$(BIN)/python -m pipelines.bench.finishing $(or $(TILES),../shared/data/tiles) --peers .venv-bench/bin/python

@@ -1,13 +1,13 @@
 """The errors of `pipelines`. Every message is for the person who asked: it says what was wrong and what to do next.
 
-    PipelineError
-    ├── InvalidRequest      a size, prompt, option or file that cannot be used
-    │   ├── PaletteError    a palette file that is not one
-    │   └── ImageError      a picture that cannot be read
-    ├── ModelError          a model that is unknown, not downloaded, or not of the SDXL family
-    │   └── AdapterError    a LoRA that is unknown or of a form that cannot be merged
-    ├── OutOfMemory         the device has no room, even for half the batch
-    └── Cancelled           the caller gave up; nothing was kept
+PipelineError
+├── InvalidRequest      a size, prompt, option or file that cannot be used
+│   ├── PaletteError    a palette file that is not one
+│   └── ImageError      a picture that cannot be read
+├── ModelError          a model that is unknown, not downloaded, or not of the SDXL family
+│   └── AdapterError    a LoRA that is unknown or of a form that cannot be merged
+├── OutOfMemory         the device has no room, even for half the batch
+└── Cancelled           the caller gave up; nothing was kept
 """
 
 

@@ -119,7 +119,7 @@ def _depth(cells: Cells, size: int) -> NDArray[np.float64]:
 
 def _paintable(cells: Cells, size: int) -> Cells:
     """The pixels of upper cells that touch no lower cell: a tile's edge towards a lower cell stays plain."""
-    return np.asarray(ndimage.binary_erosion(enlarge(cells, size), np.ones((3, 3)), border_value=1))
+    return np.asarray(ndimage.binary_erosion(enlarge(cells, size), np.ones((3, 3)), border_value=1), bool)
 
 
 def corner_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, Cells]:

@@ -28,12 +28,12 @@ def paint_platforms(surface: Terrain, body: Terrain, seed: int) -> list[Pixels]:
         above[0] = enlarge(blob_cells(mask), size)[0]
         crust = solid & ~above
         # a top goes on a little into the wall beside it, straight, so that it meets the tile there
-        crust = np.asarray(ndimage.binary_dilation(crust, np.ones((1, 7)))) & solid
+        crust = np.asarray(ndimage.binary_dilation(crust, np.ones((1, 7))), bool) & solid
         depth = np.asarray(ndimage.distance_transform_edt(~crust)) if crust.any() else np.full(solid.shape, 9.0 * size)
         layer = solid & (depth < size * 0.28 + waves + blades[None])
         first = np.arange(3 * size)[:, None] % size == 0
         layer &= ~(first & above)
-        edge = solid & ~np.asarray(ndimage.binary_erosion(solid, np.ones((3, 3)), border_value=1))
+        edge = solid & ~np.asarray(ndimage.binary_erosion(solid, np.ones((3, 3)), border_value=1), bool)
         out = np.where(layer[..., None], top, deep)
         below = np.zeros_like(layer)
         below[1:] = layer[:-1]
