@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: eval bench bench-embedded bench-finishing test-gallery help setup demo test test-bevy bench-server check clean eval-workflows
+.PHONY: eval eval-tilesets test-tiled eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-bevy bench-server check clean eval-workflows
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -58,6 +58,9 @@ eval: setup ## the embedded model: a table and contact sheets in runs/eval (DATA
 
 eval-workflows: setup ## every workflow, a batch that is killed again and again, 24 animations
 	@$(BIN)/python -m server.evaluation.workflows
+
+eval-tilesets: setup ## 50 tilesets of ten pairs of terrains through the gates, and which way of sampling tiles best
+	@$(BIN)/python -m server.evaluation.tilesets
 
 LORA_DATA ?= ../shared/data/tiles ../shared/data/packs
 eval-lora: setup ## teach two unseen styles from 40 sprites each and measure what was learned (LORA_DATA=folders of 32x32 sprites)

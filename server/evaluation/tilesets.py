@@ -1,0 +1,136 @@
+"""`make eval-tilesets`: 10 pairs of terrains x 5 seeds on the embedded model, and which way of sampling tiles best.
+
+    python -m server.evaluation.tilesets [--seeds 5] [--picture previews.png]
+
+Prints the seam ratios (mean difference across a seam over the mean inside) and fails when a gate does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.diffusion import DiffusersBackend
+from pipelines.engine import Engine
+from pipelines.records import DrawRequest, Pixels, Recipe
+from pipelines.tiles.seams import texture_seam
+from pipelines.tiles.tileset import draw_tileset
+
+PAIRS = (
+    ("grass", "water"),
+    ("grass", "dirt"),
+    ("grass", "sand"),
+    ("sand", "water"),
+    ("snow", "water"),
+    ("stone floor", "lava"),
+    ("stone floor", "dirt"),
+    ("dirt", "lava"),
+    ("snow", "grass"),
+    ("brick floor", "grass"),
+)
+"""(upper, lower)."""
+TERRAINS = ("green grass floor", "gray stone floor", "brown dirt floor", "blue water floor")
+
+
+def every_set(engine: Engine, seeds: int, picture: Path | None, console: Console) -> bool:
+    """Draws the sets and prints a line a pair; whether all gates hold."""
+    table = Table(
+        "upper, lower", "pass", "seam, mean", "worst set", "worst pair", "seconds, median", title="wang16, 16 px"
+    )
+    previews: list[Pixels] = []
+    good = True
+    for upper, lower in PAIRS:
+        passed, failed = 0, set[str]()
+        ratios: list[float] = []
+        worst: list[float] = []
+        seconds: list[float] = []
+        for seed in range(seeds):
+            started = time.perf_counter()
+            options = {"layout": "wang16", "upper": upper, "lower": lower}
+            made = draw_tileset(engine, Recipe("tileset", f"{upper} {lower}", 16, 16, 100 + seed, options=options))
+            seconds.append(time.perf_counter() - started)
+            passed += made.report.passed
+            failed |= {name for name, held in made.report.gates.items() if not held}
+            ratios.append(made.report.scores["seam_ratio"])
+            worst.append(made.report.scores["seam_worst_pair"])
+            if seed == 0:
+                previews.append(made.preview)
+        good &= passed == seeds
+        verdict = f"{passed}/{seeds} {' '.join(sorted(failed))}"
+        table.add_row(
+            f"{upper}, {lower}",
+            verdict,
+            *(f"{value:.2f}" for value in (np.mean(ratios), max(ratios), max(worst), np.median(seconds))),
+        )
+    console.print(table)
+    if picture:
+        _write(previews, picture)
+    return good
+
+
+def ways_of_sampling(engine: Engine, seeds: int, console: Console) -> None:
+    """The seam of plain 32 px textures: as drawn, with wrapping convolutions, with rolled latents, with both."""
+    table = Table("terrain", "neither", "padding", "rolling", "both", title="seam ratio of textures, mean over seeds")
+    for prompt in TERRAINS:
+        cells = []
+        for padding, rolling in ((False, False), (True, False), (False, True), (True, True)):
+            with _without(padding=not padding, rolling=not rolling):
+                request = DrawRequest(
+                    "embedded", (prompt,) * seeds, tuple(range(seeds)), 32, 32, native=32, tile_x=True, tile_y=True
+                )
+                cells.append(f"{np.mean([texture_seam(image) for image in engine.draw(request).images]):.2f}")
+        table.add_row(prompt, *cells)
+    console.print(table)
+
+
+@contextmanager
+def _without(*, padding: bool, rolling: bool) -> Iterator[None]:
+    """Sampling without the wrapping convolutions, or without the rolled latents."""
+
+    def plain(*_: Any, **__: Any) -> Any:
+        return nullcontext()
+
+    def still(denoiser: Any, *_: Any, **__: Any) -> Any:
+        return denoiser
+
+    with (
+        mock.patch("pipelines.diffusion.circular", plain) if padding else nullcontext(),
+        mock.patch("pipelines.diffusion.rolled", still) if rolling else nullcontext(),
+    ):
+        yield
+
+
+def _write(previews: list[Pixels], path: Path) -> None:
+    from PIL import Image
+
+    rows = [np.concatenate(previews[i : i + 2], axis=1) for i in range(0, len(previews), 2)]
+    Image.fromarray(np.concatenate(rows, axis=0)).save(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--picture", type=Path, help="a picture of one sample map a pair")
+    arguments = parser.parse_args()
+    console = Console()
+    engine = Engine(DiffusersBackend())
+    try:
+        ways_of_sampling(engine, 8, console)
+        good = every_set(engine, arguments.seeds, arguments.picture, console)
+    finally:
+        engine.close()
+    sys.exit(not good)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""A tileset is made, chained and deployed through the studio, and what cannot be made says what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pipelines.errors import PipelineError
+from pipelines.records import no_progress
+from server.deploy import deploy
+from server.errors import ServerError
+from server.studio import Studio
+from server.tilesets import generate_tileset
+
+
+def test_a_set_and_its_files_go_into_the_game_and_name_each_other(studio: Studio, game: Path) -> None:
+    made = generate_tileset(studio, "grass", "water", no_progress, tile_size=16, seed=1)
+    deploy(studio, made.asset.id, "tiles/shore.png", overwrite=False, verify=False)
+    with Image.open(game / "assets/tiles/shore.png") as atlas:
+        assert atlas.size == (64, 64)
+    sheet = json.loads((game / "assets/tiles/shore.sheet.json").read_text(encoding="utf-8"))
+    assert sheet["image"] == "shore.png"
+    assert len(sheet["corners"]) == 16
+    assert 'source="shore.png"' in (game / "assets/tiles/shore.tsx").read_text(encoding="utf-8")
+    assert 'source="shore.tsx"' in (game / "assets/tiles/shore.tmx").read_text(encoding="utf-8")
+
+
+def test_a_later_set_shares_the_terrain_of_an_earlier_one(studio: Studio) -> None:
+    first = generate_tileset(studio, "sand", "water", no_progress, tile_size=16, seed=1)
+    second = generate_tileset(studio, "grass", first.asset.id, no_progress, tile_size=16, seed=2)
+    assert second.asset.kind == "tileset"
+    (upper,) = [tile for tile in first.tileset.tiles if (tile == first.tileset.tiles[-1]).all()][:1]
+    assert any((tile == upper).all() for tile in second.tileset.tiles)
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "options", "said"),
+    [
+        ("grass", "grass", {}, "two different"),
+        ("grass", "water", {"tile_size": 7}, "nearest is 8"),
+        ("grass", "water", {"layout": "hexagons"}, "wang16"),
+        ("grass", "0123456789ab", {}, "0123456789ab"),
+    ],
+)
+def test_what_cannot_be_made_says_what_to_do(
+    studio: Studio, upper: str, lower: str, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises((PipelineError, ServerError), match=said):
+        generate_tileset(studio, upper, lower, no_progress, **options)
+
+
+def test_an_earlier_set_of_another_tile_size_is_refused_with_its_size(studio: Studio) -> None:
+    first = generate_tileset(studio, "sand", "water", no_progress, tile_size=16, seed=1)
+    with pytest.raises(PipelineError, match="tile_size=16"):
+        generate_tileset(studio, "grass", first.asset.id, no_progress, tile_size=32, seed=2)
