@@ -52,6 +52,12 @@ test-gallery: setup ## the results page in Chromium (on Debian as root it is ins
 		{ echo "Chromium is missing: apt-get install chromium (or what your system calls it)"; exit 1; }
 	@DGX_PIXELS_BROWSER=1 $(BIN)/pytest tests/browser
 
+test-tiled: setup ## our tilesets in Tiled's own tools (on Debian as root it is installed where it is missing)
+	@command -v tmxrasterizer >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends tiled; } || \
+		{ echo "Tiled is missing: apt-get install tiled (or what your system calls it)"; exit 1; }
+	@DGX_PIXELS_TILED=1 $(BIN)/pytest tests/tiled
+
 DATA ?= $(wildcard ../shared/data)
 eval: setup ## the embedded model: a table and contact sheets in runs/eval (DATA=training data, for the near-copies)
 	@$(BIN)/python -m pipelines.embedded.evaluate $(if $(DATA),--data $(DATA)) --out runs/eval

@@ -25,6 +25,7 @@ from pipelines.engine import Engine
 from pipelines.records import DrawRequest, Pixels, Recipe
 from pipelines.tiles.seams import texture_seam
 from pipelines.tiles.tileset import draw_tileset
+from server.tilesets import CANDIDATES
 
 PAIRS = (
     ("grass", "water"),
@@ -57,7 +58,8 @@ def every_set(engine: Engine, seeds: int, picture: Path | None, console: Console
         for seed in range(seeds):
             started = time.perf_counter()
             options = {"layout": "wang16", "upper": upper, "lower": lower}
-            made = draw_tileset(engine, Recipe("tileset", f"{upper} {lower}", 16, 16, 100 + seed, options=options))
+            recipe = Recipe("tileset", f"{upper} {lower}", 16, 16, 100 + seed, candidates=CANDIDATES, options=options)
+            made = draw_tileset(engine, recipe)
             seconds.append(time.perf_counter() - started)
             passed += made.report.passed
             failed |= {name for name, held in made.report.gates.items() if not held}
