@@ -277,12 +277,16 @@ class Library:
         except FileNotFoundError:
             identity = None
         if self._connection is None or identity != self._identity:
+            from filelock import FileLock
+
             self.close()
-            self._connection = sqlite3.connect(self._database, timeout=10, check_same_thread=False)
-            # WAL with NORMAL: a commit waits for no disk; after a power cut the last rows may be missing, never broken.
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.executescript(_SCHEMA)
+            # One opens at a time: SQLite does not wait, but says "locked", when two change the journal mode at once.
+            with FileLock(self.folder / "library.lock", timeout=10):
+                self._connection = sqlite3.connect(self._database, timeout=10, check_same_thread=False)
+                # WAL with NORMAL: a commit waits for no disk; after a power cut the last rows may miss, never break.
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.executescript(_SCHEMA)
             status = self._database.stat()
             self._identity = (status.st_dev, status.st_ino)
         return self._connection
