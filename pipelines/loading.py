@@ -161,7 +161,15 @@ def _load_file(model: Model, dtype: torch.dtype) -> dict[str, Any]:
         raise ModelError(
             f"{model.file} cannot be loaded as SDXL: {str(error).splitlines()[0]}. Download it again."
         ) from error
-    return {name: getattr(pipeline, name) for name in _WEIGHTS}
+    parts = {name: getattr(pipeline, name) for name in _WEIGHTS}
+    for name, part in parts.items():
+        # diffusers leaves what the file lacks without data, and says nothing where it is a text encoder
+        if missing := [n for n, p in part.named_parameters() if p.is_meta]:
+            raise ModelError(
+                f"{model.file} cannot be loaded as SDXL: its {name} lacks {len(missing)} tensors ({missing[0]}). "
+                "Download it again."
+            )
+    return parts
 
 
 def unified_memory() -> bool:

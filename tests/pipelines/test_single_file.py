@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pipelines.bench.model import SIZES, build
 from pipelines.diffusion import DiffusersBackend
+from pipelines.errors import ModelError
 from pipelines.models import find_model, revision_of
 from pipelines.records import DrawRequest
 from tests.pipelines.single_file import write_single_file
@@ -50,3 +52,20 @@ def test_one_file_draws_the_pixels_of_its_folder(folder: Path, file: Path):
     model = find_model(str(file))
     assert (model.title, model.file) == ("tiny", file)
     assert revision_of(model) != revision_of(find_model(str(folder)))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.norm1.weight",
+        "first_stage_model.decoder.mid.attn_1.norm.weight",
+        "conditioner.embedders.0.transformer.text_model.final_layer_norm.weight",
+        "conditioner.embedders.1.model.text_projection",
+    ],
+)
+def test_one_file_that_lacks_a_tensor_is_refused(file: Path, part: str):
+    tensors = load_file(file)
+    del tensors[part]
+    save_file(tensors, file)
+    with pytest.raises(ModelError, match=r"cannot be loaded as SDXL: .* Download it again"):
+        DiffusersBackend("cpu").load(str(file))
