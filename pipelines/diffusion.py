@@ -127,7 +127,8 @@ class DiffusersBackend:
                 self._make_room(model)
                 raise OutOfMemory(f"{self.device} has no room for '{model.id}'.") from error
             self._residents[model.id] = resident
-            self._fast[model.id] = FastModel(resident.unet, resident.vae, compiles=not model.draws_pixels)
+            compiles = not model.draws_pixels
+            self._fast[model.id] = FastModel(resident.unet, resident.vae, resident.prompts, compiles)
         self._residents.move_to_end(model.id)
         return self._residents[model.id]
 

@@ -1,4 +1,4 @@
-"""The fast callers of one resident model: its UNet and its decoder as captured graphs, where the device has them.
+"""The fast callers of one resident model: UNet, decoder and text encoders as graphs, where the device has them.
 
 Owns when the plain module must be called instead (a drawing that wraps, a UNet that is being trained) and the layout
 that compiled blocks want. Knows nothing of requests, prompts or queues. On a CPU every call is the plain one.
@@ -7,28 +7,38 @@ that compiled blocks want. Knows nothing of requests, prompts or queues. On a CP
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pipelines.attention import WordKeys, fuse_attention_inputs, split_wide_heads
 from pipelines.denoise import Conditioning, Predict, predict_with
-from pipelines.graphs import Captured, compiled_regions, fuse_attention_inputs
+from pipelines.graphs import Captured, compiled_regions
+from pipelines.text import PromptEncoder
 
 
 class FastModel:
-    """Of a UNet and a VAE of diffusers on one device; `compiles` asks for compiled blocks (worth it at SDXL's size)."""
+    """Of a UNet, a VAE and the text side of one model on one device.
 
-    def __init__(self, unet: Any, vae: Any, compiles: bool) -> None:
+    `compiles` asks for compiled blocks and fused attention (worth it at SDXL's size). The text side is given its graph.
+    """
+
+    def __init__(self, unet: Any, vae: Any, prompts: PromptEncoder, compiles: bool) -> None:
         self._unet, self._vae = unet, vae
         self._plain = predict_with(unet)
+        self._words: WordKeys | None = None
         device = unet.device
         self._compiles = compiles and device.type == "cuda"
         if self._compiles:
             fuse_attention_inputs(unet)
+            self._words = WordKeys(unet)
+            split_wide_heads(vae)
             self._lay_out(torch.channels_last)
         self._step = Captured(self._call_unet, device, compiled_regions(unet) if self._compiles else ())
         self._decode = Captured(self._call_vae, device, compiled_regions(vae) if self._compiles else ())
+        self._encode = prompts.call = Captured(prompts.run, device)
 
     def predict(self, plain: bool = False) -> Predict:
         """The step for one drawing. `plain`: the module itself is called, as `seamless.circular` needs it."""
@@ -46,7 +56,7 @@ class FastModel:
 
     def warm(self, should_stop: Callable[[], bool]) -> bool:
         """Captures one shape that was drawn and has no graph; False when there is nothing to do or it gave way."""
-        done = self._step.warm(should_stop) or self._decode.warm(should_stop)
+        done = any(captured.warm(should_stop) for captured in (self._encode, self._step, self._decode))
         states = (self._step.compile_state, self._decode.compile_state)
         if self._compiles and all(state.startswith("failed") for state in states):
             # plain convolutions and norms are faster in torch's usual layout
@@ -58,14 +68,15 @@ class FastModel:
 
     def state(self) -> dict[str, Any]:
         """For get_status, as JSON values."""
-        return {"step": self._step.state(), "decode": self._decode.state()}
+        return {"step": self._step.state(), "decode": self._decode.state(), "words": self._encode.state()}
 
     def _lay_out(self, layout: torch.memory_format) -> None:
         for module in (self._unet, self._vae):
             module.to(memory_format=layout)
 
     def _call_unet(self, latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        return self._plain(latents, timestep, Conditioning(hidden, pooled, sizes))
+        with self._words.given(hidden) if self._words else nullcontext():
+            return self._plain(latents, timestep, Conditioning(hidden, pooled, sizes))
 
     def _call_vae(self, latents: Tensor) -> Tensor:
         return self._vae.decode(latents, return_dict=False)[0]

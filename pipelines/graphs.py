@@ -37,6 +37,7 @@ Region = tuple[nn.Module, str]
 """A module and the name of the method that is compiled."""
 Kernels = Callable[[torch.device], AbstractContextManager[None]]
 Shape = tuple[tuple[tuple[int, ...], torch.dtype], ...]
+Output = Tensor | tuple[Tensor, ...]
 
 
 class Interrupted(Exception):
@@ -46,24 +47,25 @@ class Interrupted(Exception):
 @dataclass(eq=False)
 class _Graph:
     inputs: tuple[Tensor, ...]
-    output: Tensor
+    output: Output
     graph: Any
     compiled: bool
 
 
 class Captured:
-    """`call(*tensors) -> tensor` of a module, faster once `warm` has run for the shape.
+    """`call(*tensors) -> tensor or tensors` of a module, faster once `warm` has run for the shape.
 
-    A result is the caller's own. A 0-dimensional input may lie on the CPU (a scheduler's timestep); every other input
-    is on the module's device. Calls happen in inference mode.
+    A result is the caller's own. A graph is recorded over the values that the shape was first called with. A
+    0-dimensional input may lie on the CPU (a scheduler's timestep); every other input is on the module's device. Calls
+    happen in inference mode.
     """
 
-    def __init__(self, call: Callable[..., Tensor], device: torch.device, regions: Sequence[Region] = ()) -> None:
+    def __init__(self, call: Callable[..., Any], device: torch.device, regions: Sequence[Region] = ()) -> None:
         self._call = call
         self._device = device
         self._regions = tuple(regions)
         self._graphs: OrderedDict[Shape, _Graph] = OrderedDict()
-        self._wanted: OrderedDict[Shape, None] = OrderedDict()
+        self._wanted: OrderedDict[Shape, tuple[Tensor, ...]] = OrderedDict()
         self._failed: dict[Shape, str] = {}
         self._pool: Any = None
         self._queued: deque[Any] = deque()
@@ -71,7 +73,7 @@ class Captured:
         self.compile_error = 0.0
 
     @torch.inference_mode()
-    def __call__(self, *inputs: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Any:
         if self._device.type != "cuda":
             return self._call(*inputs)
         while len(self._queued) >= AHEAD:
@@ -79,14 +81,14 @@ class Captured:
         shape = _shape(inputs)
         captured = self._graphs.get(shape)
         if captured is None:
-            if shape not in self._failed:
-                self._wanted[shape] = None
+            if shape not in self._failed and shape not in self._wanted:
+                self._wanted[shape] = tuple(x.detach().to(self._device, copy=True) for x in inputs)
             output = self._call(*inputs)
         else:
             self._graphs.move_to_end(shape)
             _fill(captured.inputs, inputs)
             captured.graph.replay()
-            output = captured.output.clone()
+            output = _each(captured.output, torch.clone)
         done = torch.cuda.Event()
         done.record()
         self._queued.append(done)
@@ -107,9 +109,9 @@ class Captured:
         """
         if not self._wanted or should_stop():
             return False
-        shape = next(iter(self._wanted))
+        shape, inputs = next(iter(self._wanted.items()))
         try:
-            self._graphs[shape] = self._capture(shape, should_stop)
+            self._graphs[shape] = self._capture(inputs, should_stop)
         except Interrupted:
             return False
         except Exception as error:  # whatever it was, the plain call still draws
@@ -139,9 +141,8 @@ class Captured:
             "failed": sorted(set(self._failed.values())),
         }
 
-    def _capture(self, shape: Shape, should_stop: Callable[[], bool]) -> _Graph:
+    def _capture(self, inputs: tuple[Tensor, ...], should_stop: Callable[[], bool]) -> _Graph:
         """The best graph that this device makes: with compiled blocks and chosen kernels, or else with less."""
-        inputs = tuple(torch.randn(size, device=self._device).to(dtype) for size, dtype in shape)
         if self._regions and not self.compile_state.startswith("failed"):
             failure = ""
             for kernels in (fastest_kernels, _usual_kernels):
@@ -165,7 +166,7 @@ class Captured:
             return self._record_plain(inputs, _usual_kernels)
 
     def _record_compiled(self, inputs: tuple[Tensor, ...], should_stop: Callable[[], bool]) -> _Graph:
-        plain = self._call(*inputs).clone()
+        plain = _each(self._call(*inputs), torch.clone)
         with compiled(self._regions, should_stop):
             # twice: the first call compiles, the second shows that it does not again
             error = max(_difference(self._run_aside(inputs), plain) for _ in range(2))
@@ -179,7 +180,7 @@ class Captured:
             self._run_aside(inputs)
             return self._record(inputs, compiled=False)
 
-    def _run_aside(self, inputs: tuple[Tensor, ...]) -> Tensor:
+    def _run_aside(self, inputs: tuple[Tensor, ...]) -> Output:
         """A call on a side stream, as a capture wants its warm-up."""
         stream = torch.cuda.Stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
@@ -278,51 +279,6 @@ def _attention(device: torch.device) -> AbstractContextManager[Any]:
     return sdpa_kernel(order, set_priority=True)
 
 
-def fuse_attention_inputs(model: nn.Module) -> None:
-    """Lays query, key and value weights of each self-attention side by side, and multiplies by all three at once.
-
-    The three layers stay, as views of the common storage: a LoRA that is merged into them is seen by the product, and a
-    layer that is wrapped (training) is called as itself. Their storage moves once, here: call this before graphs exist.
-    """
-    from diffusers.models.attention_processor import Attention
-
-    for module in model.modules():
-        if not isinstance(module, Attention) or module.is_cross_attention or module.to_q.bias is not None:
-            continue
-        layers = [module.to_q, module.to_k, module.to_v]
-        common = torch.cat([layer.weight.detach() for layer in layers])
-        for layer, part in zip(layers, common.chunk(3), strict=True):
-            layer.weight.data = part
-        module.register_buffer("qkv_weight", common, persistent=False)
-        module.set_processor(_FusedInputs())  # pyright: ignore[reportArgumentType] (typed as one of diffusers' own)
-
-
-class _FusedInputs:
-    """diffusers' attention processor for `fuse_attention_inputs`; whatever it does not serve goes to the plain one."""
-
-    def __init__(self) -> None:
-        from diffusers.models.attention_processor import AttnProcessor2_0
-
-        self._plain = AttnProcessor2_0()
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-    ) -> Tensor:
-        plain = type(attn.to_q) is nn.Linear and type(attn.to_k) is nn.Linear and type(attn.to_v) is nn.Linear
-        if not plain or encoder_hidden_states is not None or attention_mask is not None or hidden_states.ndim != 3:
-            return self._plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
-        batch, tokens, _ = hidden_states.shape
-        qkv = nn.functional.linear(hidden_states, attn.qkv_weight).view(batch, tokens, 3, attn.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind()
-        mixed = nn.functional.scaled_dot_product_attention(query, key, value)
-        return attn.to_out[0](mixed.transpose(1, 2).reshape(batch, tokens, -1))
-
-
 def _shape(inputs: Sequence[Tensor]) -> Shape:
     return tuple((tuple(x.shape), x.dtype) for x in inputs)
 
@@ -335,7 +291,14 @@ def _fill(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
             buffer.fill_(value.item())
 
 
-def _difference(ours: Tensor, plain: Tensor) -> float:
+def _each(output: Output, do: Callable[[Tensor], Tensor]) -> Output:
+    return do(output) if isinstance(output, Tensor) else tuple(map(do, output))
+
+
+def _difference(ours: Output, plain: Output) -> float:
+    if not isinstance(ours, Tensor):
+        return max(_difference(o, p) for o, p in zip(ours, plain, strict=True))
+    assert isinstance(plain, Tensor)
     plain = plain.float()
     return float((ours.float() - plain).norm() / plain.norm())
 

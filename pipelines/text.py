@@ -7,7 +7,7 @@ into the encoders, so that the cache keeps its word).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ class PromptEncoder:
         self._encoders = encoders
         self._zeros_for_empty = zeros_for_empty
         self._cache: OrderedDict[tuple[str, Hashable], Embedding] = OrderedDict()
+        self.call: Callable[..., Any] = self.run
+        """What encodes token ids: `run`, or a faster caller of it."""
         self.state: Hashable = ()
         """What is merged into the encoders now: prompts are encoded anew for each."""
 
@@ -58,21 +60,22 @@ class PromptEncoder:
 
     @torch.inference_mode()
     def _encode(self, prompt: str) -> Embedding:
-        hidden: list[Tensor] = []
-        pooled: Tensor | None = None
-        for tokenizer, encoder in zip(self._tokenizers, self._encoders, strict=True):
-            ids = tokenizer(
+        ids = [
+            tokenizer(
                 prompt,
                 padding="max_length",
                 max_length=tokenizer.model_max_length,
                 truncation=True,
                 return_tensors="pt",
-            ).input_ids
-            output = encoder(ids.to(encoder.device), output_hidden_states=True)
-            hidden.append(output.hidden_states[-2])
-            pooled = output[0]
-        assert pooled is not None
-        return Embedding(torch.cat(hidden, dim=-1), pooled)
+            ).input_ids.to(encoder.device)
+            for tokenizer, encoder in zip(self._tokenizers, self._encoders, strict=True)
+        ]
+        return Embedding(*self.call(*ids))
+
+    def run(self, *ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(hidden, pooled) of an Embedding for the token ids (1, tokens) of each encoder."""
+        outputs = [encoder(i, output_hidden_states=True) for encoder, i in zip(self._encoders, ids, strict=True)]
+        return torch.cat([output.hidden_states[-2] for output in outputs], dim=-1), outputs[-1][0]
 
     def unread_words(self, prompt: str) -> tuple[str, ...]:
         """The words of the prompt that a word-level model does not know, or that come after its limit.

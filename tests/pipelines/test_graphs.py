@@ -6,12 +6,14 @@ import copy
 import functools
 import threading
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from torch import Tensor
 
 from pipelines.adapters import WeightStack
+from pipelines.attention import WordKeys, fuse_attention_inputs, split_wide_heads
 from pipelines.bench.model import SIZES, build, random_adapter
 from pipelines.denoise import Conditioning, predict_with
 from pipelines.engine import Engine
@@ -21,9 +23,9 @@ from pipelines.graphs import (
     Interrupted,
     compiled,
     compiled_regions,
-    fuse_attention_inputs,
 )
 from pipelines.records import DrawRequest
+from pipelines.text import PromptEncoder
 from tests.fakes import FakeBackend
 
 CPU = torch.device("cpu")
@@ -50,6 +52,11 @@ def caller(model: Any):
         return predict_with(model)(latents, timestep, Conditioning(hidden, pooled, sizes))
 
     return call
+
+
+def prompts_of(parts: dict[str, Any]) -> PromptEncoder:
+    encoders = [parts["text_encoder"], parts["text_encoder_2"]]
+    return PromptEncoder([parts["tokenizer"], parts["tokenizer_2"]], encoders, zeros_for_empty=True)
 
 
 def test_without_a_gpu_a_captured_call_is_the_plain_one() -> None:
@@ -118,11 +125,91 @@ def test_fused_attention_still_trains_through_wrapped_layers() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained.values())
 
 
+def test_keys_of_the_words_made_at_once_answer_the_same_and_see_merged_adapters(tmp_path: Any) -> None:
+    plain, quick = unet(), unet()
+    words = WordKeys(quick)
+    random_adapter(plain, tmp_path / "a.safetensors", rank=4)
+
+    def both() -> tuple[Tensor, Tensor]:
+        latents, timestep, hidden, pooled, sizes = inputs()
+        with torch.inference_mode(), words.given(hidden):
+            # what the layers are handed is not looked at
+            ours = caller(quick)(latents, timestep, torch.zeros_like(hidden), pooled, sizes)
+        with torch.inference_mode():
+            return ours, caller(plain)(*inputs())
+
+    torch.testing.assert_close(*both(), rtol=1e-4, atol=1e-5)
+    before = both()[0]
+    for model in (plain, quick):
+        WeightStack({"unet": model}).apply([(tmp_path / "a.safetensors", 1.0)])
+    torch.testing.assert_close(*both(), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(both()[0], before, atol=1e-3)
+
+
+def test_outside_a_drawing_the_cross_attentions_make_their_own_keys() -> None:
+    quick = unet()
+    words = WordKeys(quick)
+    with torch.inference_mode():
+        with pytest.raises(ZeroDivisionError), words.given(torch.zeros_like(inputs()[2])):
+            raise ZeroDivisionError
+        assert torch.equal(caller(quick)(*inputs()), caller(pristine_unet())(*inputs()))
+
+
+def test_blocks_that_are_given_their_words_share_compiled_code() -> None:
+    from torch._dynamo.testing import CompileCounter
+
+    model, counter = unet(), CompileCounter()
+    words = WordKeys(model)
+    regions = [(m, "forward") for m in model.modules() if type(m).__name__ == "BasicTransformerBlock"]
+    widths = {m.norm1.normalized_shape for m, _ in regions}
+    with torch.inference_mode(), compiled(regions, backend=counter), words.given(inputs()[2]):
+        caller(model)(*inputs())
+    assert len(regions) > counter.frame_count
+    assert counter.frame_count <= 2 * len(widths)  # at two sizes of picture each
+
+
+def test_a_wide_head_as_products_answers_the_same() -> None:
+    from diffusers.models.attention_processor import Attention
+
+    torch.manual_seed(0)
+    layer: Any = Attention(
+        query_dim=288,
+        heads=1,
+        dim_head=288,
+        norm_num_groups=8,
+        residual_connection=True,
+        bias=True,
+        _from_deprecated_attn_block=True,
+    ).eval()
+    pixels = torch.randn(2, 288, 6, 4).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = layer(pixels)
+        split_wide_heads(layer)
+        assert torch.equal(layer(pixels), expected)  # not on a CPU
+        with mock.patch("pipelines.attention.SCORES", 2 * 24 * 5):
+            result = layer.processor.apply(layer, pixels)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_words_go_through_the_captured_call_and_are_encoded_anew_for_merged_encoders() -> None:
+    parts = build(SIZES["tiny"], CPU, torch.float32)
+    plain, prompts = prompts_of(parts), prompts_of(parts)
+    FastModel(parts["unet"], parts["vae"], prompts, compiles=False)
+    assert isinstance(prompts.call, Captured)
+    assert torch.equal(prompts.encode("red dragon").hidden, plain.encode("red dragon").hidden)
+    assert torch.equal(prompts.encode("red dragon").pooled, plain.encode("red dragon").pooled)
+    with torch.no_grad():
+        parts["text_encoder"].encoder.layers[0].mlp.fc1.weight.mul_(1.5)
+    assert torch.equal(prompts.encode("red dragon").hidden, plain.encode("red dragon").hidden)
+    prompts.state = "merged"
+    assert not torch.allclose(prompts.encode("red dragon").hidden, plain.encode("red dragon").hidden)
+
+
 def test_a_drawing_that_wraps_or_a_unet_in_training_calls_the_module_itself() -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     parts = build(SIZES["tiny"], CPU, torch.float32)
-    fast = FastModel(parts["unet"], parts["vae"], compiles=True)
+    fast = FastModel(parts["unet"], parts["vae"], prompts_of(parts), compiles=True)
     latents, timestep, *words = inputs()
     with torch.inference_mode():
         quick = fast.predict()(latents, timestep, Conditioning(*words))
