@@ -80,11 +80,18 @@ class DiffusersBackend:
         self._stacks: dict[str, WeightStack] = {}
         self._fast: dict[str, FastModel] = {}
         self._residents: OrderedDict[str, Resident] = OrderedDict()
+        self._built: dict[str, Resident] = {}
+
+    def adopt(self, resident: Resident) -> FastModel:
+        """A model that was built here rather than loaded (the bench's): it draws under its id, and never leaves."""
+        name = resident.model.id
+        self._built[name] = self._residents[name] = resident
+        return self._made_fast(resident)
 
     def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
         """See `Backend.draw`."""
         begun = time.perf_counter()
-        model = find_model(request.model)
+        model = self._built[request.model].model if request.model in self._built else find_model(request.model)
         request, unknown = _in_known_words(model, request)
         plan = plan_sampling(model, request)
         resident = self.resident(model)
@@ -127,10 +134,15 @@ class DiffusersBackend:
                 self._make_room(model)
                 raise OutOfMemory(f"{self.device} has no room for '{model.id}'.") from error
             self._residents[model.id] = resident
-            compiles = not model.draws_pixels
-            self._fast[model.id] = FastModel(resident.unet, resident.vae, resident.prompts, compiles)
+            self._made_fast(resident)
         self._residents.move_to_end(model.id)
         return self._residents[model.id]
+
+    def _made_fast(self, resident: Resident) -> FastModel:
+        compiles = not resident.model.draws_pixels
+        fast = FastModel(resident.unet, resident.vae, resident.prompts, compiles)
+        self._fast[resident.model.id] = fast
+        return fast
 
     def _admit(self, model: Model, dtype: torch.dtype) -> None:
         """Room for the model: the one that was longest unused leaves first.
@@ -139,8 +151,10 @@ class DiffusersBackend:
             OutOfMemory: there is not enough, even alone.
         """
         needed = weight_bytes(model, dtype) + (SMALL_WORK if model.draws_pixels else WORK)
-        while (free := free_bytes(str(self.device))) < needed and self._residents:
-            self.unload(next(iter(self._residents)))
+        while (free := free_bytes(str(self.device))) < needed and (
+            loaded := self._residents.keys() - self._built.keys()
+        ):
+            self.unload(next(name for name in self._residents if name in loaded))
         if 0 < free < needed:  # 0: a system that does not tell
             raise OutOfMemory(
                 f"'{model.id}' needs {needed / 1e9:.1f} GB of memory, and {self.device} has {free / 1e9:.1f} GB left. "
@@ -149,7 +163,7 @@ class DiffusersBackend:
 
     def _make_room(self, keep: Model) -> None:
         """Everything but `keep` leaves the device."""
-        for name in [name for name in self._residents if name != keep.id]:
+        for name in [name for name in self._residents if name != keep.id and name not in self._built]:
             self.unload(name)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,16 +45,33 @@ class Results:
     copy: float = 0.0
     rows: list[Row] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    """Where table.txt, rows.jsonl and result.json grow line by line: a run that is killed leaves what it knew."""
 
     def add(self, row: Row) -> Row:
-        """Keeps the row and prints it at once: a run that is killed has said what it knew."""
+        """Keeps the row and tells it at once."""
         self.rows.append(row)
-        print(self.line(row), flush=True)
+        self._tell(self.line(row), {"row": asdict(row)})
         return row
 
     def note(self, name: str, value: Any) -> None:
         self.notes[name] = value
-        print(f"  {name}: {value}", flush=True)
+        self._tell(f"  {name}: {value}", {"note": name, "value": value})
+
+    def say(self, line: str) -> None:
+        """A line of the table that is no result."""
+        self._tell(line)
+
+    def _tell(self, line: str, result: dict[str, Any] | None = None) -> None:
+        print(line, flush=True)
+        if self.folder is None:
+            return
+        with (self.folder / "table.txt").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        if result is not None:
+            with (self.folder / "rows.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(result, default=str) + "\n")
+            (self.folder / "result.json").write_text(self.to_json() + "\n", encoding="utf-8")
 
     def find(self, name: str) -> Row | None:
         return next((row for row in self.rows if row.name == name), None)
@@ -71,7 +89,8 @@ class Results:
             asdict(r) | {"it_per_s": r.steps_per_second, "tflops": r.tflops, "share": r.tflops / (self.product or 1)}
             for r in self.rows
         ]
-        return json.dumps({"bench": "dgx-pixels-sdxl", **asdict(self), "rows": rows}, default=str)
+        own = {"device": self.device, "product": self.product, "copy": self.copy, "notes": self.notes}
+        return json.dumps({"bench": "dgx-pixels-sdxl", **own, "rows": rows}, default=str)
 
 
 def device_name(device: torch.device) -> str:

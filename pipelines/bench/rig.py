@@ -1,11 +1,17 @@
-"""What every arm of the bench draws with: one model, its inputs, and the project's own road from words to pixels."""
+"""What every arm of the bench draws with: one model with random weights in the project's own backend.
+
+Owns the plan of a run, the inputs of a single call and the counted operations. Pictures are drawn by
+`DiffusersBackend.draw`, so a row says what the product does; only finishing and the queue are left out.
+"""
 
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +19,13 @@ from torch import Tensor
 
 from pipelines.bench.measure import Results, Row, count_tflop, measure
 from pipelines.bench.model import SIZES, Size, build, unet_config, vae_config
-from pipelines.denoise import Conditioning, Words, denoise, draw_noise, predict_with, start_latents
-from pipelines.graphs import Captured, Region
+from pipelines.denoise import Conditioning, predict_with
+from pipelines.diffusion import DiffusersBackend
+from pipelines.graphs import Captured
+from pipelines.loading import Resident
+from pipelines.models import Model
+from pipelines.records import Drawing, DrawRequest
+from pipelines.text import PromptEncoder
 
 PROMPT, NEGATIVE = "pixel art sprite of a mossy stone golem", "red dragon"
 
@@ -36,79 +47,85 @@ class Plan:
 PLANS = {
     "full": Plan(SIZES["full"], (1024, 768, 512), 30, 8, 4, 10, 1200),
     "eighth": Plan(SIZES["eighth"], (256, 192, 128), 4, 2, 2, 3, 1200),
-    "tiny": Plan(SIZES["tiny"], (64, 48, 32), 4, 2, 2, 3, 600),
+    "tiny": Plan(SIZES["tiny"], (64, 96, 32), 4, 2, 2, 3, 600),
 }
 
 
 @dataclass
 class Rig:
-    """One model and its callers. `step` and `decode` are what the arms of ours call; arms replace them."""
+    """One model, resident in a backend of ours."""
 
     plan: Plan
     device: torch.device
     dtype: torch.dtype
     results: Results
-    parts: dict[str, Any] = field(default_factory=dict)
-    step: Callable[..., Tensor] = field(init=False)
-    decode: Callable[..., Tensor] = field(init=False)
     began: float = field(default_factory=time.perf_counter)
     _counts: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.parts = self.parts or build(self.plan.size, self.device, self.dtype)
-        self.step, self.decode = self.plain_step, self.plain_decode
+        self.parts = self.build()
+        self.parts["vae"].register_to_config(force_upcast=False)
+        encoders = [self.parts["text_encoder"], self.parts["text_encoder_2"]]
+        self.prompts = PromptEncoder([self.parts["tokenizer"], self.parts["tokenizer_2"]], encoders, True)
+        model = Model("bench", "random SDXL", "none", Path(), canvases=self.plan.sides)
+        weights = {name: self.parts[name] for name in ("unet", "vae", "text_encoder", "text_encoder_2")}
+        self.resident = Resident(
+            model=model,
+            revision="random",
+            tiny_vae=None,
+            prompts=self.prompts,
+            scheduler=self.parts["scheduler"],
+            device=self.device,
+            dtype=self.dtype,
+            **weights,
+        )
+        self.backend = DiffusersBackend(self.device)
+        self.fast = self.backend.adopt(self.resident)
+        self._words = itertools.count()
 
     @property
     def left(self) -> float:
         """Seconds of the plan that are left."""
         return self.plan.seconds - (time.perf_counter() - self.began)
 
-    def pipe(self) -> Any:
-        """The stock pipeline over the same components, quiet."""
-        from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+    def build(self) -> dict[str, Any]:
+        """The components of a model of the plan's size, without anything of ours in them."""
+        return build(self.plan.size, self.device, self.dtype)
 
-        pipe = StableDiffusionXLPipeline(**self.parts, add_watermarker=False)
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
-
-    def plain_step(self, latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        return predict_with(self.parts["unet"])(latents, timestep, Conditioning(hidden, pooled, sizes))
-
-    def plain_decode(self, latents: Tensor) -> Tensor:
-        return self.parts["vae"].decode(latents, return_dict=False)[0]
-
-    def captured_step(self, regions: list[Region]) -> Captured:
-        return Captured(self.plain_step, self.device, regions)
-
-    def captured_decode(self, regions: list[Region]) -> Captured:
-        return Captured(self.plain_decode, self.device, regions)
-
-    def inputs(self, batch: int, side: int) -> tuple[Tensor, ...]:
-        """Random inputs of one UNet call for `batch` rows (a guided picture is two rows)."""
+    def inputs(self, rows: int, side: int) -> tuple[Tensor, ...]:
+        """Random inputs of one UNet call for `rows` rows (a guided picture is two rows)."""
         size, cells = self.plan.size, side // 8
-        shapes = ((batch, 4, cells, cells), (batch, 77, sum(size.text)), (batch, size.text[1]), (batch, 6))
+        shapes = ((rows, 4, cells, cells), (rows, 77, sum(size.text)), (rows, size.text[1]), (rows, 6))
         latents, hidden, pooled, sizes = (torch.randn(s, device=self.device).to(self.dtype) for s in shapes)
         return latents, torch.tensor(500.0), hidden, pooled, sizes.abs() * side
 
-    def tflop(self, what: str, batch: int, side: int) -> float:
-        """Counted operations of one call of the UNet or the decoder, on a model without memory."""
-        if (what, batch, side) not in self._counts:
-            self._counts[what, batch, side] = self._count(what, batch, side)
-        return self._counts[what, batch, side]
+    def latents(self, rows: int, side: int) -> Tensor:
+        """Random input of the decoder."""
+        return torch.randn(rows, 4, side // 8, side // 8, device=self.device).to(self.dtype)
 
-    def _count(self, what: str, batch: int, side: int) -> float:
+    def step(self, latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
+        """Our call of the UNet."""
+        return self.fast.predict()(latents, timestep, Conditioning(hidden, pooled, sizes))
+
+    def tflop(self, what: str, rows: int, side: int) -> float:
+        """Counted operations of one call of the UNet or the decoder, on a model without memory."""
+        if (what, rows, side) not in self._counts:
+            self._counts[what, rows, side] = self._count(what, rows, side)
+        return self._counts[what, rows, side]
+
+    def _count(self, what: str, rows: int, side: int) -> float:
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
         size, cells = self.plan.size, side // 8
         with torch.device("meta"), torch.no_grad():
-            latents = torch.empty(batch, 4, cells, cells)
+            latents = torch.empty(rows, 4, cells, cells)
             if what == "decode":
                 vae = AutoencoderKL(**vae_config(size))
                 return count_tflop(lambda: vae.decode(latents, return_dict=False))  # pyright: ignore[reportArgumentType]
             unet = UNet2DConditionModel(**unet_config(size))
             words = Conditioning(
-                torch.empty(batch, 77, sum(size.text)), torch.empty(batch, size.text[1]), torch.empty(batch, 6)
+                torch.empty(rows, 77, sum(size.text)), torch.empty(rows, size.text[1]), torch.empty(rows, 6)
             )
             return count_tflop(lambda: predict_with(unet)(latents, torch.empty(()), words))
 
@@ -117,46 +134,26 @@ class Rig:
         both, one = self.tflop("step", 2 * batch, side), self.tflop("step", batch, side)
         return guided * both + (steps - guided) * one + self.tflop("decode", batch, side)
 
-    @torch.inference_mode()
-    def draw(self, batch: int, side: int, steps: int, guidance: float, guided: float = 1.0, decode: Any = None) -> Any:
-        """Our road, words encoded anew: encode, denoise, decode, uint8 pictures on the host (batch, h, w, 3)."""
-        pipe = self._pipe_for_words()
-        wanted, unwanted, pooled, unwanted_pooled = pipe.encode_prompt(
-            PROMPT, device=self.device, do_classifier_free_guidance=guidance > 1, negative_prompt=NEGATIVE
+    def draw(self, batch: int, side: int, steps: int, guidance: float, guided: float = 1.0) -> Drawing:
+        """Pictures by the backend, words encoded anew: a number in the prompt makes it one that was not seen."""
+        self.resident.model = replace(self.resident.model, guided=(0.0, guided))
+        seen = next(self._words)
+        request = DrawRequest(
+            model=self.resident.model.id,
+            prompts=(f"{PROMPT} {seen}",) * batch,
+            seeds=tuple(range(batch)),
+            width=side,
+            height=side,
+            negative=f"{NEGATIVE} {seen}",
+            steps=steps,
+            guidance=guidance,
         )
-        sizes = torch.tensor([[side, side, 0, 0, side, side]] * batch, dtype=self.dtype, device=self.device)
-
-        def conditioning(hidden: Tensor, pool: Tensor) -> Conditioning:
-            return Conditioning(hidden.expand(batch, -1, -1), pool.expand(batch, -1), sizes)
-
-        negative = conditioning(unwanted, unwanted_pooled) if guidance > 1 else None
-        words = Words(conditioning(wanted, pooled), negative)
-        scheduler = self.parts["scheduler"].from_config(self.parts["scheduler"].config)
-        scheduler.set_timesteps(steps)
-        generators = [torch.Generator().manual_seed(i) for i in range(batch)]
-        noise = draw_noise((4, side // 8, side // 8), generators, wanted)
-        latents = denoise(
-            lambda x, t, c: self.step(x, t, c.hidden, c.pooled, c.sizes),
-            scheduler,
-            start_latents(scheduler, noise, None, 0),
-            words,
-            [guidance] * batch,
-            generators,
-            guided=(0.0, guided),
-        )
-        values = (decode or self.decode)(latents / self.parts["vae"].config.scaling_factor)
-        return (values * 127.5 + 127.5).clamp_(0, 255).round_().to(torch.uint8).movedim(1, -1).cpu().numpy()
-
-    def _pipe_for_words(self) -> Any:
-        if not hasattr(self, "_words"):
-            self._words = self.pipe()
-        return self._words
+        return self.backend.draw(request, lambda done, total: None)
 
     def warm(self) -> None:
         """Captures every shape that was called."""
-        for captured in (self.step, self.decode):
-            while isinstance(captured, Captured) and captured.warm():
-                pass
+        while self.backend.warm(lambda: False):
+            pass
 
     def time_picture(
         self, name: str, batch: int, side: int, steps: int, guidance: float, guided: float = 1.0, runs: int = 0
@@ -166,27 +163,29 @@ class Rig:
         def call() -> Any:
             return self.draw(batch, side, steps, guidance, guided)
 
-        call()
+        self.draw(batch, side, 2, guidance, 0.5 if guided < 1 else 1.0)  # both kinds of step
         self.warm()
-        seconds, made, peak = measure(call, self.device, runs or self.plan.runs)
+        seconds, made, peak = measure(call, self.device, runs or self.plan.runs, warmup=1)
         with_guidance = sum(i / steps < guided for i in range(steps)) if guidance > 1 else 0
         tflop = self.picture_tflop(batch, side, steps, with_guidance)
         return self.results.add(Row(name, seconds, made, steps, batch, tflop, peak))
 
     @torch.inference_mode()
-    def time_step(self, name: str, step: Callable[..., Tensor], batch: int, side: int, note: str = "") -> Row:
-        """A row for one UNet call of `batch` rows; a Captured is captured first."""
-        inputs = self.inputs(batch, side)
-        step(*inputs)
-        while isinstance(step, Captured) and step.warm():
-            pass
-        if isinstance(step, Captured):
-            if step.compile_state != "off":
-                note = f"{note} compile {step.compile_state}, error {step.compile_error:.4f}"
-            if step.state()["failed"]:
-                note = f"{note} FAILED: {step.state()['failed'][0]}"
-        seconds, runs, peak = measure(lambda: step(*inputs), self.device, 2 * self.plan.runs)
-        return self.results.add(Row(name, seconds, runs, 1, 1, self.tflop("step", batch, side), peak, note.strip()))
+    def time_step(self, name: str, rows: int, side: int, step: Callable[..., Tensor] | None = None) -> Row:
+        """A row for one UNet call of `rows` rows, ours or another; captured first."""
+        call, inputs, note = step or self.step, self.inputs(rows, side), ""
+        call(*inputs)
+        self.warm()
+        if isinstance(call, Captured):
+            while call.warm():
+                pass
+        state = call.state() if isinstance(call, Captured) else self.fast.state()["step"] if step is None else {}
+        if state and state["compile"] != "off":
+            note = f"compile {state['compile']}, error {state['compile_error']:.4f}"
+        if state and state["failed"]:
+            note = f"{note} FAILED: {state['failed'][0]}"
+        seconds, runs, peak = measure(lambda: call(*inputs), self.device, 2 * self.plan.runs)
+        return self.results.add(Row(name, seconds, runs, 1, 1, self.tflop("step", rows, side), peak, note.strip()))
 
     def free(self) -> None:
         """Gives back what dropped graphs held."""
