@@ -108,18 +108,26 @@ class Objective(nn.Module):
         noised = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
         target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
 
-        first, _ = text_states(self.text_encoder, tokens)
-        second, pooled = text_states(self.text_encoder_2, tokens)
-        kept = (uniform[:, 6] >= DROPPED).to(first.dtype)
-        states = torch.cat([first, second], dim=-1) * kept.view(-1, 1, 1)
-        zero, whole = torch.zeros_like(native), torch.full_like(native, SIZE)
-        conditions = {
-            "text_embeds": pooled * kept.view(-1, 1),
-            "time_ids": torch.stack([native, native, zero, zero, whole, whole], dim=1),
-        }
+        kept = uniform[:, 6] >= DROPPED
+        states, conditions = self.conditions(tokens, native, kept)
         predicted = self.unet(noised, times, states, added_cond_kwargs=conditions, return_dict=False)[0]
         error = (predicted.float() - target).square().mean(dim=(1, 2, 3))
         return (error * self.loss_weight[times]).mean()
+
+    def conditions(self, tokens: Tensor, native: Tensor, kept: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the UNet is told: text states (batch, 16, 2 x width), and SDXL's pooled text and size conditioning.
+
+        Args:
+            kept: (batch,) bool; a caption that is not kept is zeros.
+        """
+        first, _ = text_states(self.text_encoder, tokens)
+        second, pooled = text_states(self.text_encoder_2, tokens)
+        share = kept.to(first.dtype)
+        zero, whole = torch.zeros_like(native), torch.full_like(native, SIZE)
+        return torch.cat([first, second], dim=-1) * share.view(-1, 1, 1), {
+            "text_embeds": pooled * share.view(-1, 1),
+            "time_ids": torch.stack([native, native, zero, zero, whole, whole], dim=1),
+        }
 
     def augmented(self, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures (batch, 4, 32, 32) in -1..1, token ids (batch, 16), native sizes (batch,), drawn by `uniform`."""
@@ -136,7 +144,7 @@ class Objective(nn.Module):
         left = torch.where(mirrored, margins[:, 1], margins[:, 0])
         right = torch.where(mirrored, margins[:, 0], margins[:, 1])
         shift = (uniform[:, 3] * (left + right + 1)).long() - left
-        shift = torch.where(native < SIZE, shift // 2 * 2, shift)  # a doubled pixel stays on its grid
+        shift = torch.where(native == SIZE // 2, shift // 2 * 2, shift)  # a doubled pixel stays on its grid
         shift = torch.where(uniform[:, 4] < 0.5, shift, torch.zeros_like(shift))
 
         columns = torch.arange(SIZE, device=pictures.device).view(1, -1) - shift.view(-1, 1)

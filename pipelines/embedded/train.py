@@ -12,7 +12,7 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from pipelines.embedded.architecture import (
     load_embedded,
     save_checkpoint,
 )
-from pipelines.embedded.data import VARIANTS, Packed, Sprite, pack, read_sprites, vocabulary
+from pipelines.embedded.data import VARIANTS, Packed, Sprite, pack, read_sprites, smaller, vocabulary
 from pipelines.embedded.objective import DRAWS, Objective
 from pipelines.embedded.workers import EVERY, Workers
 from pipelines.errors import InvalidRequest, PipelineError
@@ -60,7 +60,9 @@ class Plan:
 class Trainer:
     """One run: `step()` does a step, `state()` and `restore()` carry it from process to process."""
 
-    def __init__(self, objective: Objective, plan: Plan, device: torch.device, compiled: bool, rank: int = 0) -> None:
+    def __init__(
+        self, objective: torch.nn.Module, plan: Plan, device: torch.device, compiled: bool, rank: int = 0
+    ) -> None:
         self.objective, self.plan, self.device = objective.to(device).train(), plan, device
         self.done = 0
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
@@ -220,7 +222,11 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 def prepare(
     sprites: list[Sprite], variants: int, known: list[str] | None = None
 ) -> tuple[list[str], Packed, Packed | None]:
-    """Vocabulary, training data and held-out data (None where there are too few sprites to hold any back)."""
+    """Vocabulary, training data and held-out data (None where there are too few sprites to hold any back).
+
+    A sprite that fits into MIDDLE pixels is there a second time, as one of that size.
+    """
+    sprites = [*sprites, *(small for sprite in sprites if (small := smaller(sprite)))]
     kept = [s for s in sprites if not s.held_out]
     held = [s for s in sprites if s.held_out]
     words = known or vocabulary(kept, 2 if len(kept) > 200 else 1)
@@ -267,7 +273,14 @@ def train(arguments: argparse.Namespace) -> None:
             f"{workers.count} x {device.type}, {time.monotonic() - started:.0f} s to read",
             flush=True,
         )
-    _loop(trainer, workers, arguments, words, held, started)
+    run(
+        trainer,
+        workers,
+        arguments,
+        words,
+        lambda: held_out_loss(objective, held, words) if held else float("nan"),
+        started,
+    )
     if workers.first:
         with trainer.averaged():
             save_checkpoint(out / "checkpoint", *_halves(objective), words)
@@ -275,14 +288,21 @@ def train(arguments: argparse.Namespace) -> None:
     workers.leave()
 
 
-def _loop(
+def run(
     trainer: Trainer,
     workers: Workers,
     arguments: argparse.Namespace,
     words: list[str],
-    held: Packed | None,
+    measure: Callable[[], float],
     started: float,
 ) -> None:
+    """Steps until the plan or the minutes are done; log and state go to `arguments.out`.
+
+    Args:
+        arguments: has out, minutes, report, save.
+        measure: the loss on held-out sprites.
+        started: when reading began, by `time.monotonic`.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -318,7 +338,7 @@ def _loop(
                 losses.append(float(trainer.loss))
             if workers.first and (trainer.done % arguments.report == 0 or last):
                 with trainer.averaged():
-                    held_loss = held_out_loss(trainer.objective, held, words) if held else float("nan")
+                    held_loss = measure()
                 line = {
                     "step": trainer.done,
                     "images": trainer.done * trainer.plan.batch * workers.count,
