@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: eval eval-tilesets test-tiled eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-bevy bench-server check clean eval-workflows
+.PHONY: eval eval-tilesets test-tiled test-gpu eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-bevy bench-server check clean eval-workflows
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -39,6 +39,9 @@ test-bevy: setup ## build the example game and test deploys into it while it run
 
 bench: setup ## SDXL with random weights beside the stock pipeline: full size on a GPU (5-10 minutes), tiny on a CPU
 	@$(BIN)/python -m pipelines.bench.sdxl
+
+test-gpu: setup ## the SDXL tier on a CUDA card, with a tiny random model (1-3 minutes, nearly all of it compiling)
+	@$(BIN)/pytest tests/gpu -rs
 
 bench-embedded: setup ## the embedded model, prompt to PNG, beside the stock pipeline; 100 random prompts through the gates (2 minutes)
 	@$(BIN)/python -m pipelines.bench.embedded

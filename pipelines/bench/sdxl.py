@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder where results grow line by line")
     parser.add_argument("--arms", nargs="*", help="only these: " + ", ".join(name for name, _, _ in ARMS))
     parser.add_argument("--no-ahead", action="store_true", help="compile where it is needed, in one process")
+    parser.add_argument("--only-ahead", action="store_true", help="compile, and measure nothing")
     options = parser.parse_args()
     arms = options.arms or [name for name, _, _ in ARMS if name != "one step"]
     began = time.perf_counter()
@@ -79,8 +80,10 @@ def main() -> None:
     results.say(f"{results.device}; {options.size} SDXL, random weights, {dtype}")
     if device.type == "cuda" and not options.no_ahead:
         running = ahead.start(options.size, shapes_ahead(plan, arms), options.out)
-        results.note("compiling ahead", ahead.finish(running, min(COMPILING, plan.seconds / 2)))
+        results.note("compiling ahead", ahead.finish(running, COMPILING))
         results.note("compiling ahead, seconds", round(time.perf_counter() - began, 1))
+    if options.only_ahead:
+        return
     results.product = product_rate(device, dtype)
     results.copy = copy_rate(device)
     results.say(f"matrix product {results.product:.1f} TFLOP/s, copy {results.copy:.2f} TB/s")

@@ -162,9 +162,13 @@ def test_blocks_that_are_given_their_words_share_compiled_code() -> None:
     words = WordKeys(model)
     regions = [(m, "forward") for m in model.modules() if type(m).__name__ == "BasicTransformerBlock"]
     widths = {m.norm1.normalized_shape for m, _ in regions}
-    with torch.inference_mode(), compiled(regions, backend=counter), words.given(inputs()[2]):
-        caller(model)(*inputs())
-    assert len(regions) > counter.frame_count
+    with torch.inference_mode(), compiled(regions, backend=counter):
+        with words.given(inputs()[2]):
+            caller(model)(*inputs())
+        once = counter.frame_count
+        with words.given(inputs()[2] + 1):  # other tensors, the same code
+            caller(model)(*inputs())
+    assert len(regions) > counter.frame_count == once
     assert counter.frame_count <= 2 * len(widths)  # at two sizes of picture each
 
 
