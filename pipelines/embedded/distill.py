@@ -169,7 +169,7 @@ def distill(arguments: argparse.Namespace) -> None:
     known = teacher.tokenizer.get_vocab()
     words, packed, held = prepare(read_sprites(arguments.data, 16), arguments.variants, sorted(known, key=known.get))
     objective = Objective(teacher.unet, teacher.text_encoder, teacher.text_encoder_2, packed, words)
-    model = Distillation(objective, guidance=arguments.guidance)
+    model = Distillation(objective, arguments.rank, arguments.guidance)
     plan = Plan(
         steps=arguments.steps,
         batch=arguments.batch,
@@ -198,6 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--guidance", type=float, default=GUIDANCE, help="of the teacher")
+    parser.add_argument("--rank", type=int, default=RANK, help="of the adapter")
     parser.add_argument("--variants", type=int, default=VARIANTS, help="colour variants of a sprite")
     parser.add_argument("--report", type=int, default=500, help="steps between two lines of the log")
     parser.add_argument("--save", type=int, default=1000, help="steps between two saved states")
