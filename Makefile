@@ -39,6 +39,7 @@ test-bevy: setup ## build the example game and test deploys into it while it run
 
 bench: setup ## SDXL with random weights beside the stock pipeline: full size on a GPU (5-10 minutes), tiny on a CPU
 	@$(BIN)/python -m pipelines.bench.sdxl
+	@$(BIN)/python -m loras.evaluation.pace
 
 test-gpu: setup ## the SDXL tier on a CUDA card, with a tiny random model (1-3 minutes, nearly all of it compiling)
 	@$(BIN)/pytest tests/gpu -rs

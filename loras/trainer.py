@@ -22,6 +22,7 @@ from loras.errors import TrainingError
 from loras.files import synced
 from loras.loss import NoiseSchedule, spread_times
 from loras.options import TrainOptions
+from loras.replay import Replayed
 
 if TYPE_CHECKING:
     from pipelines.loading import Resident
@@ -46,9 +47,21 @@ class Trainer:
         self.averages = [p.detach().clone() for p in parameters] if options.average else []
         if options.checkpointing:
             self.unet.enable_gradient_checkpointing()
+        on_gpu: dict[str, Any] = {}
+        self._rate: Tensor | None = None
+        if device.type == "cuda":
+            # the UNet may lie as compiled blocks want it, which is slower without them
+            self.unet.to(memory_format=torch.contiguous_format)
+            self._rate = torch.tensor(options.rate, device=device)  # a graph reads it where it lies
+            on_gpu = {"fused": True, "capturable": True}
         self.optimizer = torch.optim.AdamW(
-            parameters, lr=options.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=device.type == "cuda" or None
+            parameters,
+            lr=options.rate if self._rate is None else self._rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.01,
+            **on_gpu,
         )
+        self.replayed = Replayed(self._learn, device)
         self._plan: tuple[int, list[tuple[int, list[int]]]] = (-1, [])
 
     def step(self) -> float:
@@ -69,46 +82,57 @@ class Trainer:
         # 2. noise at a random time
         times = spread_times(uniform[0], len(self.schedule.alphas)).to(device)
         seen, target = self.schedule.noised(latents.to(device), noise.to(device), times)
-        # 3. the loss
+        # 3. the loss, and the step that lessens it
+        self._set_rate(options.rate_at(self.done))
         dtype = self.resident.dtype
-        with self._precision():
-            predicted = self.unet(
-                seen.to(dtype),
-                times,
-                encoder_hidden_states=hidden.to(device, dtype),
-                added_cond_kwargs={
-                    "text_embeds": pooled.to(device, dtype),
-                    "time_ids": bucket.sizes[rows].to(device, dtype),
-                },
-                return_dict=False,
-            )[0]
-        loss = self.schedule.loss(predicted, target, times)
-        # 4. the step
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
-        value = loss.item()
+        value = self.replayed(
+            seen.to(dtype),
+            target,
+            times,
+            hidden.to(device, dtype),
+            pooled.to(device, dtype),
+            bucket.sizes[rows].to(device, dtype),
+        ).item()
         if not math.isfinite(value):
             raise TrainingError(
                 f"The loss is no number at step {self.done + 1}. Start again with a lower rate (now "
                 f"{options.rate:g}; a third of it is a good next try)."
             )
-        for group in self.optimizer.param_groups:
-            group["lr"] = options.rate_at(self.done)
-        self.optimizer.step()
         if self.averages:
             # young averages follow quickly: (1 + t) / (10 + t), as in common EMA code
             decay = min(options.average, (1 + self.done) / (10 + self.done))
             with torch.no_grad():
-                for average, parameter in zip(self.averages, self.weights.values(), strict=True):
-                    average.lerp_(parameter, 1 - decay)
+                torch.ops.aten._foreach_lerp_.Scalar(self.averages, list(self.weights.values()), 1 - decay)
         self.done += 1
         self.losses.append(value)
         return value
 
+    def _learn(
+        self, seen: Tensor, target: Tensor, times: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor
+    ) -> Tensor:
+        """Forward, backward and update; the loss, which is not looked at here: that would wait for the device."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._precision():
+            predicted = self.unet(
+                seen,
+                times,
+                encoder_hidden_states=hidden,
+                added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes},
+                return_dict=False,
+            )[0]
+        loss = self.schedule.loss(predicted, target, times)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate if self._rate is None else self._rate.fill_(rate)
+
     def _precision(self) -> Any:
         if self.resident.device.type == "cuda":
-            return torch.autocast("cuda", torch.bfloat16)
+            return torch.autocast("cuda", torch.bfloat16, cache_enabled=False)  # a graph keeps no casts
         return nullcontext()
 
     def _batch(self) -> tuple[Bucket, list[int]]:
@@ -165,6 +189,7 @@ class Trainer:
             for mine, theirs in zip(self.averages, state["averages"], strict=True):
                 mine.copy_(theirs)
         self.optimizer.load_state_dict(state["optimizer"])
+        self.replayed.forget()
         self.done, self.losses = state["done"], list(state["losses"])
 
     @contextmanager

@@ -63,25 +63,27 @@ class Rig:
     _counts: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.parts = self.build()
-        self.parts["vae"].register_to_config(force_upcast=False)
-        encoders = [self.parts["text_encoder"], self.parts["text_encoder_2"]]
-        self.prompts = PromptEncoder([self.parts["tokenizer"], self.parts["tokenizer_2"]], encoders, True)
-        model = Model("bench", "random SDXL", "none", Path(), canvases=self.plan.sides)
-        weights = {name: self.parts[name] for name in ("unet", "vae", "text_encoder", "text_encoder_2")}
-        self.resident = Resident(
-            model=model,
+        self.resident = self._resident()
+        self.prompts = self.resident.prompts
+        self.backend = DiffusersBackend(self.device)
+        self.fast = self.backend.adopt(self.resident)
+        self._words = itertools.count()
+
+    def _resident(self) -> Resident:
+        parts = self.build()
+        parts["vae"].register_to_config(force_upcast=False)
+        encoders = [parts["text_encoder"], parts["text_encoder_2"]]
+        weights = {name: parts[name] for name in ("unet", "vae", "text_encoder", "text_encoder_2")}
+        return Resident(
+            model=Model("bench", "random SDXL", "none", Path(), canvases=self.plan.sides),
             revision="random",
             tiny_vae=None,
-            prompts=self.prompts,
-            scheduler=self.parts["scheduler"],
+            prompts=PromptEncoder([parts["tokenizer"], parts["tokenizer_2"]], encoders, True),
+            scheduler=parts["scheduler"],
             device=self.device,
             dtype=self.dtype,
             **weights,
         )
-        self.backend = DiffusersBackend(self.device)
-        self.fast = self.backend.adopt(self.resident)
-        self._words = itertools.count()
 
     @property
     def left(self) -> float:

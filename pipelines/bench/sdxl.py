@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from pipelines.bench import ahead, drawing, stacks, training, variants
+from pipelines.bench import ahead, drawing, stacks, variants
 from pipelines.bench.measure import Results, copy_rate, device_name, product_rate
 from pipelines.bench.rig import PLANS, Plan, Rig
 
@@ -32,7 +32,6 @@ ARMS: tuple[tuple[str, Callable[[Rig], None], float], ...] = (
     ("sizes", drawing.sizes, 30),
     ("profile", drawing.profile, 10),
     ("decode", variants.decode, 20),
-    ("training", training.steps, 35),
     ("tiny vae", drawing.tiny_vae, 5),
     ("steps", variants.steps, 40),
     ("stock faster", variants.stock_faster, 40),
