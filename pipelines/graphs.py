@@ -13,6 +13,7 @@ models' names or queues. One thread at a time, always the same one.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -166,6 +167,7 @@ class Captured:
             return self._record_plain(inputs, _usual_kernels)
 
     def _record_compiled(self, inputs: tuple[Tensor, ...], should_stop: Callable[[], bool]) -> _Graph:
+        keep_code()
         plain = _each(self._call(*inputs), torch.clone)
         with compiled(self._regions, should_stop):
             # twice: the first call compiles, the second shows that it does not again
@@ -200,18 +202,30 @@ class Captured:
         return _Graph(inputs, output, graph, compiled)
 
 
+def keep_code() -> None:
+    """Compiled code survives a restart, and is found in seconds: torch's own place for it is a temporary folder."""
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        from platformdirs import user_cache_path
+
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(user_cache_path("dgx-pixels") / "compiled")
+
+
 @contextmanager
 def compiled(
-    regions: Sequence[Region], should_stop: Callable[[], bool] = lambda: False, **options: Any
+    regions: Sequence[Region],
+    should_stop: Callable[[], bool] = lambda: False,
+    dynamic: bool = False,
+    **options: Any,
 ) -> Iterator[None]:
     """Within the context the regions run as code that torch.compile made; afterwards they are plain again.
 
-    Alike regions share one piece of code for each shape, which later contexts find again. `options`: torch.compile's.
+    Alike regions share one piece of code for each shape, which later contexts find again; with `dynamic` one for all
+    shapes. `options`: torch.compile's.
     """
     import torch._dynamo
 
     def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-        fast = torch.compile(function, fullgraph=True, dynamic=False, **options)
+        fast = torch.compile(function, fullgraph=True, dynamic=dynamic, **options)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if should_stop():

@@ -34,6 +34,7 @@ ARMS: tuple[tuple[str, Callable[[Rig], None], float], ...] = (
     ("decode", variants.decode, 20),
     ("tiny vae", drawing.tiny_vae, 5),
     ("steps", variants.steps, 40),
+    ("any shape", variants.any_shape, 60),
     ("stock faster", variants.stock_faster, 40),
     ("unmerged", stacks.unmerged, 40),
     ("one step", variants.one_step, 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from typing import Any
 from unittest import mock
@@ -90,6 +91,26 @@ def steps(rig: Rig) -> None:
     attempt("graph, regions compiled, channels_last, fused QKV", compiled_regions(unet))
     words.append(WordKeys(unet))
     attempt("the same + keys of the words at once", compiled_regions(unet))
+
+
+def any_shape(rig: Rig) -> None:
+    """Regions compiled once for every number of rows and every canvas: what that costs a step, and what it saves."""
+    unet, plan = rig.build()["unet"], rig.plan
+    fuse_attention_inputs(unet)
+    words = WordKeys(unet)
+    unet.to(memory_format=torch.channels_last)
+    torch._dynamo.reset()
+
+    def call(latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
+        with words.given(hidden):
+            return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
+
+    compiled = functools.partial(graphs.compiled, dynamic=True)
+    with mock.patch.object(graphs, "compiled", compiled):
+        for rows, side in ((2, plan.sides[0]), (2 * plan.batch, plan.sides[0]), (2, plan.sides[1]), (1, plan.sides[0])):
+            step = Captured(call, rig.device, compiled_regions(unet))
+            rig.time_step(f"step of {rows} rows, {side}, code for any shape", rows, side, step)
+            rig.free()
 
 
 def decode(rig: Rig) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import threading
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -23,6 +25,7 @@ from pipelines.graphs import (
     Interrupted,
     compiled,
     compiled_regions,
+    keep_code,
 )
 from pipelines.records import DrawRequest
 from pipelines.text import PromptEncoder
@@ -91,6 +94,19 @@ def test_compiled_regions_are_gone_after_the_context_and_shared_by_alike_blocks(
             caller(model)(*inputs())
         assert counter.frame_count == once
     assert not any(method in module.__dict__ for module, method in regions)
+
+
+def test_compiled_code_is_kept_where_it_survives_a_restart_unless_a_place_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    keep_code()
+    assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_relative_to(tmp_path)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/named")
+    keep_code()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/named"
 
 
 def test_warming_gives_way_between_blocks_and_leaves_the_plain_module() -> None:
