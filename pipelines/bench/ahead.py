@@ -16,11 +16,12 @@ from pathlib import Path
 
 import torch
 
+from pipelines.bench import variants
 from pipelines.bench.measure import Results
 from pipelines.bench.rig import PLANS, Rig
 
 Shapes = tuple[str, ...]
-"""Calls as kind:rows:side."""
+"""Calls as kind:rows:side; the kinds are step, decode and any (a step whose code serves any shape)."""
 
 
 def start(size: str, groups: list[Shapes], folder: Path | None) -> list[subprocess.Popen[bytes]]:
@@ -62,6 +63,9 @@ def main() -> None:
     print(f"built {time.perf_counter() - began:.0f} s", flush=True)
     for shape in options.shapes:
         kind, rows, side = shape.split(":")
+        if kind == "any":
+            variants.any_shape(rig, [(int(rows), int(side))])
+            continue
         with torch.inference_mode():
             if kind == "step":
                 rig.step(*rig.inputs(int(rows), int(side)))

@@ -55,6 +55,8 @@ def shapes_ahead(plan: Plan, arms: list[str]) -> list[ahead.Shapes]:
         groups += [(f"step:2:{side}",), (f"step:1:{side}", f"decode:1:{side}")]
     if "sizes" in arms:
         groups += [(f"step:2:{small}", f"decode:1:{small}") for small in plan.sides[1:]]
+    if "any shape" in arms:
+        groups.append((f"any:2:{side}", f"any:1:{side}"))
     return groups
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
@@ -93,7 +94,7 @@ def steps(rig: Rig) -> None:
     attempt("the same + keys of the words at once", compiled_regions(unet))
 
 
-def any_shape(rig: Rig) -> None:
+def any_shape(rig: Rig, shapes: Sequence[tuple[int, int]] = ()) -> None:
     """Regions compiled once for every number of rows and every canvas: what that costs a step, and what it saves."""
     unet, plan = rig.build()["unet"], rig.plan
     fuse_attention_inputs(unet)
@@ -105,9 +106,10 @@ def any_shape(rig: Rig) -> None:
         with words.given(hidden):
             return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
 
+    large, small = plan.sides[:2]
     compiled = functools.partial(graphs.compiled, dynamic=True)
     with mock.patch.object(graphs, "compiled", compiled):
-        for rows, side in ((2, plan.sides[0]), (2 * plan.batch, plan.sides[0]), (2, plan.sides[1]), (1, plan.sides[0])):
+        for rows, side in shapes or ((2, large), (2 * plan.batch, large), (2, small), (1, large)):
             step = Captured(call, rig.device, compiled_regions(unet))
             rig.time_step(f"step of {rows} rows, {side}, code for any shape", rows, side, step)
             rig.free()
