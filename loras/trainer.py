@@ -47,7 +47,7 @@ class Trainer:
         self.averages = [p.detach().clone() for p in parameters] if options.average else []
         if options.checkpointing:
             self.unet.enable_gradient_checkpointing()
-        on_gpu: dict[str, Any] = {}
+        on_gpu: dict[str, Any] = {"fused": None, "capturable": False}
         self._rate: Tensor | None = None
         if device.type == "cuda":
             # the UNet may lie as compiled blocks want it, which is slower without them
@@ -188,7 +188,10 @@ class Trainer:
                 parameter.copy_(state["weights"][name])
             for mine, theirs in zip(self.averages, state["averages"], strict=True):
                 mine.copy_(theirs)
-        self.optimizer.load_state_dict(state["optimizer"])
+        # how steps are computed is this device's matter, also where the checkpoint comes from another
+        how = {name: self.optimizer.param_groups[0][name] for name in ("fused", "capturable")}
+        groups = [{**group, **how} for group in state["optimizer"]["param_groups"]]
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
         self.replayed.forget()
         self.done, self.losses = state["done"], list(state["losses"])
 

@@ -180,7 +180,8 @@ def _train(folder: Path, spec: JobSpec, state: _State) -> None:
     _loop(folder, spec, state, trainer, backend)
     state.say("exporting", "Writing the LoRA.", done=trainer.done)
     result = _export(folder, spec, trainer)
-    state.say("done", f"Learned '{spec.name}' from {cache.count} pictures.", result=str(result), eta_seconds=0.0)
+    learned = f"Learned '{spec.name}' from {cache.count} pictures.{_by_hand(trainer)}"
+    state.say("done", learned, result=str(result), eta_seconds=0.0)
 
 
 def _prepare(folder: Path, spec: JobSpec, state: _State, resident: Any) -> Cache:
@@ -253,7 +254,7 @@ def _loop(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
             pace = seconds / (trainer.done - first)
             state.say(
                 "training",
-                f"Step {trainer.done} of {options.steps}.",
+                f"Step {trainer.done} of {options.steps}.{_by_hand(trainer)}",
                 now=False,
                 done=trainer.done,
                 loss=loss,
@@ -266,6 +267,12 @@ def _loop(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
         save_state(folder / "checkpoint.pt", trainer.state())
         state.values["done"] = trainer.done
         raise
+
+
+def _by_hand(trainer: Trainer) -> str:
+    """What is said where a GPU learns slower than it could."""
+    why = trainer.replayed.failed
+    return f" No CUDA graph could be made, so steps take several times as long: {why.rstrip('.')}." if why else ""
 
 
 def _show(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend: DiffusersBackend) -> None:

@@ -72,6 +72,17 @@ def test_a_run_that_stopped_goes_on_with_the_very_same_losses(tmp_path: Path) ->
         assert torch.equal(answer(whole.unet), answer(second.unet))
 
 
+def test_a_checkpoint_from_a_gpu_goes_on_as_a_cpu_computes() -> None:
+    first, second = trainer(), trainer()
+    first.step()
+    state = first.state()
+    groups = state["optimizer"]["param_groups"]
+    there = [{**group, "fused": True, "capturable": True, "lr": torch.tensor(group["lr"])} for group in groups]
+    second.restore({**state, "optimizer": {**state["optimizer"], "param_groups": there}})
+    assert second.step() == first.step()
+    assert all(torch.equal(a, b) for a, b in zip(first.factors().values(), second.factors().values(), strict=True))
+
+
 def test_a_fresh_lora_changes_nothing_and_training_changes_only_the_lora() -> None:
     resident = tiny_resident()
     before = {n: p.clone() for n, p in resident.unet.state_dict().items()}
