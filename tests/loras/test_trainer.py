@@ -72,10 +72,11 @@ def test_a_run_that_stopped_goes_on_with_the_very_same_losses(tmp_path: Path) ->
         assert torch.equal(answer(whole.unet), answer(second.unet))
 
 
-def test_a_checkpoint_from_a_gpu_goes_on_as_a_cpu_computes() -> None:
+def test_a_checkpoint_from_a_gpu_goes_on_as_a_cpu_computes(tmp_path: Path) -> None:
     first, second = trainer(), trainer()
     first.step()
-    state = first.state()
+    save_state(tmp_path / "checkpoint.pt", first.state())
+    state = load_state(tmp_path / "checkpoint.pt")
     groups = state["optimizer"]["param_groups"]
     there = [{**group, "fused": True, "capturable": True, "lr": torch.tensor(group["lr"])} for group in groups]
     second.restore({**state, "optimizer": {**state["optimizer"], "param_groups": there}})
