@@ -255,7 +255,7 @@ def compiled_regions(model: nn.Module) -> list[Region]:
     regions: list[Region] = []
     for module in model.modules():
         kind = type(module).__name__
-        if kind in ("BasicTransformerBlock", "ResnetBlock2D"):
+        if kind in ("BasicTransformerBlock", "ResnetBlock2D", "Upsample2D", "Downsample2D"):
             regions.append((module, "forward"))
         elif kind == "Transformer2DModel":
             regions += [(module, "_operate_on_continuous_inputs"), (module, "_get_output_for_continuous_inputs")]
