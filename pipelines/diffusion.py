@@ -6,6 +6,7 @@ Owns which models are resident and the order encode -> denoise -> decode. Knows 
 from __future__ import annotations
 
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -101,6 +102,8 @@ class DiffusersBackend:
             with torch.inference_mode():
                 images = _draw(resident, self._fast[model.id], request, plan, on_step)
         except torch.OutOfMemoryError as error:
+            # half the batch is tried next, and the failed drawing's frames hold its tensors as long as the error lives
+            traceback.clear_frames(error.__traceback__)
             self._make_room(model)
             raise OutOfMemory(
                 f"{self.device} has no room for {len(request.prompts)} pictures of {request.width}x{request.height}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,31 @@ def test_no_room_on_the_device_is_said_in_words_and_the_others_leave(tiny_sdxl: 
     with pytest.raises(OutOfMemory, match="no room for 1 pictures of 64x64"):
         backend.draw(request(str(tiny_sdxl)), nothing)
     assert list(backend._residents) == [str(tiny_sdxl)]
+
+
+def test_what_a_drawing_without_room_held_is_free_before_half_of_it_is_tried(
+    tiny_sdxl: Path, monkeypatch: pytest.MonkeyPatch
+):
+    backend = DiffusersBackend("cpu")
+    engine = Engine(backend)
+    held: list[weakref.ref[Any]] = []
+    plain = diffusion.denoise
+
+    def scarce(predict: Any, scheduler: Any, latents: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        assert not any(reference() is not None for reference in held)
+        if len(latents) > 2:
+            activations = torch.zeros(1000)
+            held.append(weakref.ref(activations))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(predict, scheduler, latents, *rest, **named)
+
+    monkeypatch.setattr(diffusion, "denoise", scarce)
+    try:
+        four = DrawRequest(str(tiny_sdxl), ("red dragon",) * 4, (1, 2, 3, 4), 64, 64, steps=1)
+        assert len(engine.draw(four).images) == 4
+        assert len(held) == 1
+    finally:
+        engine.close()
 
 
 @pytest.mark.parametrize(
