@@ -246,16 +246,17 @@ def compiled(
             module.__dict__.pop(method, None)
 
 
-def compiled_regions(model: nn.Module) -> list[Region]:
+def compiled_regions(model: nn.Module, whole_transformers: bool = False) -> list[Region]:
     """What is worth compiling in an SDXL UNet or VAE: everything between the convolutions and matrix products.
 
     In channels_last these regions also spare the copies from and to the convolutions' layout, which the plain group
-    norm would make.
+    norm would make. `whole_transformers`: ten blocks in a row are one region, which takes longer to compile.
     """
+    transformer = "Transformer2DModel" if whole_transformers else "BasicTransformerBlock"
     regions: list[Region] = []
     for module in model.modules():
         kind = type(module).__name__
-        if kind in ("BasicTransformerBlock", "ResnetBlock2D", "Upsample2D", "Downsample2D"):
+        if kind in ("ResnetBlock2D", "Upsample2D", "Downsample2D", transformer):
             regions.append((module, "forward"))
         elif kind == "Transformer2DModel":
             regions += [(module, "_operate_on_continuous_inputs"), (module, "_get_output_for_continuous_inputs")]

@@ -21,7 +21,7 @@ from pipelines.bench.measure import Results
 from pipelines.bench.rig import PLANS, Rig
 
 Shapes = tuple[str, ...]
-"""Calls as kind:rows:side; the kinds are step, decode and any (a step whose code serves any shape)."""
+"""Calls as kind:rows:side; the kinds are step, decode, any (a step whose code serves any shape) and variants.WAYS."""
 
 
 def start(size: str, groups: list[Shapes], folder: Path | None) -> list[subprocess.Popen[bytes]]:
@@ -65,6 +65,9 @@ def main() -> None:
         kind, rows, side = shape.split(":")
         if kind == "any":
             variants.any_shape(rig, [(int(rows), int(side))])
+            continue
+        if kind in variants.WAYS:
+            variants.way(rig, kind, int(rows), int(side))
             continue
         with torch.inference_mode():
             if kind == "step":

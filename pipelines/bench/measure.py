@@ -145,6 +145,20 @@ def product_rate(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * n**3 / seconds / 1e12
 
 
+def sustained_rate(device: torch.device, dtype: torch.dtype, seconds: float = 2.0) -> float:
+    """TFLOP/s of the same product after it has run for a while: a card that draws its full power lowers its clock."""
+    n = 8192 if device.type == "cuda" else 512
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    began, rounds = time.perf_counter(), [0.0]
+    while time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        for _ in range(20):
+            torch.mm(a, b)
+        synchronize(device)
+        rounds.append((time.perf_counter() - start) / 20)
+    return 2 * n**3 / statistics.median(rounds[len(rounds) // 2 :]) / 1e12
+
+
 def copy_rate(device: torch.device) -> float:
     """TB/s of a large copy on the device, bytes read plus bytes written."""
     n = (4 << 30) if device.type == "cuda" else (64 << 20)

@@ -174,7 +174,7 @@ class Rig:
 
     @torch.inference_mode()
     def time_step(self, name: str, rows: int, side: int, step: Callable[..., Tensor] | None = None) -> Row:
-        """A row for one UNet call of `rows` rows, ours or another; captured first."""
+        """A row for one UNet call of `rows` rows, ours or another, of ten in a row; captured first."""
         call, inputs, note = step or self.step, self.inputs(rows, side), ""
         call(*inputs)
         self.warm()
@@ -186,7 +186,8 @@ class Rig:
             note = f"compile {state['compile']}, error {state['compile_error']:.4f}"
         if state and state["failed"]:
             note = f"{note} FAILED: {state['failed'][0]}"
-        seconds, runs, peak = measure(lambda: call(*inputs), self.device, 2 * self.plan.runs)
+        seconds, runs, peak = measure(lambda: [call(*inputs) for _ in range(10)], self.device, self.plan.runs, 1, 10.0)
+        seconds /= 10
         return self.results.add(Row(name, seconds, runs, 1, 1, self.tflop("step", rows, side), peak, note.strip()))
 
     def free(self) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from pipelines.bench import ahead, drawing, stacks, variants
-from pipelines.bench.measure import Results, copy_rate, device_name, product_rate
+from pipelines.bench.measure import Results, copy_rate, device_name, product_rate, sustained_rate
 from pipelines.bench.rig import PLANS, Plan, Rig
 
 ARMS: tuple[tuple[str, Callable[[Rig], None], float], ...] = (
@@ -33,7 +33,8 @@ ARMS: tuple[tuple[str, Callable[[Rig], None], float], ...] = (
     ("profile", drawing.profile, 10),
     ("decode", variants.decode, 20),
     ("tiny vae", drawing.tiny_vae, 5),
-    ("steps", variants.steps, 40),
+    ("steps", variants.steps, 30),
+    ("ways", variants.ways, 40),
     ("any shape", variants.any_shape, 60),
     ("stock faster", variants.stock_faster, 40),
     ("unmerged", stacks.unmerged, 40),
@@ -51,10 +52,12 @@ def shapes_ahead(plan: Plan, arms: list[str]) -> list[ahead.Shapes]:
     groups: list[ahead.Shapes] = []
     if "batches" in arms:
         groups.append((f"step:{2 * batch}:{side}", f"decode:{batch}:{side}"))
-    if {"pictures", "lora", "profile", "decode", "steps"} & set(arms):
-        groups += [(f"step:2:{side}",), (f"step:1:{side}", f"decode:1:{side}")]
+    if {"pictures", "lora", "profile", "decode", "ways"} & set(arms):
+        groups += [(f"step:2:{side}", f"decode:1:{side}"), (f"step:1:{side}",)]
     if "sizes" in arms:
         groups += [(f"step:2:{small}", f"decode:1:{small}") for small in plan.sides[1:]]
+    if "ways" in arms:
+        groups += [(f"{name}:2:{side}",) for name in ("whole-transformers", "early-launch", "whole-early")]
     if "any shape" in arms:
         groups.append((f"any:2:{side}", f"any:1:{side}"))
     return groups
@@ -89,6 +92,7 @@ def main() -> None:
     results.product = product_rate(device, dtype)
     results.copy = copy_rate(device)
     results.say(f"matrix product {results.product:.1f} TFLOP/s, copy {results.copy:.2f} TB/s")
+    results.note("matrix product after two seconds, TFLOP/s", round(sustained_rate(device, dtype), 1))
     rig = Rig(plan, device, dtype, results, began=began)
     results.note("seconds until the model is built", round(time.perf_counter() - began, 1))
     for name, arm, needs in sorted(ARMS, key=lambda a: arms.index(a[0]) if options.arms and a[0] in arms else 0):

@@ -6,11 +6,13 @@ import contextlib
 import functools
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
 import torch
 import torch._dynamo
+import torch._inductor.config
 from torch import Tensor
 
 from pipelines import graphs
@@ -67,14 +69,32 @@ def _blocks(unet: Any) -> list[graphs.Region]:
     return [(m, "forward") for m in unet.modules() if type(m).__name__ == "BasicTransformerBlock"]
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a step is made, beyond compiled regions, channels_last and joined weights."""
+
+    words: bool = True  # keys of the words by one product
+    flash: bool = True  # the flash kernel for them, instead of torch's choice
+    whole: bool = False  # ten transformer blocks in a row are one region
+    early: bool = False  # Triton's kernels are launched before the one before has ended
+
+
+WAYS = {
+    "own-keys": Way(words=False),
+    "one-product": Way(flash=False),
+    "ours": Way(),
+    "whole-transformers": Way(whole=True),
+    "early-launch": Way(early=True),
+    "whole-early": Way(whole=True, early=True),
+}
+
+
 def steps(rig: Rig) -> None:
     """One guided step by the ways that lead to ours, one change at a time."""
     unet, side = rig.build()["unet"], rig.plan.sides[0]
-    words: list[WordKeys] = []
 
     def call(latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        with words[0].given(hidden) if words else contextlib.nullcontext():
-            return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
+        return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
 
     def attempt(name: str, regions: list[graphs.Region]) -> None:
         rig.time_step(f"step, guided: {name}", 2, side, Captured(call, rig.device, regions))
@@ -86,12 +106,34 @@ def steps(rig: Rig) -> None:
     attempt("graph, kernels chosen", [])
     if rig.device.type == "cuda":
         attempt("graph, blocks compiled", _blocks(unet))
+
+
+def ways(rig: Rig) -> None:
+    """One guided step by each way, on a model of its own."""
+    for name in WAYS:
+        way(rig, name, 2, rig.plan.sides[0])
+
+
+def way(rig: Rig, name: str, rows: int, side: int) -> None:
+    """A row for a step by that way."""
+    chosen, unet = WAYS[name], rig.build()["unet"]
     fuse_attention_inputs(unet)
+    words = WordKeys(unet) if chosen.words else None
+    if not chosen.flash:
+        for module in unet.modules():
+            if hasattr(getattr(module, "processor", None), "flash"):
+                module.processor.flash = False
     unet.to(memory_format=torch.channels_last)
     torch._dynamo.reset()  # compiled code does not look at the weights' layout again
-    attempt("graph, regions compiled, channels_last, fused QKV", compiled_regions(unet))
-    words.append(WordKeys(unet))
-    attempt("the same + keys of the words at once", compiled_regions(unet))
+
+    def call(latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
+        with words.given(hidden) if words else contextlib.nullcontext():
+            return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
+
+    with torch._inductor.config.patch({"triton.enable_pdl": chosen.early}):
+        step = Captured(call, rig.device, compiled_regions(unet, chosen.whole))
+        rig.time_step(f"step, guided, {name}", rows, side, step)
+    rig.free()
 
 
 def any_shape(rig: Rig, shapes: Sequence[tuple[int, int]] = ()) -> None:
