@@ -50,8 +50,18 @@ SDXL_VAE = Repo(
     ("config.json", "diffusion_pytorch_model.safetensors"),
     "mit",
 )
-TINY_VAE = Repo("madebyollin/taesdxl", files=("config.json", "diffusion_pytorch_model.safetensors"), licence="mit")
-STYLE = Repo("nerijs/pixel-art-xl", files=("pixel-art-xl.safetensors",), licence="creativeml-openrail-m")
+TINY_VAE = Repo(
+    "madebyollin/taesdxl",
+    "b20258aaef75ef61e659c1e0f14f251cf0ad153e",
+    ("config.json", "diffusion_pytorch_model.safetensors"),
+    "mit",
+)
+STYLE = Repo(
+    "nerijs/pixel-art-xl",
+    "8bf4a4d9ea283e00a51fafda8e0539f8248ea037",
+    ("pixel-art-xl.safetensors",),
+    "creativeml-openrail-m",
+)
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+)?")
 

@@ -50,7 +50,12 @@ PRESETS = {
             licence="openrail++",
             scheduler="DDIMScheduler",
             scheduler_changes={"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": False},
-            repo=Repo("ByteDance/Hyper-SD", files=("Hyper-SDXL-8steps-CFG-lora.safetensors",), licence="openrail++"),
+            repo=Repo(
+                "ByteDance/Hyper-SD",
+                "bc08d970a87c74c71209491d64e3525845698863",
+                files=("Hyper-SDXL-8steps-CFG-lora.safetensors",),
+                licence="openrail++",
+            ),
             lora="Hyper-SDXL-8steps-CFG-lora.safetensors",
         ),
         Preset(
@@ -62,6 +67,7 @@ PRESETS = {
             scheduler="LCMScheduler",
             repo=Repo(
                 "latent-consistency/lcm-lora-sdxl",
+                "a18548dd4956b174ec5b0d78d340c8dae0a129cd",
                 files=("pytorch_lora_weights.safetensors",),
                 licence="openrail++",
             ),

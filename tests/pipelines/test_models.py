@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +127,13 @@ def test_a_model_that_was_not_pulled_says_how_to_pull_it():
             find_model(name)
     assert sdxl_info().state == "not_downloaded"
     with pytest.raises(ModelError, match="models pull sdxl"):
-        preset_lora(PRESETS["fast"])
+        preset_lora(embedded_model(), PRESETS["fast"])
     assert len(hub_repos("sdxl")) == 6
     assert all(repo.licence != "unknown" for repo in hub_repos("sdxl"))
+
+
+def test_all_that_a_pull_of_sdxl_fetches_is_pinned_to_a_commit():
+    assert {repo.id for repo in hub_repos("sdxl") if not re.fullmatch("[0-9a-f]{40}", repo.revision)} == set()
 
 
 def test_presets_settle_steps_and_keep_guidance_in_its_range(tiny_sdxl: Path):
@@ -139,10 +145,31 @@ def test_presets_settle_steps_and_keep_guidance_in_its_range(tiny_sdxl: Path):
         plan_sampling(model, request("x", preset="draft", guidance=7.0))
     with pytest.raises(InvalidRequest, match="has no preset 'turbo'"):
         plan_sampling(model, request("x", preset="turbo"))
-    with pytest.raises(InvalidRequest, match="has none"):
+    with pytest.raises(InvalidRequest, match="It has turbo, guided"):
         plan_sampling(embedded_model(), request("x", preset="draft"))
+    with pytest.raises(InvalidRequest, match="has none"):
+        plan_sampling(replace(embedded_model(), presets=()), request("x", preset="turbo"))
+    with pytest.raises(InvalidRequest, match="takes 4 steps"):
+        plan_sampling(embedded_model(), request("x", preset="turbo", steps=6))
     with pytest.raises(InvalidRequest, match="steps is 1 to"):
         plan_sampling(embedded_model(), request("x", steps=0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "turbo"),
+        ({"steps": 4, "guidance": 1.0}, "turbo"),
+        ({"steps": 8}, "guided"),
+        ({"guidance": 1.5}, "guided"),
+        ({"negative": "blue"}, "guided"),
+        ({"tile_x": True}, "guided"),
+        ({"init": (np.zeros((32, 32, 4), np.uint8),)}, "guided"),
+    ],
+)
+def test_a_plain_drawing_is_turbo_and_anything_else_is_guided(changes: dict[str, Any], name: str):
+    plan = plan_sampling(embedded_model(), request("x", **{"steps": None, "guidance": None} | changes))
+    assert plan.preset == PRESETS[name]
 
 
 def test_the_longest_unused_model_leaves_when_the_next_needs_room(tiny_sdxl: Path, monkeypatch: pytest.MonkeyPatch):
