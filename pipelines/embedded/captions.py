@@ -1,7 +1,7 @@
 """What a training sprite is called: eight captions a picture, drawn at random while training.
 
-Owns the words; colours are read off the pixels by `colors`. A caption is a list of lower-case words. Knows no files
-and no tokens.
+Owns the words; colours are read off the pixels by `colors`. A caption is a list of lower-case words. Knows no pictures'
+files and no tokens.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from pipelines.embedded.colors import COLORS, SAID_FOR
 
 SLOTS = 8
 """Captions a picture."""
+
+FAMILIES = Path(__file__).parent / "families.txt"
+"""Which sprites are called by a common word, though their caption says a rarer one."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -44,13 +49,56 @@ NOISE = _words(
 _BREAKS = _words(
     """
     with without on in of from at facing holding standing seen leaning lying swimming coiled diagonal side top
-    front back and wearing carrying casting spread by under over behind for pointing shaped next to using riding
-    flying sitting walking running lit open closed made covered edge border corner curling overgrown hanging
-    tilted floating going rising bending two three four five six filled stacked worn raised pointing
+    front back and wearing carrying casting spread by under over behind for pointing to using riding along next near
+    flying sitting walking running edge border corner hanging between inside around against through
+    floating going rising bending two three four five six filled stacked worn raised
     """
 )
+_STATES = _words("open closed covered made lit unlit overgrown pointing curling tilted casting spread crouching barred")
+"""Words that stand before what is shown, or end it: "closed door", "door closed"."""
+
+_ADJECTIVES = _words(
+    """
+    wooden large small big huge tiny little tall short low high round full empty plain thin thick wide narrow old new
+    dark pale bright dim open lit unlit flat long curly double single broken smooth rough fat slim broad simple
+    wavy spiky fluffy shaggy lumpy shiny faint dull deep two three four icy fiery metal golden upright sideways apart
+    mottled plus written off near medium made mostly overgrown spread closed
+    """
+)
+_MATERIALS = _words(
+    "stone iron steel gold silver leather wood cloth glass marble crystal bone brick metal ice bronze light parchment"
+)
+_NAMED_SO = _words(
+    """
+    ring king wing sling string spring painting drawing building lightning halfling viking awning barding bed seed speed
+    reed weed shed sled red thing clothing earring pudding dumpling ling bedroll moped hatchling
+    """
+)
+"""Words in -ed and -ing that are no participles."""
+
 _MEASURES = _words("pair pile loaf cluster heap bunch stack piece chunk slice bowl cup set bundle group row")
-_SHAPES = _words("tile icon view sprite block piece segment pattern texture left right up down")
+_SHAPES = _words(
+    """
+    tile icon view sprite block piece segment pattern texture left right up down shape end half part bottom middle pair
+    pile loaf cluster heap bunch stack group row mound strip marker outline
+    """
+)
+_ANY = _words("monster beast creature being figure person form animal blob puddle drop")
+_ANYONE = _words("man woman lord captain body")
+_PEOPLE = _words(
+    "orc elf dwarf gnome kobold troll ogre goblin demon vampire mummy naga centaur minotaur halfling merfolk draconian "
+    "zombie skeleton ghost giant golem"
+)
+_SUBJECTS = _words(
+    """
+    tools crafting rpg travel hats sports food warfare cosmetics weather alchemy creature archetypes weapon profession
+    spell skill stat buff debuff trade medieval siege ammo restaurant eating winner award construction veichle vehicle
+    person medical character mining loot nature tool
+    """
+)
+"""Words of file names that say the subject of a set of icons, not what an icon shows."""
+
+_GROUNDS = _words("floor ground surface patch flame flames logs ration cells")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +113,53 @@ class Words:
     style: tuple[str, ...] = ()
 
 
-def read_words(text: str, tags: str = "", name: str = "", kind: str = "", style: tuple[str, ...] = ()) -> Words:
-    """The words of one line of metadata; `tags` are separated by anything that is no letter."""
+def read_words(
+    text: str, tags: str = "", name: str = "", kind: str = "", style: tuple[str, ...] = (), said: str = "caption"
+) -> Words:
+    """The words of one line of metadata; `tags` are separated by anything that is no letter.
+
+    A sprite of a family is called by the family's word, and has it as a tag.
+
+    Args:
+        said: what the text is: a "caption" of the picture, or words of a file's name, the "narrow last" ("weather
+            campfire camping": the second is shown) or the "narrow first" ("chain lightning air").
+    """
     tag_words, name_words = split_words(tags), split_words(name)
-    noun = head_noun(split_words(text, frozenset())) or next(iter((*tag_words, *name_words[-1:])), "thing")
+    head = head_words(split_words(text.split(",")[0], frozenset()))
+    if said != "caption":
+        plain = [word for word in split_words(text) if word not in _SUBJECTS]
+        head = (plain[:1] if said == "narrow last" else plain[:-1]) or head
+        head = next(([word] for word in plain if (kind, word) in families()), head)
+    noun = _noun(head, {*tag_words, *name_words}) or next(iter((*tag_words, *name_words[-1:])), "thing")
+    noun = family(kind, noun, head)
+    if noun not in tag_words:
+        tag_words = (*tag_words, noun)
     return Words(split_words(text), noun, tag_words, name_words, kind, style)
+
+
+def family(kind: str, noun: str, head: Sequence[str] = ()) -> str:
+    """The common word for a noun; what only says "a floor" or "a monster" is looked up by the words before it."""
+    table = families()
+    if noun in _ANY | _GROUNDS and (kind, noun) not in table:
+        return next((table[kind, word] for word in head if (kind, word) in table), noun)
+    return table.get((kind, noun), noun)
+
+
+@cache
+def families() -> Mapping[tuple[str, str], str]:
+    """(kind, rare word) -> common word, from families.txt."""
+    table: dict[tuple[str, str], str] = {}
+    for line in FAMILIES.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            said, members = line.split(" = ")
+            kinds, common = said.split(": ")
+            table |= {(kind, word): common for kind in kinds.split() for word in (common, *members.split())}
+    return table
+
+
+def asked_for() -> frozenset[str]:
+    """The common words of families.txt: what people ask for."""
+    return frozenset(families().values())
 
 
 def split_words(text: str, without: frozenset[str] = NOISE) -> tuple[str, ...]:
@@ -83,21 +173,44 @@ def is_color(word: str) -> bool:
     return word in COLORS or word in SAID_FOR
 
 
-def head_noun(sentence: Sequence[str]) -> str:
-    """The last word before the first preposition or participle; '' where that is only colours.
+def head_words(sentence: Sequence[str]) -> list[str]:
+    """The words up to what is shown, itself the last: before the first preposition, without participles behind it.
 
-    "gray granite stump on stone base" is a stump, "pair of leather boots" are boots.
+    "gray granite stump on stone base" is a stump, "pair of leather boots" are boots, "brown wooden closed door" is a
+    door. Empty where only colours and adjectives are said.
     """
     head: list[str] = []
     for word in sentence:
         if word == "of" and head and head[-1] in _MEASURES:
             continue
-        if word in _BREAKS and any(not is_color(w) for w in head):
+        if word in _BREAKS and any(not _describes(w) for w in head):
+            break
+        if word in _STATES and any(not _describes(w) and w not in _MATERIALS for w in head):
             break
         head.append(word)
-    while len(head) > 1 and head[-1] in _SHAPES:
+    while len(head) > 1 and (head[-1] in _SHAPES or _describes(head[-1])):
         head.pop()
-    return head[-1] if head and head[-1] not in NOISE | _BREAKS and not is_color(head[-1]) else ""
+    return head if head and head[-1] not in NOISE | _BREAKS and not _describes(head[-1]) else []
+
+
+def _describes(word: str) -> bool:
+    """Whether the word is a colour, an adjective or a participle."""
+    participle = word.endswith(("ing", "ed")) and len(word) > 4 and word not in _NAMED_SO
+    return is_color(word) or word in _ADJECTIVES or participle
+
+
+def _noun(head: Sequence[str], said: set[str]) -> str:
+    """The last word; of "lava orc woman" and "blue jelly monster", the word before it where tags or name say it too."""
+    if not head:
+        return ""
+    at = len(head) - 1
+    while at and (
+        (head[at] in _ANY and head[at - 1] in said) or (head[at] in _ANYONE and head[at - 1] in said & _PEOPLE)
+    ):  # fmt: skip
+        if _describes(head[at - 1]) or head[at - 1] in _MATERIALS:
+            break
+        at -= 1
+    return head[at]
 
 
 def rename_colors(sentence: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:

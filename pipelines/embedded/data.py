@@ -40,7 +40,17 @@ VARIANTS = 1 + len(COLORS)
 HELD_OUT = 40
 """One sprite in so many is kept from training; which one depends on its file name alone."""
 
-_PACK_STYLE = {"nikoichu_1bit_icons": (("monochrome", "icon"), 0.3), "dcss_icons": (("spell", "icon"), 0.3)}
+_GROUNDS, _COVERS = ("water", "lava", "grass", "floor", "wall", "slime", "dirt", "bricks", "patch", "ground"), 0.8
+"""Such a tile that covers less of its canvas is called an edge, and drawn less often: "water" fills the canvas."""
+
+FEW, MANY = 4, 100
+"""Nouns with fewer sprites than FEW count as if they had FEW: one picture teaches no noun. See `pack` for MANY."""
+
+_PACK_STYLE = {
+    "nikoichu_1bit_icons": (("monochrome", "icon"), 0.3, "narrow last"),
+    "dcss_icons": (("spell", "icon"), 0.3, "narrow first"),
+}
+"""Packs of icons: the words of their style, their share, and how their files are named (captions.read_words)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,10 +142,13 @@ def _sprite(path: Path, entry: dict[str, object], colors: int) -> Sprite | None:
     if colors:
         canvas = lock(canvas, extract_palette([canvas], colors))
     canvas[canvas[..., 3] < 128] = CLEAR
-    style, share = _PACK_STYLE.get(str(entry.get("pack", "")), ((), 1.0))
+    style, share, said = _PACK_STYLE.get(str(entry.get("pack", "")), ((), 1.0, "caption"))
     tags = entry.get("tags", "")
     tags = " ".join(map(str, tags)) if isinstance(tags, list) else str(tags)
-    words = says.read_words(str(entry["text"]), tags, str(entry.get("name", "")), str(entry.get("kind", "")), style)
+    name, kind = str(entry.get("name", "")), str(entry.get("kind", ""))
+    words = says.read_words(str(entry["text"]), tags, name, kind, style, said)
+    if words.noun in _GROUNDS and kind == "tile" and (canvas[..., 3] > 0).mean() < _COVERS:
+        words, share = replace(words, style=(*style, "edge")), 0.3 * share
     return Sprite(canvas, native, words, f"{path.parent.name}/{path.name}", share)
 
 
@@ -209,14 +222,18 @@ def encode(caption: Sequence[str], index: dict[str, int]) -> list[int]:
 def pack(sprites: Sequence[Sprite], words: Sequence[str], variants: int = VARIANTS, seed: int = 0) -> Packed:
     """Every sprite as it is and repainted in `variants - 1` of the twelve colours.
 
-    Weights: a noun's sprites share count^0.5; the picture as its artist made it has 0.35 of a sprite's weight.
+    Weights: a noun's sprites share count^0.5, less where there are under FEW, twice as much where people ask for it
+    (captions.asked_for) and there are under MANY; the picture as its artist made it has 0.35 of a sprite's weight.
     """
     index = {word: i for i, word in enumerate(words)}
     nouns = Counter(sprite.words.noun for sprite in sprites)
     made = _each(partial(_variants, index, variants, seed), list(enumerate(sprites)))
     share = np.full(variants, 0.65 / max(1, variants - 1))
     share[0] = 0.35
-    weight = np.array([s.share * nouns[s.words.noun] ** -0.5 for s in sprites])[:, None] * share
+    asked = says.asked_for()
+    scarce = {noun for noun, count in nouns.items() if noun in asked and count < MANY}
+    each = [s.share * max(FEW, nouns[s.words.noun]) ** -0.5 * (1 + (s.words.noun in scarce)) for s in sprites]
+    weight = np.array(each)[:, None] * share
     return Packed(
         np.concatenate([images for images, _, _ in made]),
         np.concatenate([tokens for _, tokens, _ in made]),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipelines.embedded import train as training
 from pipelines.embedded.architecture import SPECIAL, Architecture, build_text_encoders, load_embedded, save_checkpoint
-from pipelines.embedded.captions import head_noun, read_words
+from pipelines.embedded.captions import head_words, read_words
 from pipelines.embedded.colors import COLORS, color_shares, main_colors, name_pixels, repaint
 from pipelines.embedded.data import CLEAR, Sprite, pack, place, read_sprites, smaller, vocabulary
 from pipelines.embedded.objective import DRAWS, Objective, text_states
@@ -96,7 +96,7 @@ def test_a_picture_that_is_too_large_is_left_out_and_a_small_one_is_doubled():
 )
 def test_the_noun_of_a_caption_is_what_it_shows(sentence: str, noun: str):
     assert read_words(sentence).noun == noun
-    assert head_noun(("red",)) == ""
+    assert head_words(("red",)) == []
 
 
 @pytest.mark.parametrize("color", COLORS)
