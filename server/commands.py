@@ -18,6 +18,7 @@ def generate(
     count: int = 1,
     seed: int | None = None,
     model: str = "",
+    preset: str = "",
     palette: str = "",
     colors: int | None = None,
     outline: str = "",
@@ -39,6 +40,8 @@ def generate(
         The same seed and words give the same picture; default: a new one.
     model
         A model of `dgx-pixels models`; default: the game's.
+    preset
+        How quick or careful: a preset of the model (sdxl: quality, fast, draft).
     palette
         A palette file in the game or RRGGBB words; "none": free colours.
     colors
@@ -73,6 +76,7 @@ def generate(
                 size=size,
                 seed=seed,
                 model=model,
+                preset=preset,
                 palette=palette,
                 colors=colors,
                 outline=outline,

@@ -42,6 +42,7 @@ class GenerateSprite(_Arguments):
     height: int | None = None
     seed: int | None = None
     model: str = ""
+    preset: str = ""
     negative: str = ""
     palette: str = ""
     colors: int | None = None

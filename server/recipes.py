@@ -32,6 +32,7 @@ def compose_recipe(
     height: int | None = None,
     seed: int | None = None,
     model: str = "",
+    preset: str = "",
     negative: str = "",
     palette: str = "",
     colors: int | None = None,
@@ -44,6 +45,7 @@ def compose_recipe(
     Args:
         size: pixels of both sides; None: the style's (`tile_size` for a tileset), and the default of width and height.
         seed: None: a new one.
+        preset: a speed preset of the model; empty: the model's own choice.
         palette: a palette file, RRGGBB words, `none` (extract colours although the style has a palette), or empty: the
             style's.
         colors: the most colours to extract; None: the style's.
@@ -68,6 +70,7 @@ def compose_recipe(
         seed=secrets.randbelow(2**31) if seed is None else seed,
         negative=negative or style.negative,
         model=studio.model(style, model),
+        preset=preset,
         loras=tuple(LoraWeight(lora.name, lora.weight) for lora in style.loras),
         palette=palette_words(project, palette),
         colors=colors or style.colors,

@@ -48,6 +48,7 @@ class SpriteFile(BaseModel):
     height: int | None = None
     seed: int | None = None
     model: str = ""
+    preset: str = ""
     negative: str = ""
     palette: str = ""
     colors: int | None = None

@@ -125,6 +125,11 @@ async def test_the_style_of_the_game_rules(client: Client[Any], game: Path) -> N
     assert (await ask(client, "list_assets"))["assets"][0]["prompt"] == "tiny red dragon"
 
 
+async def test_a_preset_reaches_the_model_and_the_recipe(client: Client[Any], backend: FakeBackend) -> None:
+    await ask(client, "generate_sprite", prompt="imp", preset="fast")
+    assert [request.preset for request in backend.requests] == ["fast"]
+
+
 async def test_a_palette_of_words_rules_the_colours(client: Client[Any]) -> None:
     sprite = (await ask(client, "generate_sprite", prompt="imp", palette="#000000, ff0000 00ff00"))["sprites"][0]
     image = Image.open(sprite["path"]).convert("RGBA")
