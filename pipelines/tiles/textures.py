@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -246,24 +246,14 @@ def flatten(texture: Pixels, colors: int, palette: Palette | None) -> Pixels:
     return settle_orphans(wrapped(few, margin))[margin:-margin, margin:-margin]
 
 
-def draw_variants(
-    engine: Engine, recipe: Recipe, prompt: str, base: Pixels, count: int, on_progress: OnProgress
-) -> list[Pixels]:
-    """`count` textures that fit `base` (n, n, 4) and each other: its frame stays, its inside is drawn anew."""
-    model = find_model(recipe.model)
-    size = recipe.width
-    seeds = [terrain_seed(recipe.seed, prompt, 1000 + i) for i in range(count)]
-    request = texture_request(recipe, model, prompt, seeds, (True, True))
-    scale = request.width // size
-    frame = max(1, size // 16)
-    inside = np.zeros((size, size), np.bool_)
-    inside[frame:-frame, frame:-frame] = True
-    init = base.repeat(scale, 0).repeat(scale, 1)
-    mask = inside.repeat(scale, 0).repeat(scale, 1)
-    request = replace(request, init=(init,) * count, mask=(mask,) * count)
-    drawing = engine.draw(request, on_progress)
-    variants = []
-    for canvas in drawing.images:
-        tile, _ = make_opaque(to_native(canvas, size, model))
-        variants.append(np.where(inside[..., None], tile, base))
-    return variants
+def calm_seams(texture: Pixels, wraps: tuple[bool, bool] = (True, True)) -> Pixels:
+    """The texture shifted so that its wrap lies where its neighbouring rows (columns) differ least.
+
+    Repeated it looks the same; but a joint between bricks, or a lone dark line, no longer lies on a tile's edge.
+    """
+    for axis, wrap in ((0, wraps[1]), (1, wraps[0])):
+        if wrap:
+            lab = to_oklab(texture[..., :3])
+            steps = np.linalg.norm(lab - np.roll(lab, -1, axis), axis=-1).mean(axis=1 - axis)
+            texture = np.roll(texture, -1 - int(steps.argmin()), axis)
+    return texture

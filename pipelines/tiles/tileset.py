@@ -5,7 +5,7 @@ Owns the order of work and the recipe's options of a tileset. Knows nothing of g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,15 @@ from pipelines.pixels.png import encode_png
 from pipelines.pixels.quantize import color_counts
 from pipelines.records import Drawing, OnProgress, Pixels, Recipe, no_progress
 from pipelines.tiles.blob import blob_from_corners, join_sides
-from pipelines.tiles.geometry import compose, lay_out
+from pipelines.tiles.geometry import BLOB_MASKS, compose, lay_out
 from pipelines.tiles.joint import draw_joint, freeze
-from pipelines.tiles.layouts import PLAIN, Layout, find_layout, sides
+from pipelines.tiles.layouts import PLAIN, Layout, Sides, find_layout, sides
 from pipelines.tiles.map import Indices, random_map
 from pipelines.tiles.platform import paint_platforms
-from pipelines.tiles.seams import check_tiles
-from pipelines.tiles.textures import LIQUIDS, Texture, draw_textures, draw_variants, flatten, level, words_of
+from pipelines.tiles.seams import check_tiles, measure_seams
+from pipelines.tiles.textures import LIQUIDS, Texture, calm_seams, draw_textures, flatten, level, words_of
 from pipelines.tiles.tiled import Naming, strip, write_sheet, write_tmx, write_tsx
+from pipelines.tiles.variants import match_tone, quilt
 from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_paths, scale_border
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ SMALLEST, LARGEST, STEP = 8, 64, 8
 METHODS = ("composite", "joint")
 AXES = ("both", "x", "y")
 MOST_VARIANTS = 12
+WAVES = 8
+"""Borders that are painted with other waves; the one that crosses the tiles' edges most calmly is kept."""
 _GRASSY = {"grass", "moss", "leaves", "forest", "jungle", "bush", "hedge", "snow", "fur"}
 _CRISP = {"stone", "wall", "brick", "bricks", "marble", "planks", "wooden", "wood", "metal", "tiles", "dungeon"}
 """Words of the terrains whose borders have tufts, or are straight."""
@@ -228,6 +231,8 @@ class _Work:
         self.locked = Palette.from_words(recipe.palette) if recipe.palette else None
         self.palette = self.locked or Palette("none", ((0, 0, 0),))
         self.kept: set[tuple[int, int, int]] = set()
+        self.drawn: list[Pixels] = []
+        """All candidates for the terrain that was drawn last."""
         self.scores: dict[str, float] = {}
         self.revision, self.steps, self.guidance = recipe.revision, recipe.steps, recipe.guidance
         self.unknown: tuple[str, ...] = ()
@@ -239,10 +244,8 @@ class _Work:
         names = [name for name in ("upper", "lower") if options.get(name) or name in self.given]
         raw = self._textures(names)
         budget = self.recipe.colors if len(names) == 1 else max(1, (self.recipe.colors - 4) // 2)
-        wraps = _wraps(self.recipe)
         textures = {
-            name: texture if name in self.given else flatten(level(texture, wraps), budget, self.locked)
-            for name, texture in raw.items()
+            name: texture if name in self.given else self._finish(texture, budget) for name, texture in raw.items()
         }
         for texture in textures.values():
             self.kept |= _colors_of([texture])
@@ -251,21 +254,39 @@ class _Work:
         lower = Terrain(textures.get("lower", clear), self._is_liquid("lower"))
         match self.layout.name:
             case "wang16" | "blob47":
-                corners = freeze(paint_corners(upper, lower, self._border(), self.recipe.seed))
-                return self._complete(self._settle(corners))
+                border = self._border()
+                return self._settle(
+                    self._calmest(lambda waves: self._complete(freeze(paint_corners(upper, lower, border, waves))))
+                )
             case "edge16":
-                return self._settle(paint_paths(upper, lower, self._border(), self.recipe.seed))
+                border = self._border()
+                return self._settle(self._calmest(lambda waves: paint_paths(upper, lower, border, waves)))
             case "platformer":
-                tiles = paint_platforms(upper, lower, self.recipe.seed)
-                return self._settle(join_sides(tiles, [sides(self.layout, i) for i in range(len(tiles))]))
+                shown = self._sides(len(BLOB_MASKS))
+                return self._settle(
+                    self._calmest(lambda waves: join_sides(paint_platforms(upper, lower, waves), shown))
+                )
             case "seamless":
                 return self._settle([upper.texture])
             case _:
+                sources = [match_tone(self._finish(image, budget), upper.texture) for image in self.drawn]
                 count = int(options.get("variants", 4)) - 1
-                prompt = str(options["upper"])
-                drawn = draw_variants(self.engine, self.recipe, prompt, raw["upper"], count, self.on_progress)
-                inside = [self._like(flatten(level(v), budget, self.locked), upper.texture) for v in drawn]
-                return self._settle([upper.texture, *inside])
+                return self._settle([upper.texture, *quilt(upper.texture, sources or [upper.texture], count)])
+
+    def _finish(self, texture: Pixels, colors: int) -> Pixels:
+        """A drawn texture as a terrain: level, in few colours, calm where it meets itself."""
+        wraps = _wraps(self.recipe)
+        return calm_seams(flatten(level(texture, wraps), colors, self.locked), wraps)
+
+    def _calmest(self, paint: Callable[[int], list[Pixels]]) -> list[Pixels]:
+        """Of sets painted with different waves along their borders, the one whose worst seam shows least: where a
+        border goes a pixel up just at a tile's edge, that pair is seen on every map."""
+        painted = [paint(self.recipe.seed + 7 * turn) for turn in range(WAVES)]
+        shown = self._sides(len(painted[0]))
+        return min(painted, key=lambda tiles: measure_seams(tiles, shown).worst)
+
+    def _sides(self, count: int) -> list[Sides]:
+        return [sides(self.layout, index, _wraps(self.recipe)) for index in range(count)]
 
     def _joint(self) -> list[Pixels]:
         """The corner tiles of joint diffusion, in one palette."""
@@ -283,7 +304,7 @@ class _Work:
             return corners
         half = self.recipe.width // 2
         tiles = [*blob_from_corners(corners), np.roll(corners[0], (half, half), (0, 1))]
-        return join_sides(tiles, [sides(self.layout, index) for index in range(len(tiles))])
+        return join_sides(tiles, self._sides(len(tiles)))
 
     def _textures(self, names: Sequence[str]) -> dict[str, Pixels]:
         """The terrains before their palette; the better of the candidates, by how they tile and how they differ."""
@@ -296,6 +317,7 @@ class _Work:
             part = _part_of(self.on_progress, index, len(wanted))
             group, drawing = draw_textures(self.engine, self.recipe, prompt, _wraps(self.recipe), part)
             self._note(drawing)
+            self.drawn = [texture.image for texture in group]
             best = _best(group, list(found.values()))
             found[name] = best.image
             self.scores |= {f"{name}_{key}": value for key, value in best.scores.items()}
@@ -315,15 +337,6 @@ class _Work:
             order = np.argsort(base.lab[:, 0], kind="stable")
             self.palette = Palette("tileset", tuple(base.colors[i] for i in order))
         return [lock(tile, self.palette) for tile in tiles]
-
-    def _like(self, variant: Pixels, base: Pixels) -> Pixels:
-        """A variant in the base's colours, with the base's frame."""
-        frame = max(1, self.recipe.width // 16)
-        colors = tuple(sorted(_colors_of([base])))
-        out = base.copy()
-        inside = slice(frame, -frame)
-        out[inside, inside] = lock(variant, Palette("base", colors))[inside, inside]
-        return out
 
     def _note(self, drawing: Drawing) -> None:
         self.revision, self.steps, self.guidance = drawing.revision, drawing.steps, drawing.guidance
