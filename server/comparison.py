@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from server.bases import noted
 from server.errors import LibraryError, ServerError
 from server.ranking import Rank, rank
 
@@ -216,6 +217,17 @@ class Comparisons:
             )
         return self.get(comparison_id)
 
+    def veiled(self) -> frozenset[str]:
+        """Assets of blind comparisons that nobody voted on: what drew them is not to be said yet."""
+        if not self._database.is_file():
+            return frozenset()
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT asset_id FROM cells JOIN comparisons ON comparisons.id = cells.comparison "
+                "WHERE blind AND comparisons.id NOT IN (SELECT comparison FROM votes)"
+            ).fetchall()
+        return frozenset(asset_id for (asset_id,) in rows)
+
     def ranking(self) -> list[Rank]:
         """All variants that were ever voted on, the best first."""
         return rank(pair for comparison in self.latest(10_000) for pair in voted_pairs(comparison))
@@ -301,9 +313,10 @@ def compare(
                 # a palette of its own colours: a locked one would hide what the variants do with colour
                 asked = replace(recipe, model=variant.model, loras=variant.loras, seed=seed, palette=())
                 sprite = draw_sprites(studio.engine, asked, 1, part)[0]
-                png = encode_png(sprite.image, sprite.recipe.to_json(), Palette.from_words(sprite.palette.words))
+                settled = noted(studio, sprite.recipe)
+                png = encode_png(sprite.image, settled.to_json(), Palette.from_words(sprite.palette.words))
                 details = {"palette": list(sprite.palette.words), "unknown_words": list(sprite.unknown_words)}
-                asset = library.add("sprite", {"sprite.png": png}, sprite.recipe, sprite.report.to_dict(), details)
+                asset = library.add("sprite", {"sprite.png": png}, settled, sprite.report.to_dict(), details)
                 row.append(asset.id)
             rows.append(row)
         cells.append(rows)

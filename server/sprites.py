@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import Cancelled, InvalidRequest, PipelineError
+from server.bases import noted
 from server.errors import ServerError
 from server.recipes import compose_recipe
 
@@ -73,7 +74,7 @@ def generate_sprites(
     game = studio.project(project)
     recipe = _recipe(studio, game, prompt, wanted)
     library = studio.library(game)
-    drawn = [_keep(library, sprite) for sprite in draw_sprites(studio.engine, recipe, count, on_progress)]
+    drawn = [_keep(studio, library, sprite) for sprite in draw_sprites(studio.engine, recipe, count, on_progress)]
     unknown = dict.fromkeys(word for one in drawn for word in one.unknown_words)
     return DrawnSprites(game, library, tuple(drawn), tuple(unknown), time.perf_counter() - started)
 
@@ -103,7 +104,7 @@ def generate_each(
     for group in groups.values():
         for (index, _), sprite in zip(group, _draw_group(studio, [r for _, r in group], on_progress), strict=True):
             try:
-                outcomes[index] = sprite if isinstance(sprite, Exception) else _keep(library, sprite)
+                outcomes[index] = sprite if isinstance(sprite, Exception) else _keep(studio, library, sprite)
             except (ServerError, OSError) as error:
                 outcomes[index] = error
     return outcomes
@@ -130,12 +131,13 @@ def _recipe(studio: Studio, game: Project | None, prompt: str, wanted: Mapping[s
     return recipe
 
 
-def _keep(library: Library, sprite: Sprite) -> Drawn:
+def _keep(studio: Studio, library: Library, sprite: Sprite) -> Drawn:
     from pipelines.pixels.png import encode_png
 
-    png = encode_png(sprite.image, sprite.recipe.to_json(), sprite.palette)
+    recipe = noted(studio, sprite.recipe)
+    png = encode_png(sprite.image, recipe.to_json(), sprite.palette)
     details = {"palette": _used(sprite), "unknown_words": list(sprite.unknown_words)}
-    asset = library.add("sprite", {"sprite.png": png}, sprite.recipe, sprite.report.to_dict(), details)
+    asset = library.add("sprite", {"sprite.png": png}, recipe, sprite.report.to_dict(), details)
     return Drawn(asset, sprite.image, sprite.unknown_words)
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
+from server.bases import noted
 from server.library import ASSET_ID
 from server.project import Style
 from server.recipes import compose_recipe
@@ -106,6 +107,7 @@ def generate_tileset(
     )
     check_recipe(recipe)
     tileset = draw_tileset(studio.engine, recipe, on_progress, given)
+    tileset = replace(tileset, recipe=noted(studio, tileset.recipe))
     library = studio.library(game)
     details = {
         "palette": list(tileset.palette.words),

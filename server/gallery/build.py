@@ -12,11 +12,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from server.comparison import Comparisons
 from server.errors import LibraryError
 from server.library import Library, write_atomically
 from server.records import Asset
+
+if TYPE_CHECKING:
+    from pipelines.records import Recipe
 
 PAGE_LIMIT = 500
 """The most assets on one page: about 1 kB each for sprites, so that the page stays light."""
@@ -30,10 +34,11 @@ def gallery_page(
     Each comparison: {id, prompt, options: [{key, label, png, width, height}], voted (a key or None)}.
     """
     assets, _ = library.find(limit=PAGE_LIMIT)
+    veiled = Comparisons(library).veiled()
     data = {
         "project": project,
         "vote_url": vote_url,
-        "assets": [entry for asset in assets if (entry := _entry(library, asset))],
+        "assets": [entry for asset in assets if (entry := _entry(library, asset, asset.id in veiled))],
         "comparisons": list(comparisons),
     }
     template = resources.files("server.gallery").joinpath("page.html").read_text(encoding="utf-8")
@@ -61,7 +66,8 @@ def data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def _entry(library: Library, asset: Asset) -> dict[str, Any] | None:
+def _entry(library: Library, asset: Asset, veiled: bool) -> dict[str, Any] | None:
+    """What the page says of an asset; `veiled`: not what drew it, which a blind comparison is still to ask."""
     try:
         png = library.read(asset)
     except LibraryError:
@@ -83,6 +89,13 @@ def _entry(library: Library, asset: Asset) -> dict[str, Any] | None:
         "palette": asset.details.get("palette") or list(asset.recipe.palette),
         "gates": asset.report.get("gates", {}),
         "scores": asset.report.get("scores", {}),
-        "recipe": dataclasses.asdict(asset.recipe),
+        "recipe": _veil(asset.recipe) if veiled else dataclasses.asdict(asset.recipe),
         "paths": [str(library.path(asset, f.name)) for f in asset.files] + [f"assets/{d.path}" for d in deployed],
     }
+
+
+def _veil(recipe: Recipe) -> dict[str, Any]:
+    """The recipe without what tells variants apart."""
+    same = {"kind", "prompt", "width", "height", "seed"}
+    told = {name: value for name, value in dataclasses.asdict(recipe).items() if name in same}
+    return told | {"model": "told after the vote"}

@@ -9,6 +9,7 @@ from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
 from server.animation import DrawnAnimation, generate_animation
+from server.bases import warnings_of
 from server.studio import Studio
 from server.tools.common import (
     OnProgress,
@@ -110,7 +111,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 def _answer(done: DrawnAnimation) -> ToolResult:
     asset, sheet = done.asset, done.sheet
-    warnings = []
+    warnings = warnings_of(asset.recipe)
     if done.unknown_words:
         warnings.append(f"The model does not know: {', '.join(done.unknown_words)}. Use plainer words for these.")
     if failed := [name for name, held in asset.report["gates"].items() if not held]:

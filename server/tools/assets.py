@@ -13,6 +13,7 @@ from mcp_types import INVALID_PARAMS
 from pydantic import BaseModel, Field
 
 from server import deploy as deploying
+from server.comparison import Comparisons
 from server.errors import ServerError
 from server.library import Library
 from server.records import Asset
@@ -133,7 +134,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
             deployed: dict[str, list[str]] = {}
             for entry in library.deployments(asset_ids=[a.id for a in assets], limit=1000) if assets else ():
                 deployed.setdefault(entry.asset_id, []).append(entry.path)
-            items = [_item(library, asset, deployed.get(asset.id, [])) for asset in assets]
+            veiled = Comparisons(library).veiled()
+            items = [_item(library, asset, deployed.get(asset.id, []), asset.id in veiled) for asset in assets]
             more = total - offset - len(items)
             step = f"{more} more: offset={offset + limit}." if more > 0 else ""
             if not total:
@@ -185,7 +187,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         )
 
 
-def _item(library: Library, asset: Asset, deployed: list[str]) -> AssetItem:
+def _item(library: Library, asset: Asset, deployed: list[str], veiled: bool) -> AssetItem:
     recipe = asset.recipe
     return AssetItem(
         asset_id=asset.id,
@@ -194,7 +196,7 @@ def _item(library: Library, asset: Asset, deployed: list[str]) -> AssetItem:
         width=recipe.width,
         height=recipe.height,
         seed=recipe.seed,
-        model=recipe.model,
+        model="told after the vote" if veiled else recipe.model,
         uri=asset.uri,
         paths=[str(library.path(asset, file.name)) for file in asset.files],
         deployed=deployed,

@@ -9,6 +9,7 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
+from server.bases import warnings_of
 from server.comparison import Comparison, Comparisons, compare, parse_variant, picture_path, winner_index
 from server.project import Project, Style
 from server.recipes import compose_recipe
@@ -53,6 +54,7 @@ class CompareAnswer(BaseModel):
     votes: dict[str, str] = Field(default={}, description="Prompt -> the letter that won, or tie")
     ranking: list[Place] = []
     adopted: str = Field(default="", description="The style file that was changed")
+    warnings: list[str] = []
     next_step: str = ""
 
 
@@ -162,6 +164,7 @@ def _answer(studio: Studio, game: Project | None, done: Comparison, step: str, a
         votes={done.prompts[p]: done.letters[w] if w >= 0 else "tie" for p, w in sorted(done.votes.items())},
         ranking=[Place(**asdict(place)) for place in kept.ranking()],
         adopted=adopted,
+        warnings=warnings_of(*(library.get(i).recipe for rows in done.cells for row in rows for i in row)),
         next_step=step,
     )
     return result(answer, preview=png)

@@ -8,6 +8,7 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
+from server.bases import warnings_of
 from server.edit import Edited, edit_sprite, parse_recolor
 from server.studio import Studio
 from server.tools.common import (
@@ -101,7 +102,7 @@ def _answer(done: Edited, edited_from: str) -> ToolResult:
     from server.preview import preview_png
 
     asset = done.asset
-    warnings = []
+    warnings = warnings_of(asset.recipe)
     if done.unknown_words:
         warnings.append(f"The model does not know: {', '.join(done.unknown_words)}. Use plainer words for these.")
     if not done.changed:

@@ -10,6 +10,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from pydantic import BaseModel, Field
 
+from server.bases import warnings_of
 from server.errors import ServerError
 from server.studio import Studio
 from server.tilesets import DrawnTileset, bevy_snippet, generate_tileset
@@ -157,7 +158,7 @@ def _answer(done: DrawnTileset) -> ToolResult:
 
     asset, tileset = done.asset, done.tileset
     recipe, size = asset.recipe, asset.recipe.width
-    warnings = []
+    warnings = warnings_of(recipe)
     if tileset.unknown_words:
         warnings.append(f"The model does not know: {', '.join(tileset.unknown_words)}. Use plainer words for these.")
     if failed := [name for name, held in tileset.report.gates.items() if not held]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from server.adoption import adopt
 from server.comparison import Comparison, Comparisons, Variant, compare, parse_variant, voted_pairs
 from server.comparison_view import all_entries, comparison_png, vote_from_page
 from server.errors import LibraryError, ProjectError, ServerError
+from server.gallery.build import gallery_page
 from server.ranking import rank
 from server.recipes import compose_recipe
 from server.studio import Studio
@@ -52,6 +55,27 @@ def test_a_comparison_is_blind_until_a_vote_is_in(studio: Studio, drawn: Compari
     assert set(voted.labels) == {f"{winner}: embedded + glow@0.5", f"{'AB'.replace(winner, '')}: embedded"}
     assert voted.votes == {0: voted.variants.index(GLOW), 1: voted.variants.index(GLOW)}
     assert [r.key for r in kept(studio).ranking()] == [GLOW.key, BASE.key]
+
+
+def test_nobody_can_peek_at_a_blind_comparison_in_the_gallery(studio: Studio, drawn: Comparison) -> None:
+    library = studio.library(studio.project())
+    recipe = compose_recipe(studio, studio.project(), "sprite", "green goblin")
+    compare(studio, studio.project(), [recipe], [BASE, GLOW], [7], no_progress, blind=False)
+    compared = {asset_id for rows in drawn.cells for row in rows for asset_id in row}
+    assert kept(studio).veiled() == compared
+
+    def recipes() -> list[dict[str, Any]]:
+        page = gallery_page(library)
+        data = json.loads(page.split('<script id="data" type="application/json">')[1].split("</script>")[0])
+        return [asset["recipe"] for asset in data["assets"] if asset["id"] in compared]
+
+    before = recipes()
+    assert len(before) == 8
+    assert all(not {"loras", "revision", "preset", "options"} & recipe.keys() for recipe in before)
+    assert {recipe["model"] for recipe in before} == {"told after the vote"}
+    assert "glow" not in str(before)
+    kept(studio).vote(drawn.id, "A", 0)
+    assert sum(bool(recipe["loras"]) for recipe in recipes()) == 4
 
 
 def test_a_second_vote_on_a_prompt_replaces_the_first(studio: Studio, drawn: Comparison) -> None:
