@@ -73,8 +73,13 @@ eval-tilesets: setup ## 50 tilesets of ten pairs of terrains through the gates, 
 	@$(BIN)/python -m server.evaluation.tilesets
 
 LORA_DATA ?= ../shared/data/tiles ../shared/data/packs
-eval-lora: setup ## teach two unseen styles from 40 sprites each and measure what was learned (LORA_DATA=folders of 32x32 sprites)
-	@$(BIN)/python -m loras.evaluation.prove $(LORA_DATA) --out runs/eval-lora --picture docs/images/lora.png
+REAL ?= runs/gervais
+eval-lora: setup ## teach three unseen styles from 40 sprites each and measure what was learned (LORA_DATA=folders of 32x32 sprites)
+	@test "$(REAL)" != runs/gervais -o -d runs/gervais/usr || { mkdir -p runs/gervais/deb && cd runs/gervais/deb && \
+		apt-get download -qq angband angband-data && for file in *.deb; do dpkg-deb -x $$file ..; done; } || \
+		echo "Two styles only: the real one is in Debian's packages angband and angband-data (or REAL=folder of sprites)"
+	@$(BIN)/python -m loras.evaluation.prove $(LORA_DATA) $$(test -d $(REAL)/usr -o -f $(REAL)/metadata.jsonl && echo --real $(REAL)) \
+		--out runs/eval-lora --picture docs/images/lora.png
 
 eval-lora-kill: setup ## a training job under kill -9 at 20 random moments, and its losses against a run without a break
 	@$(BIN)/python -m loras.evaluation.killed bevy_example/assets/sprites --out runs/eval-lora-kill

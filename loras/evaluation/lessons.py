@@ -1,0 +1,87 @@
+"""What is taught in the proof: for each style 40 sprites with words, and other sprites of it to measure against.
+
+Two styles are made by a rule from sprites that were held back from the embedded model's training; one is a real
+artist's. Owns which sprite goes where, fixed by the sprites alone. Knows no model and no distance.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from loras.evaluation.real import real_sprites
+from loras.evaluation.styles import STYLES
+from pipelines.records import Pixels
+
+if TYPE_CHECKING:
+    from pipelines.embedded.data import Sprite
+
+TRAINED, FEWEST = 40, 20
+"""Sprites that are taught, and the least number of others in the style."""
+REAL = "gervais"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """One style: `taught` (picture, words), `reference` other pictures in it, `plain` as many that are not in it."""
+
+    style: str
+    taught: tuple[tuple[Pixels, str], ...]
+    reference: tuple[Pixels, ...]
+    plain: tuple[Pixels, ...]
+
+    @property
+    def pictures(self) -> tuple[Pixels, ...]:
+        """What is taught, without the words."""
+        return tuple(image for image, _ in self.taught)
+
+    def write(self, folder: Path) -> None:
+        """The taught sprites as an imagefolder with metadata.jsonl; nothing where it is there already."""
+        if (folder / "metadata.jsonl").exists():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = []
+        for number, (image, words) in enumerate(self.taught):
+            name = f"{number:03d}.png"
+            Image.fromarray(image).save(folder / name)
+            lines.append(json.dumps({"file_name": name, "text": words}))
+        (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def held_back(sprites: Sequence[Sprite]) -> list[Sprite]:
+    """Those the embedded model was not trained on: 32 px, with a tenth to nine tenths of clear ground."""
+
+    def fits(sprite: Sprite) -> bool:
+        clear = float((sprite.image[..., 3] == 0).mean())
+        return sprite.held_out and sprite.native == 32 and 0.1 <= clear < 0.9
+
+    return [sprite for sprite in sprites if fits(sprite)]
+
+
+def lessons(sprites: Sequence[Sprite], real: Path | None, prompts: Sequence[str]) -> list[Lesson]:
+    """The two made styles, and the real one where its folder is given. No sprite is taught whose words are a prompt's.
+
+    Raises:
+        SystemExit: there are too few sprites.
+    """
+    held = held_back(sprites)
+    if len(held) < 2 * TRAINED + FEWEST:
+        raise SystemExit(f"{len(held)} held-back sprites are too few; {2 * TRAINED + FEWEST} are needed.")
+    result = []
+    for number, (style, rule) in enumerate(STYLES.items()):
+        taken = held[number * TRAINED : (number + 1) * TRAINED]
+        taught = tuple((rule(s.image), " ".join(s.words.sentence)) for s in taken)
+        others = tuple(rule(s.image) for s in held if s not in taken)
+        result.append(Lesson(style, taught, others, tuple(s.image for s in taken)))
+    if real:
+        named = [(image, words) for image, words in real_sprites(real) if words and words not in prompts]
+        if len(named) < TRAINED + FEWEST:
+            raise SystemExit(f"{len(named)} sprites with words in {real} are too few; {TRAINED + FEWEST} are needed.")
+        others = tuple(image for image, _ in named[TRAINED:])
+        result.append(Lesson(REAL, tuple(named[:TRAINED]), others, tuple(s.image for s in held[:TRAINED])))
+    return result
