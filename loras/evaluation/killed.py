@@ -3,7 +3,8 @@
     python -m loras.evaluation.killed FOLDER --out DIR [--times 20]
 
 Prints for every kill the step it hit and the checkpoint's, and fails where more was lost than the steps since the
-checkpoint, where a job could not be resumed, or where the losses are not those of a run without a break.
+checkpoint, where a job could not be resumed, or where losses, weights or the LoRA file are not those of a run without a
+break, to the last bit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import signal
 import sys
 import time
 from pathlib import Path
+
+import torch
 
 from loras.files import read_json
 from loras.jobs import Job, Jobs, JobSpec
@@ -70,6 +73,25 @@ def kill_and_resume(jobs: Jobs, job: Job, times: int, seed: int) -> bool:
     return fine and kills == times and job.status == "done"
 
 
+def same(job: Job, twin: Job) -> bool:
+    """Whether both runs learned the same to the last bit; prints of each part whether it is the same."""
+    from safetensors.torch import load_file
+
+    states = [load_state(j.folder / "checkpoint.pt") for j in (job, twin)]
+    files = [load_file(j.result) for j in (job, twin)]
+    weights, averages = ([list(s["weights"].values()) for s in states], [s["averages"] for s in states])
+    found = {
+        f"the losses of all {len(states[0]['losses'])} steps": states[0]["losses"] == states[1]["losses"],
+        f"all {len(weights[0])} weight matrices": all(map(torch.equal, *weights)),
+        "their moving averages": all(map(torch.equal, *averages)),
+        "the LoRA file's tensors": files[0].keys() == files[1].keys()
+        and all(torch.equal(files[0][name], files[1][name]) for name in files[0]),
+    }
+    for what, holds in found.items():
+        print(f"{what}: {'the same' if holds else 'NOT the same'} as without a break")
+    return all(found.values())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Reads the command line, runs the killed job and one without a break, and compares."""
     parser = argparse.ArgumentParser(prog="python -m loras.evaluation.killed", description=__doc__)
@@ -85,11 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     fine = kill_and_resume(jobs, job, arguments.times, arguments.seed)
     if fine and not arguments.without_twin:
         twin = jobs.wait(jobs.start(spec(arguments.data.absolute(), out, f"twin_{int(time.time())}")).id, 3600)
-        losses = [load_state(jobs.get(j.id).folder / "checkpoint.pt")["losses"] for j in (job, twin)]
-        fine = losses[0] == losses[1]
-        print(
-            f"the losses of all {len(losses[0])} steps are {'the same' if fine else 'NOT the same'} as without a break"
-        )
+        fine = same(jobs.get(job.id), twin)
     print("All of it holds." if fine else "NOT all of it holds.")
     return 0 if fine else 1
 

@@ -18,6 +18,7 @@ from loras.jobs import Job, Jobs, JobSpec
 from loras.options import options_for
 from loras.processes import identity, is_running
 from loras.registry import read_lora
+from loras.trainer import load_state
 from pipelines.models import embedded_model
 
 MOST_SECONDS = 240
@@ -71,6 +72,25 @@ def test_a_job_killed_at_work_is_resumed_and_ends_with_a_lora(sprites: Path, tmp
         jobs.resume(job.id)
     with pytest.raises(JobError, match="There is a LoRA 'mygame'"):
         jobs.start(spec(sprites, tmp_path))
+
+
+def test_a_cancel_amid_training_ends_it_within_one_step_and_loses_none(sprites: Path, tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path / "jobs")
+    asked = spec(sprites, tmp_path, steps=10_000, save_every=1, sample_every=10_000)
+    job = until(jobs, jobs.start(asked), 2)
+    pid = read_json(job.folder / "state.json")["worker"]["pid"]
+    # the worker stands still while the cancel is given, so that what it had done by then is known exactly
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    done = load_state(job.folder / "checkpoint.pt")["done"]
+    assert jobs.cancel(job.id, seconds=0).status == "training"
+    os.kill(pid, signal.SIGCONT)
+    job = jobs.wait(job.id, MOST_SECONDS)
+    assert (job.status, job.resumable) == ("cancelled", True)
+    kept = load_state(job.folder / "checkpoint.pt")
+    # stopped within a step or while it was written down, that step is still brought to its end
+    assert done <= kept["done"] <= done + 1
+    assert job.done == kept["done"] == len(kept["losses"])
 
 
 def test_a_failure_is_told_in_the_users_words(tmp_path: Path) -> None:
