@@ -203,6 +203,35 @@ def test_no_room_on_the_device_is_said_in_words_and_the_others_leave(tiny_sdxl: 
     assert list(backend._residents) == [str(tiny_sdxl)]
 
 
+def test_a_picture_is_the_same_alone_and_in_a_batch(tiny_sdxl: Path):
+    backend = DiffusersBackend("cpu")
+    three = DrawRequest(str(tiny_sdxl), ("red dragon", "stone", "golem"), (5, 6, 7), 64, 64, steps=3)
+    together = backend.draw(three, nothing).images
+    for at, (prompt, seed) in enumerate(zip(three.prompts, three.seeds, strict=True)):
+        alone = backend.draw(replace(three, prompts=(prompt,), seeds=(seed,)), nothing).images[0]
+        assert np.abs(alone.astype(int) - together[at].astype(int)).max() <= 1  # of 255: sums in another order
+    assert np.abs(together[0].astype(int) - together[1].astype(int)).max() > 1
+
+
+def test_a_cancelled_drawing_ends_at_its_next_step_and_leaves_the_model_as_it_was(tiny_sdxl: Path):
+    class Stop(Exception):
+        pass
+
+    taken: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        taken.append(done)
+        if done == 2:
+            raise Stop
+
+    backend = DiffusersBackend("cpu")
+    before = backend.draw(request(str(tiny_sdxl)), nothing).images[0]
+    with pytest.raises(Stop):
+        backend.draw(request(str(tiny_sdxl), steps=20, tile_x=True), stop)
+    assert taken == [1, 2]
+    assert np.array_equal(backend.draw(request(str(tiny_sdxl)), nothing).images[0], before)
+
+
 def test_what_a_drawing_without_room_held_is_free_before_half_of_it_is_tried(
     tiny_sdxl: Path, monkeypatch: pytest.MonkeyPatch
 ):
