@@ -21,7 +21,7 @@ from pipelines.records import Pixels
 from pipelines.tiles.layouts import Sides
 
 SEAM_LIMIT = 1.6
-"""The most that the mean step over all legal seams may be, as a multiple of the mean step inside the tiles."""
+"""The most that the step across any legal seam may be, as a multiple of the mean step inside the tiles."""
 LEAST_STEP = 0.004
 """Steps below this (a fifth of what an eye sees) count as this: a flat tile has no ratio."""
 
@@ -106,7 +106,7 @@ def check_tiles(
         "alpha_hard": bool(np.isin(atlas[..., 3], (0, 255)).all()),
         "in_palette": inside and len(found) <= colors,
         "one_strip_per_side": max(strips.values(), default=1) == 1,
-        "seams_within": seams.ratio <= SEAM_LIMIT,
+        "seams_within": seams.worst <= SEAM_LIMIT,
     }
     scores = {
         "seam_ratio": seams.ratio,

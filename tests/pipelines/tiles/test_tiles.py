@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from pipelines.errors import InvalidRequest
+from pipelines.pixels.palette import Palette
 from pipelines.records import Pixels, Recipe
 from pipelines.tiles.blob import blob_from_corners, join_sides
-from pipelines.tiles.geometry import BLOB_MASKS, blob_table, compose, noise
+from pipelines.tiles.geometry import BLOB_MASKS, blob_table, compose, lay_out, noise
 from pipelines.tiles.joint import freeze
 from pipelines.tiles.layouts import LAYOUTS, find_layout, sides, wang_colors
 from pipelines.tiles.map import corner_indices, random_map
 from pipelines.tiles.platform import paint_platforms
-from pipelines.tiles.seams import count_strips, measure_seams
+from pipelines.tiles.seams import check_tiles, count_strips, measure_seams, texture_seam
+from pipelines.tiles.textures import calm_seams
 from pipelines.tiles.tiled import Naming, write_sheet, write_tmx, write_tsx
 from pipelines.tiles.tileset import check_recipe
 from pipelines.tiles.wang import BORDERS, Terrain, paint_cells, paint_corners, paint_paths
@@ -80,6 +82,51 @@ def test_a_broken_seam_is_measured():
     tiles[15][:, 0] = (255, 0, 255, 255)
     assert max(count_strips(tiles, shown).values()) == 2
     assert measure_seams(tiles, shown).worst > 2 * whole.worst
+
+
+def test_one_bad_pair_fails_the_gate_however_well_the_others_fit():
+    grain = np.random.default_rng(0).normal(0, 12, (16, 16, 1))
+
+    def rough(color: tuple[int, int, int]) -> Terrain:
+        tile = np.full((16, 16, 4), 255, np.uint8)
+        tile[..., :3] = np.array(color) + grain
+        return Terrain(tile)
+
+    tiles = paint_corners(rough((90, 160, 60)), rough((60, 110, 190)), BORDERS["crisp"], 5)
+    shown = [sides(LAYOUTS["wang16"], i) for i in range(16)]
+
+    def gate(tiles: list[Pixels]) -> tuple[bool, dict[str, float]]:
+        atlas = lay_out(tiles, 4)
+        colors = tuple({(r, g, b) for r, g, b, _ in atlas.reshape(-1, 4).tolist()})
+        # the palette is not what is held here
+        report = check_tiles(atlas, tiles, shown, (64, 64), Palette("all", colors[:256]), 256)
+        return report.gates["seams_within"], report.scores
+
+    assert gate(tiles)[0]
+    # the western side of the plain tile jumps in brightness, so that one of eight kinds of seam is bad
+    for tile in tiles:
+        if not (tile[:, 0] != tiles[0][:, 0]).any():
+            tile[:, 0, :3] = np.clip(tile[:, 0, :3].astype(int) + 60, 0, 255)
+    held, scores = gate(tiles)
+    assert scores["seam_ratio"] < 1.6 < scores["seam_worst_pair"]
+    assert not held
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_joint_between_bricks_is_moved_away_from_the_edge(axis: int):
+    bricks = np.full((16, 16, 4), 255, np.uint8)
+    bricks[..., :3] = (150, 80, 50) + noise(16, 3)[..., None] * 6
+    np.moveaxis(bricks, axis, 0)[-1, :, :3] = (60, 40, 30)
+    moved = calm_seams(bricks)
+    assert max(texture_seam(bricks)) > 2
+    assert max(texture_seam(moved)) <= 1
+    assert any(np.array_equal(np.roll(moved, (y, x), (0, 1)), bricks) for y in range(16) for x in range(16))
+
+
+def test_a_texture_that_wraps_in_x_alone_is_not_moved_in_y():
+    picture = texture((90, 160, 60), 1, 16)
+    picture[-1] = (255, 0, 0, 255)
+    assert (calm_seams(picture, (True, False))[-1] == (255, 0, 0, 255)).all()
 
 
 def test_files_name_the_grid_and_the_masks():
