@@ -1,7 +1,8 @@
 """Prompts in the words that the embedded model knows.
 
 Owns the way from what people write ("Pixel art of a mossy hound, 32x32") to the model's vocabulary ("mossy dog"), and
-says which words are left that it does not know. Pure text: imports no torch and loads no weights.
+says which words are left that it does not know. `python -m pipelines.embedded.words` prints how much of what people ask
+for (wanted_words.txt) it reads. Pure text: imports no torch and loads no weights.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,16 +21,21 @@ from pipelines.embedded.captions import SPELLING
 
 VOCABULARY = Path(__file__).parent / "checkpoint" / "tokenizer" / "tokenizer.json"
 SYNONYMS = Path(__file__).parent / "synonyms.txt"
+WANTED = Path(__file__).parent / "wanted_words.txt"
 
 ROOM = 14
 """Words that the model reads of a prompt."""
+
+COMMON = 1000
+"""So many of the model's most frequent words are looked through for one that is misspelled."""
 
 _FILLERS = """
     a an the of and or to for in on at is it its this that these my your our his her their some any very really please
     draw make create generate design need want me us you i can could would like
     pixel pixels art pixelart sprite sprites spritesheet asset assets game games bit style styled retro rpg image
     picture icon drawing texture tileable seamless tile tiles tileset px transparent background high quality detailed
-    beautiful simple nice cool single view
+    beautiful simple nice cool pretty lovely epic fantasy single view
+    fresh common natural tasty juicy cozy lively material idle
 """
 FILLERS = frozenset(_FILLERS.split())
 """Words that say nothing about what is shown; they are left out and not reported."""
@@ -44,6 +51,17 @@ PHRASES: Mapping[str, str] = {
     "fire elemental": "fire elemental", "space ship": "airplane", "stained glass": "colorful glass window",
     "t shirt": "shirt", "top hat": "black hat", "wishing well": "well", "street lamp": "lamp post",
     "street light": "lamp post", "lamp post": "lamp post", "skull and crossbones": "skull",
+    "grim reaper": "reaper", "boxing glove": "red gloves", "boxing gloves": "red gloves", "baseball bat": "wooden club",
+    "teddy bear": "brown bear", "hot dog": "sausage food", "light bulb": "glass lamp", "fighter jet": "airplane",
+    "fire truck": "red truck", "police car": "blue car", "pocket watch": "gold clock", "cash register": "machine",
+    "watering can": "metal bucket", "jack o lantern": "orange fruit face", "snow globe": "blue orb",
+    "music box": "wooden box", "pressure plate": "stone button", "walkie talkie": "radio", "hang glider": "airplane",
+    "magnifying glass": "round glass", "message in a bottle": "glass bottle paper", "palm tree": "palm tree",
+    "christmas tree": "green pine tree", "gold bar": "gold bar", "health bar": "red bar", "mana bar": "blue bar",
+    "easter egg": "colorful egg", "advent wreath": "green leaf ring", "venus flytrap": "plant monster",
+    "heart container": "red heart", "hockey stick": "curved stick", "poker chip": "red coins", "sci fi": "metal",
+    "play button": "green button", "pause button": "red button", "vr headset": "black glasses",
+    "fire sword": "sword fire", "ice sword": "ice sword", "living armor": "armor", "frying pan": "frying pan",
 }  # fmt: skip
 """Several words that mean something else than the words by themselves."""
 
@@ -83,43 +101,56 @@ def nearest_words(word: str) -> tuple[str, ...]:
 
     Empty where there is nothing near.
     """
-    vocabulary = known_words()
-    word = SPELLING.get(word, word)
-    if word in synonyms() and (word not in vocabulary or word in _better()):
-        return synonyms()[word]
-    for form in (word, *_stems(word)):
-        form = SPELLING.get(form, form)
-        if form in vocabulary:
-            return (form,)
-        if form in synonyms():
-            return synonyms()[form]
-    close = get_close_matches(word, vocabulary, 1, 0.87) if len(word) >= 5 else []
-    return tuple(close)
+    return _near(SPELLING.get(word, word))[0]
 
 
 @cache
 def known_words() -> frozenset[str]:
     """The shipped model's vocabulary."""
-    words = json.loads(VOCABULARY.read_text(encoding="utf-8"))["model"]["vocab"]
-    return frozenset(word for word in words if word.isalpha())
+    return frozenset(_ranked())
 
 
 @cache
 def synonyms() -> Mapping[str, tuple[str, ...]]:
-    """What is said -> known words, from synonyms.txt; the first line that has a word counts."""
-    table: dict[str, tuple[str, ...]] = {}
-    for line in SYNONYMS.read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            said, meant = line.split(" = ")
-            for word in said.split(", "):
-                table.setdefault(word, tuple(meant.split()))
-    return table
+    """What is said -> known words, from synonyms.txt; the first line that has a word counts. Empty: nothing is near."""
+    return {word: meant for word, (meant, _) in _table().items()}
 
 
 @cache
-def _better() -> frozenset[str]:
-    """Words that the model has seen once or twice, in an odd sense: their synonym draws what is meant."""
-    return frozenset(("vial", "health", "hp", "mana", "treasure", "plate", "sphere", "gore", "seat", "pick"))
+def _near(word: str) -> tuple[tuple[str, ...], str]:
+    """The nearest words, and how they were found: "known", "synonym", "form", "spelling", or "" where they were not."""
+    known, table = known_words(), _table()
+    if word in table and (word not in known or table[word][1]):
+        return table[word][0], "synonym" if table[word][0] else ""
+    if word in known:
+        return (word,), "known"
+    for form in _stems(word):
+        form = SPELLING.get(form, form)
+        if form in table and (form not in known or table[form][1]):
+            return table[form][0], "synonym" if table[form][0] else ""
+        if form in known:
+            return (form,), "form"
+    close = get_close_matches(word, _ranked()[:COMMON], 1, 0.87) if len(word) >= 5 else []
+    return tuple(close), "spelling" if close else ""
+
+
+@cache
+def _ranked() -> tuple[str, ...]:
+    """The vocabulary, the frequent words first."""
+    ids: dict[str, int] = json.loads(VOCABULARY.read_text(encoding="utf-8"))["model"]["vocab"]
+    return tuple(word for word in sorted(ids, key=ids.__getitem__) if word.isalpha())
+
+
+@cache
+def _table() -> Mapping[str, tuple[tuple[str, ...], bool]]:
+    """What is said -> known words, and whether they hold for a word that the model knows, too."""
+    table: dict[str, tuple[tuple[str, ...], bool]] = {}
+    for line in SYNONYMS.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            said, meant = line.removeprefix("! ").split(" = ")
+            for word in said.split(", "):
+                table.setdefault(word, (tuple(meant.replace("?", "").split()), line.startswith("! ")))
+    return table
 
 
 @cache
@@ -138,3 +169,42 @@ def _stems(word: str) -> list[str]:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             out.append(word[: len(word) - len(ending)] + instead)
     return out
+
+
+def wanted() -> dict[str, tuple[str, ...]]:
+    """What people ask for, by subject."""
+    subjects = re.split(r"\n\n+", WANTED.read_text(encoding="utf-8").strip())[1:]
+    return {
+        head.removeprefix("# "): tuple(entry.strip() for entry in " ".join(lines).split(","))
+        for head, *lines in (subject.splitlines() for subject in subjects)
+    }
+
+
+def how_read(prompt: str) -> str:
+    """How a prompt is read: "unknown" if a word of it is, else as its word that is read most loosely."""
+    if unknown_words(prompt):
+        return "unknown"
+    found = [_near(SPELLING.get(word, word))[1] for word in re.findall("[a-z]+", prompt.lower()) if word not in FILLERS]
+    return max(found, key=READINGS.index, default="known") if all(found) else "synonym"  # a phrase: no word by itself
+
+
+READINGS = ("known", "form", "spelling", "synonym", "unknown")
+
+
+def main() -> int:
+    """Prints how what people ask for is read, a line a subject, and what of it is unknown."""
+    total: Counter[str] = Counter()
+    print(f"| | entries | {' | '.join(READINGS)} | |\n|---|{'---|' * (len(READINGS) + 2)}")
+    for subject, entries in wanted().items():
+        read = {entry: how_read(entry) for entry in entries}
+        counts = Counter(read.values())
+        total += counts
+        unknown = ", ".join(entry for entry, how in read.items() if how == "unknown")
+        print(f"| {subject} | {len(entries)} | {' | '.join(str(counts[how]) for how in READINGS)} | {unknown} |")
+    shares = (f"{total[how]} ({100 * total[how] / total.total():.1f} %)" for how in READINGS)
+    print(f"| all | {total.total()} | {' | '.join(shares)} | |")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -7,7 +7,18 @@ import sys
 
 import pytest
 
-from pipelines.embedded.words import PHRASES, ROOM, known_words, nearest_words, read_prompt, synonyms, unknown_words
+from pipelines.embedded.words import (
+    PHRASES,
+    ROOM,
+    how_read,
+    known_words,
+    main,
+    nearest_words,
+    read_prompt,
+    synonyms,
+    unknown_words,
+    wanted,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +64,49 @@ def test_every_synonym_and_phrase_leads_to_known_words():
 def test_reading_a_prompt_imports_no_torch():
     code = "import sys, pipelines.embedded.words as w; w.read_prompt('red dragon'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_what_people_ask_for_less_than_three_in_a_hundred_is_unknown():
+    entries = [entry for subject in wanted().values() for entry in subject]
+    assert len(set(entries)) == len(entries) >= 2000
+    assert sum(how_read(entry) == "unknown" for entry in entries) < 0.03 * len(entries)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("puppy", "dog"),
+        ("palace", "castle"),  # not "place"
+        ("planet", "round orb"),  # not "plant"
+        ("bride", "woman white dress"),  # not "bridge"
+        ("crane", "white bird"),  # the model knows the word from a building site
+        ("crimson", "red"),
+    ],
+)
+def test_a_word_is_read_as_what_is_meant_not_as_what_is_spelled_like_it(word: str, meant: str):
+    assert read_prompt(word).text == meant
+
+
+@pytest.mark.parametrize("word", ["giraffe", "guitar", "cheap"])
+def test_a_word_with_nothing_near_it_stays_unknown(word: str):
+    assert nearest_words(word) == ()
+    assert how_read(word) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "how"),
+    [
+        ("red dragon", "known"),
+        ("wooly dragon", "form"),
+        ("gobblin", "spelling"),
+        ("red puppy", "synonym"),
+    ],
+)
+def test_how_a_prompt_is_read_is_told(prompt: str, how: str):
+    assert how_read(prompt) == how
+
+
+def test_the_report_counts_every_subject(capsys: pytest.CaptureFixture[str]):
+    assert main() == 0
+    told = capsys.readouterr().out
+    assert all(f"| {subject} | {len(entries)} |" in told for subject, entries in wanted().items())
