@@ -171,16 +171,22 @@ def _read_one(reading: _Reading, path: Path, name: str, caption: str) -> None:
     try:
         reading.take(read_picture(path), caption, name)
     except PipelineError as error:
-        reading.refused.append((name, str(error)))
+        reading.refused.append((name, _why(error, path)))
     except OSError as error:
         reading.refused.append((name, f"it cannot be read: {error.strerror}"))
+
+
+def _why(error: PipelineError, path: Path) -> str:
+    """The reason without the file's name, so that a thousand files with one fault are one reason."""
+    said = str(error)
+    return f"it {said.removeprefix(path.name).strip()}" if said.startswith(f"{path.name} ") else said
 
 
 def _read_sheet(reading: _Reading, path: Path, name: str, tile: tuple[int, int]) -> None:
     try:
         image = read_picture(path)
     except PipelineError as error:
-        reading.refused.append((name, str(error)))
+        reading.refused.append((name, _why(error, path)))
         return
     width, height = tile
     rows, columns = image.shape[0] // height, image.shape[1] // width

@@ -25,8 +25,10 @@ def synced(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # writing to an open file, the system names none
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

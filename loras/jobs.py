@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -136,6 +137,7 @@ class Jobs:
             write_json(folder / "spec.json", {**asdict(spec), "created": time.time()})
             self._launch(folder)
         except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
             raise JobError(f"The job's folder {folder} cannot be written: {error.strerror}. Free some room.") from error
         return self.get(job_id)
 

@@ -7,6 +7,7 @@ step depends on the state before it and on nothing else. Knows nothing of files'
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -246,8 +247,10 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     Raises:
         OSError: as the operating system says; the state before is still there.
     """
+    data = io.BytesIO()  # torch's own writer says of a full disk only that a position is unexpected
+    torch.save(state, data)
     with synced(path) as file:
-        torch.save(state, file)
+        file.write(data.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:
