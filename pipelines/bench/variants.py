@@ -22,6 +22,7 @@ from pipelines.bench.measure import Row, measure
 from pipelines.bench.rig import NEGATIVE, PROMPT, Rig
 from pipelines.denoise import Conditioning, predict_with
 from pipelines.graphs import Captured, compiled_regions
+from pipelines.norms import read_channels_in_order
 
 
 def pipeline(rig: Rig, parts: dict[str, Any]) -> Any:
@@ -73,19 +74,18 @@ def _blocks(unet: Any) -> list[graphs.Region]:
 class Way:
     """How a step is made, beyond compiled regions, channels_last and joined weights."""
 
-    words: bool = True  # keys of the words by one product
-    flash: bool = True  # the flash kernel for them, instead of torch's choice
+    flash: bool = True  # the flash kernel for the words, instead of torch's choice
+    norms: bool = True  # group norms take the moments of their channels first
     whole: bool = False  # ten transformer blocks in a row are one region
     early: bool = False  # Triton's kernels are launched before the one before has ended
 
 
 WAYS = {
-    "own-keys": Way(words=False),
-    "one-product": Way(flash=False),
     "ours": Way(),
+    "plain-norms": Way(norms=False),
+    "cudnn-for-words": Way(flash=False),
     "whole-transformers": Way(whole=True),
     "early-launch": Way(early=True),
-    "whole-early": Way(whole=True, early=True),
 }
 
 
@@ -118,7 +118,9 @@ def way(rig: Rig, name: str, rows: int, side: int) -> None:
     """A row for a step by that way."""
     chosen, unet = WAYS[name], rig.build()["unet"]
     fuse_attention_inputs(unet)
-    words = WordKeys(unet) if chosen.words else None
+    words = WordKeys(unet)
+    if chosen.norms:
+        read_channels_in_order(unet)
     if not chosen.flash:
         for module in unet.modules():
             if hasattr(getattr(module, "processor", None), "flash"):
@@ -127,7 +129,7 @@ def way(rig: Rig, name: str, rows: int, side: int) -> None:
     torch._dynamo.reset()  # compiled code does not look at the weights' layout again
 
     def call(latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        with words.given(hidden) if words else contextlib.nullcontext():
+        with words.given(hidden):
             return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
 
     with torch._inductor.config.patch({"triton.enable_pdl": chosen.early}):
@@ -141,6 +143,7 @@ def any_shape(rig: Rig, shapes: Sequence[tuple[int, int]] = ()) -> None:
     unet, plan = rig.build()["unet"], rig.plan
     fuse_attention_inputs(unet)
     words = WordKeys(unet)
+    read_channels_in_order(unet)
     unet.to(memory_format=torch.channels_last)
     torch._dynamo.reset()
 
@@ -158,7 +161,7 @@ def any_shape(rig: Rig, shapes: Sequence[tuple[int, int]] = ()) -> None:
 
 
 def decode(rig: Rig) -> None:
-    """One decode: eager, as a graph, compiled in channels_last, and with the wide head as products."""
+    """One decode: eager, as a graph, compiled in channels_last, then one change after the other."""
     vae, side = rig.build()["vae"], rig.plan.sides[0]
     latents = rig.latents(1, side)
 
@@ -185,6 +188,9 @@ def decode(rig: Rig) -> None:
         error = float((plain(latents).float() - before).norm() / before.norm())
     rig.results.note("wide head as products: relative difference of the picture", error)
     attempt("the same + wide head as products", Captured(plain, rig.device, compiled_regions(vae)))
+    read_channels_in_order(vae)
+    torch._dynamo.reset()
+    attempt("the same + moments of channels first", Captured(plain, rig.device, compiled_regions(vae)))
 
 
 def one_step(rig: Rig) -> None:
