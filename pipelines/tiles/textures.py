@@ -188,7 +188,8 @@ def judge(images: Sequence[Pixels], wraps: tuple[bool, bool], usual: Lab | None 
     """The candidates for one terrain, made opaque, with their scores, best first.
 
     `seam` is the worse wrap (see seams); `lumps` how uneven it is at the scale of a quarter tile and `lines` how much
-    its rows and columns differ (both show as a grid when it repeats); `grain` how rough it is pixel by pixel; `odd` how
+    its rows and columns differ, `spots` how far its oddest spot stands out from the others (all three show as a grid
+    when it repeats); `grain` how rough it is pixel by pixel; `odd` how
     far its colour is from the `usual` one (none: the candidates' median); `clear` the share of pixels that were filled.
     """
     found: list[tuple[Pixels, Lab, dict[str, float]]] = []
@@ -196,12 +197,14 @@ def judge(images: Sequence[Pixels], wraps: tuple[bool, bool], usual: Lab | None 
         solid, clear = make_opaque(image)
         lab = to_oklab(solid[..., :3])
         smooth = _smooth(lab, wraps)
+        soft = np.linalg.norm(_smooth(lab, wraps, 13) - smooth, axis=-1)
         lumps = float(np.linalg.norm(smooth - smooth.mean(axis=(0, 1)), axis=-1).mean())
         grain = float(np.linalg.norm(lab - smooth, axis=-1).mean())
         lines = max(float(np.linalg.norm(lab.mean(axis=axis).std(axis=0))) for axis in (0, 1))
         x, y = texture_seam(solid)
         seam = max(x if wraps[0] else 0.0, y if wraps[1] else 0.0)
         scores = {"seam": seam, "lumps": lumps, "lines": lines, "grain": grain, "clear": clear}
+        scores["spots"] = float(soft.max() / max(soft.mean(), 1e-3))
         found.append((solid, lab.mean(axis=(0, 1)), scores))
     if usual is None:
         usual = np.median([mean for _, mean, _ in found], axis=0)
@@ -210,16 +213,16 @@ def judge(images: Sequence[Pixels], wraps: tuple[bool, bool], usual: Lab | None 
         scores["odd"] = float(np.linalg.norm((mean - usual) * ODDNESS))
         # a flat texture is dull, a rough one muddies every border
         dull, rough = max(0.0, 0.012 - scores["grain"]) * 60, max(0.0, scores["grain"] - 0.07) * 10
-        grid = scores["lumps"] * 15 + max(0.0, scores["lines"] - 0.01) * 25
+        grid = scores["lumps"] * 15 + max(0.0, scores["lines"] - 0.01) * 25 + max(0.0, scores["spots"] - 3.5) * 0.2
         wrong = max(0.0, scores["odd"] - 0.05) * 10 + scores["clear"] * 20
         scores["cost"] = grid + max(0.0, scores["seam"] - 1.1) * 2 + dull + rough + wrong
         textures.append(Texture(solid, scores))
     return sorted(textures, key=lambda texture: texture.cost)
 
 
-def _smooth(lab: Lab, wraps: tuple[bool, bool]) -> Lab:
-    """The texture as seen from afar: what is larger than a quarter of it."""
-    sigma = lab.shape[0] / 7
+def _smooth(lab: Lab, wraps: tuple[bool, bool], parts: float = 7) -> Lab:
+    """The texture as seen from afar: what is larger than a quarter of it (a blur by a part of its side)."""
+    sigma = lab.shape[0] / parts
     for axis, wrap in ((0, wraps[1]), (1, wraps[0])):
         lab = np.asarray(ndimage.gaussian_filter1d(lab, sigma, axis, mode="wrap" if wrap else "nearest"), np.float32)
     return lab

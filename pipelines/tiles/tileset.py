@@ -260,7 +260,10 @@ class _Work:
                 )
             case "edge16":
                 border = self._border()
-                return self._settle(self._calmest(lambda waves: paint_paths(upper, lower, border, waves)))
+                shown = self._sides(16)
+                return self._settle(
+                    self._calmest(lambda waves: join_sides(paint_paths(upper, lower, border, waves), shown))
+                )
             case "platformer":
                 shown = self._sides(len(BLOB_MASKS))
                 return self._settle(

@@ -102,6 +102,8 @@ def paint_paths(upper: Terrain, lower: Terrain, border: Border, seed: int) -> li
     """The 16 edge tiles of a path of `upper`, half a tile wide, on `lower`, in the order of their masks."""
     size = upper.size
     scaled = replace(scale_border(border, size)[0], tufts=0)
+    # both sides of a path wave: with a shore's waves it would look like a string of beads, and below 16 px break
+    scaled = replace(scaled, wobble=scaled.wobble / 2 if size >= 16 else 0, shadow=scaled.shadow if size >= 16 else 0)
     # the shadow and the shore stay inside the tile
     width = min(size * 0.56, size - 2 * (scaled.wobble + scaled.shadow + 2))
     brush = _Brush(upper, lower, scaled, seed, pad=size // 4)

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.engine import Engine
 from pipelines.records import Drawing, DrawRequest, Pixels, Recipe
-from pipelines.tiles.geometry import noise
+from pipelines.tiles.geometry import NORTH, SOUTH, noise
 from pipelines.tiles.layouts import LAYOUTS, find_layout
 from pipelines.tiles.tileset import Tileset, draw_tileset, terrain_of
 from tests.fakes import FakeBackend
@@ -66,9 +66,18 @@ def drawn(
 @pytest.mark.parametrize("size", [8, 16, 24, 32])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_set_holds_its_gates(engine: Engine, layout: str, size: int) -> None:
-    for upper, lower in (("grass", "water"), ("brick", "snow")):
+    for upper, lower in (("grass", "water"), ("water", "grass"), ("brick", "snow")):
         made = drawn(engine, layout, size, upper, lower)
         assert made.report.passed, (upper, made.report)
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_a_path_is_whole_from_side_to_side(engine: Engine, size: int) -> None:
+    """Down the middle of a straight piece the ground beside it never shows."""
+    made = drawn(engine, "edge16", size, "brick", "snow")
+    plain = {tuple(color) for color in made.tiles[0].reshape(-1, 4).tolist()}
+    middle = made.tiles[NORTH | SOUTH][:, size // 2 - 1 : size // 2 + 1].reshape(-1, 4)
+    assert not plain & {tuple(color) for color in middle.tolist()}
 
 
 def test_no_pair_of_many_sets_stands_out(engine: Engine) -> None:

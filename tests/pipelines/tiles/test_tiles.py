@@ -16,7 +16,7 @@ from pipelines.tiles.layouts import LAYOUTS, find_layout, sides, wang_colors
 from pipelines.tiles.map import corner_indices, random_map
 from pipelines.tiles.platform import paint_platforms
 from pipelines.tiles.seams import check_tiles, count_strips, measure_seams, texture_seam
-from pipelines.tiles.textures import calm_seams
+from pipelines.tiles.textures import calm_seams, judge
 from pipelines.tiles.tiled import Naming, write_sheet, write_tmx, write_tsx
 from pipelines.tiles.tileset import check_recipe
 from pipelines.tiles.wang import BORDERS, Terrain, paint_cells, paint_corners, paint_paths
@@ -82,6 +82,20 @@ def test_a_broken_seam_is_measured():
     tiles[15][:, 0] = (255, 0, 255, 255)
     assert max(count_strips(tiles, shown).values()) == 2
     assert measure_seams(tiles, shown).worst > 2 * whole.worst
+
+
+def test_ground_with_a_lone_spot_is_not_the_first_choice():
+    """Repeated all over a map, one bright spot is a grid of spots."""
+    grain = np.random.default_rng(0).normal(0, 6, (16, 16, 1))
+
+    def ground(waves: float) -> Pixels:
+        tile = np.full((16, 16, 4), 255, np.uint8)
+        tile[..., :3] = np.array((120, 80, 40)) + noise(16, 1)[..., None] * waves + grain
+        return tile
+
+    uneven, spotted = ground(14), ground(4)
+    spotted[5:7, 9:11, :3] = (190, 150, 110)
+    assert np.array_equal(judge([spotted, uneven], (True, True))[0].image, uneven)
 
 
 def test_one_bad_pair_fails_the_gate_however_well_the_others_fit():
