@@ -66,7 +66,7 @@ _ADJECTIVES = _words(
     """
 )
 _MATERIALS = _words(
-    "stone iron steel gold silver leather wood cloth glass marble crystal bone brick metal ice bronze light parchment"
+    "stone iron steel gold silver leather wood cloth glass marble crystal bone brick metal ice bronze light parchment oak"
 )
 _NAMED_SO = _words(
     """
@@ -191,6 +191,11 @@ def head_words(sentence: Sequence[str]) -> list[str]:
     while len(head) > 1 and (head[-1] in _SHAPES or _describes(head[-1])):
         head.pop()
     return head if head and head[-1] not in NOISE | _BREAKS and not _describes(head[-1]) else []
+
+
+def subjects(sentence: Sequence[str]) -> list[str]:
+    """The head words that name things, what is shown first: "gray stone skeleton archer" is an archer, a skeleton."""
+    return [w for w in reversed(head_words(sentence)) if not _describes(w) and w not in _MATERIALS]
 
 
 def _describes(word: str) -> bool:

@@ -21,9 +21,11 @@ from PIL import Image
 from scipy import ndimage
 
 from pipelines.embedded.architecture import CHECKPOINT, SIZE, load_embedded
-from pipelines.embedded.colors import COLORS, color_shares, main_colors, turn_hue
+from pipelines.embedded.captions import is_color
+from pipelines.embedded.colors import COLORS, SAID_FOR, color_shares, main_colors, turn_hue
 from pipelines.embedded.data import Sprite, read_sprites
-from pipelines.embedded.judge import FOLDER, KINDS, accuracy, load_judge
+from pipelines.embedded.judge import FOLDER, KINDS, accuracy, load_judge, noun_asked
+from pipelines.embedded.words import read_prompt
 from pipelines.errors import PipelineError
 from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import extract_palette, lock
@@ -51,6 +53,36 @@ SMALL_PROMPTS = (
 
 NOUNS = ("dragon", "goblin", "potion", "sword", "snake", "demon", "robe", "crystal", "spider", "shield")
 """Each of them in each of COLORS: 120 pictures for colour and copies."""
+
+HELD_OUT_PROMPTS = {
+    "character": (
+        "crimson hound", "azure wyrm with spread wings", "lime kobold with a torch", "cyan skeleton archer",
+        "orange frog wearing a crown", "old wizard in a red robe and a pointed hat", "pink spider with green eyes",
+        "white tiger", "black knight with a golden shield", "green gelatin blob", "yellow rooster", "blue goblin chef",
+        "gray stone golem with glowing eyes", "purple orc shaman holding a skull", "teal sea serpent",
+        "brown dwarf miner", "red imp with bat wings flying", "golden lion", "frozen zombie", "mossy treant",
+        "scarlet witch with a black hat", "two headed ogre", "emerald beetle", "purple bunny", "gray warg howling",
+    ),
+    "item": (
+        "frozen battle axe", "crimson crossbow", "wooden sword with a green gem", "rusty iron key",
+        "violet elixir in a round flask", "golden trident", "cyan boots with wings", "emerald ring",
+        "black tome with a red skull", "pink helmet with horns", "orange baguette", "white longbow",
+        "silver dagger with a blue handle", "brown leather gloves", "green wand with a star",
+        "yellow parchment with a red seal", "dark green cloak", "bone spear", "purple apple",
+        "blue amulet on a gold chain", "turquoise tower shield", "gray mining pickaxe",
+    ),
+    "tile": (
+        "mossy blue brick wall", "cracked purple marble floor", "bubbling green lava", "yellow autumn grass",
+        "pink crystal wall", "dark wooden floor", "deep purple ocean water", "red sandstone cobble floor",
+    ),
+    "prop": (
+        "purple treasure chest", "overgrown gray statue", "blue oak tree", "red iron door", "white gravestone in ruins",
+        "green barrel with a skull", "black oak bookshelf full of tomes", "pink bush with white berries",
+    ),
+    "effect": ("purple fireball with a tail", "green poison cloud", "blue lightning bolt"),
+}  # fmt: skip
+"""By the kind that the judge should see: prompts that are no sprite's caption, with words that no sprite has together,
+synonyms, and more than three words. Read as a user's prompts are (words.read_prompt), one seed each."""
 
 OPAQUE_PROMPTS = (
     "gray stone wall", "green grass floor", "red lava floor", "brown brick wall", "blue water", "brown dirt floor",
@@ -201,6 +233,7 @@ def evaluate(pipeline: Any, sprites: Sequence[Sprite], out: Path, device: str) -
         "seconds for one sprite": alone,
     }
     rows |= judged(shown, [kind_asked(p) for p in PROMPTS for _ in range(4)], pictures, [noun for _, noun in colored])
+    rows |= held_out_rows(pipeline, out)
     if sprites:
         trained = [s for s in sprites if not s.held_out]
         distance = copy_distances(pictures, trained, device)
@@ -231,6 +264,26 @@ def judged(
         "kind recognised, relative to people's sprites %": 100 * right_kind / human["kind"],
         "noun recognised among five %": 100 * right_noun,
         "noun recognised, relative to people's sprites %": 100 * right_noun / human["noun among five"],
+    }
+
+
+def held_out_rows(pipeline: Any, out: Path) -> dict[str, float]:
+    """The rows of HELD_OUT_PROMPTS, and sheet-held-out.png in `out`, in the order of the prompts."""
+    asked = [(prompt, kind) for kind, prompts in HELD_OUT_PROMPTS.items() for prompt in prompts]
+    raw = draw(pipeline, [read_prompt(prompt).text for prompt, _ in asked], range(len(asked)))
+    pictures = [finished(picture) for picture in raw]
+    sheet([[picture] for picture in pictures]).save(out / "sheet-held-out.png")
+    first = [next((SAID_FOR.get(w, w) for w in read_prompt(p).text.split() if is_color(w)), "") for p, _ in asked]
+    named = [main_colors(color_shares(picture))[:1] for picture in pictures]
+    nouns = [noun_asked(prompt, load_judge().nouns) for prompt, _ in asked]
+    told = judged(pictures, [kind for _, kind in asked], pictures, nouns)
+    rows = {
+        "colour asked is the first named %": 100 * np.mean([c in n for c, n in zip(first, named, strict=True) if c]),
+        "right ground %": 100
+        * np.mean([has_right_ground(p, kind == "tile") for p, (_, kind) in zip(pictures, asked, strict=True)]),
+    }
+    return {
+        f"held-out prompts: {name}": float(value) for name, value in (rows | told).items() if "relative" not in name
     }
 
 

@@ -17,11 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipelines.embedded.data import Sprite, pack, read_sprites
+from pipelines.embedded.architecture import SIZE
+from pipelines.embedded.captions import families, split_words, subjects
+from pipelines.embedded.data import Sprite, pack, place, read_sprites
+from pipelines.embedded.words import nearest_words
 from pipelines.errors import PipelineError
 from pipelines.records import Pixels
 
@@ -83,14 +87,36 @@ def load_judge() -> Judge:
     return judge.eval()
 
 
-def match(pictures: Sequence[Pixels], words: Sequence[str]) -> np.ndarray | None:
-    """How well each picture shows what the prompt's words name, 0..1; None where the judge knows none of the words."""
+def match(pictures: Sequence[Pixels], prompt: str) -> np.ndarray | None:
+    """How well each picture, of any size, shows what the prompt asks for, 0..1; None where the judge has no noun."""
     judge = load_judge()
-    known = [judge.nouns.index(w) for w in words if w in judge.nouns]
-    if not known:
+    noun = noun_asked(prompt, judge.nouns)
+    if not noun:
         return None
-    _, noun = judge.probabilities(pictures)
-    return noun[:, known].max(axis=1)
+    return judge.probabilities([as_seen(picture) for picture in pictures])[1][:, judge.nouns.index(noun)]
+
+
+def noun_asked(prompt: str, nouns: Sequence[str]) -> str:
+    """Which of the nouns a prompt asks for; '' where it is none of them.
+
+    "hatchet with a skull" asks for an axe, "skeleton king" for a king or, where that is no noun, for a skeleton.
+    """
+    common = {word: noun for (_, word), noun in families().items()}
+    for i, word in enumerate(subjects(split_words(prompt, frozenset()))):
+        for near in nearest_words(word):
+            if found := next((n for n in (near, common.get(near) if i == 0 else None) if n in nouns), None):
+                return found
+    return ""
+
+
+def as_seen(picture: Pixels) -> Pixels:
+    """A finished picture of any size on the judge's canvas, as training sprites stand on it."""
+    placed = place(picture)
+    if placed is None:  # larger, or empty
+        placed = np.array(Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.BOX)), SIZE
+    seen = placed[0].copy()
+    seen[seen[..., 3] < 128] = 0
+    return seen
 
 
 def accuracy(judge: Judge, sprites: Sequence[Sprite]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from pipelines.embedded.captions import SPELLING
+from pipelines.embedded.captions import SPELLING, families
 
 VOCABULARY = Path(__file__).parent / "checkpoint" / "tokenizer" / "tokenizer.json"
 SYNONYMS = Path(__file__).parent / "synonyms.txt"
@@ -86,8 +86,8 @@ def read_prompt(prompt: str) -> Reading:
         nearest = nearest_words(word)
         if not nearest or len(known) + len(nearest) > ROOM:
             unknown.append(word)
-        elif nearest[0] not in known[-1:]:
-            known += nearest
+        else:
+            known += nearest[1:] if nearest[0] in known[-1:] else nearest
     return Reading(" ".join(known) or prompt, tuple(dict.fromkeys(unknown)))
 
 
@@ -124,6 +124,8 @@ def _near(word: str) -> tuple[tuple[str, ...], str]:
         return table[word][0], "synonym" if table[word][0] else ""
     if word in known:
         return (word,), "known"
+    if word in _common():
+        return (_common()[word],), "synonym"
     for form in _stems(word):
         form = SPELLING.get(form, form)
         if form in table and (form not in known or table[form][1]):
@@ -151,6 +153,12 @@ def _table() -> Mapping[str, tuple[tuple[str, ...], bool]]:
             for word in said.split(", "):
                 table.setdefault(word, (tuple(meant.replace("?", "").split()), line.startswith("! ")))
     return table
+
+
+@cache
+def _common() -> Mapping[str, str]:
+    """The rare words of captions.families -> the common one, where the model knows it."""
+    return {word: common for (_, word), common in families().items() if common in known_words()}
 
 
 @cache
