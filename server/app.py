@@ -17,6 +17,7 @@ from fastmcp import FastMCP
 from server.quick import QuickFastMCP
 from server.settings import Settings
 from server.studio import Studio
+from server.tasks import JobTasks
 from server.tools.common import FriendlyErrors
 
 if TYPE_CHECKING:
@@ -83,4 +84,5 @@ def create_server(
     )
     for module in TOOL_MODULES:
         import_module(module).register(mcp, studio)
+    mcp.add_extension(JobTasks(studio))
     return mcp

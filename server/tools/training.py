@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS
+from mcp_types import INVALID_PARAMS, CallToolResult
 from pydantic import BaseModel, Field
 
 from server.studio import Studio
@@ -182,6 +182,24 @@ def _answer(job: Job) -> ToolResult:
     answer = JobAnswer(jobs=[_item(job)], dataset=job.report, next_step=_next_step(job))
     preview = Path(job.samples[-1]).read_bytes() if job.samples else b""
     return result(answer, preview=preview)
+
+
+def ended(job: Job) -> dict[str, Any]:
+    """What train_lora would have answered had it waited for the job's end, as a CallToolResult on the wire."""
+    report = job.report
+    answer = TrainAnswer(
+        job=_item(job),
+        taken=report.get("taken", 0),
+        refused=report.get("refused", 0),
+        refused_files=report.get("refused_files", [])[:20],
+        notes=report.get("notes", []),
+        next_step=_next_step(job),
+    )
+    said = result(answer, preview=Path(job.samples[-1]).read_bytes() if job.samples else b"")
+    wire = CallToolResult(
+        content=said.content, structured_content=said.structured_content, is_error=job.status != "done"
+    )
+    return wire.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _item(job: Job) -> JobItem:
