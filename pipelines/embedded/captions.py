@@ -66,7 +66,8 @@ _ADJECTIVES = _words(
     """
 )
 _MATERIALS = _words(
-    "stone iron steel gold silver leather wood cloth glass marble crystal bone brick metal ice bronze light parchment oak"
+    "stone iron steel gold silver leather wood oak cloth glass marble crystal bone brick "
+    "metal ice bronze light parchment"
 )
 _NAMED_SO = _words(
     """

@@ -56,33 +56,37 @@ NOUNS = ("dragon", "goblin", "potion", "sword", "snake", "demon", "robe", "cryst
 
 HELD_OUT_PROMPTS = {
     "character": (
-        "crimson hound", "azure wyrm with spread wings", "lime kobold with a torch", "cyan skeleton archer",
+        "blue hound", "orange wyrm with striped wings", "lime kobold with a torch", "cyan skeleton archer",
         "orange frog wearing a crown", "old wizard in a red robe and a pointed hat", "pink spider with green eyes",
-        "white tiger", "black knight with a golden shield", "green gelatin blob", "yellow rooster", "blue goblin chef",
-        "gray stone golem with glowing eyes", "purple orc shaman holding a skull", "teal sea serpent",
-        "brown dwarf miner", "red imp with bat wings flying", "golden lion", "frozen zombie", "mossy treant",
-        "scarlet witch with a black hat", "two headed ogre", "emerald beetle", "purple bunny", "gray warg howling",
+        "green tiger", "black knight with a golden shield", "cyan gelatin blob wearing a crown", "blue rooster",
+        "blue goblin chef", "gray stone golem with glowing eyes", "purple orc shaman holding a skull",
+        "teal sea serpent", "brown dwarf miner", "green imp with bat wings flying", "cyan lion", "frozen zombie",
+        "mossy treant", "scarlet witch with a black hat", "two headed purple ogre", "emerald beetle", "purple bunny",
+        "orange warg",
     ),
     "item": (
-        "frozen battle axe", "crimson crossbow", "wooden sword with a green gem", "rusty iron key",
-        "violet elixir in a round flask", "golden trident", "cyan boots with wings", "emerald ring",
-        "black tome with a red skull", "pink helmet with horns", "orange baguette", "white longbow",
-        "silver dagger with a blue handle", "brown leather gloves", "green wand with a star",
-        "yellow parchment with a red seal", "dark green cloak", "bone spear", "purple apple",
-        "blue amulet on a gold chain", "turquoise tower shield", "gray mining pickaxe",
+        "frozen battle axe", "cyan crossbow", "wooden sword with a green gem", "rusty iron key",
+        "violet elixir in a square flask", "green trident with a red handle", "white boots with purple wings",
+        "emerald ring", "black tome with a red skull", "pink helmet with horns", "orange baguette",
+        "purple longbow with a gold string", "silver dagger with a blue handle", "green leather gloves with spikes",
+        "green wand with a star", "yellow parchment with a red seal", "dark green cloak", "bone spear",
+        "purple apple", "pink amulet on a blue chain", "turquoise tower shield", "gray mining pickaxe",
     ),
     "tile": (
         "mossy blue brick wall", "cracked purple marble floor", "bubbling green lava", "yellow autumn grass",
-        "pink crystal wall", "dark wooden floor", "deep purple ocean water", "red sandstone cobble floor",
+        "green crystal wall with moss", "dark wooden floor", "deep purple ocean water", "red sandstone cobble floor",
     ),
     "prop": (
-        "purple treasure chest", "overgrown gray statue", "blue oak tree", "red iron door", "white gravestone in ruins",
-        "green barrel with a skull", "black oak bookshelf full of tomes", "pink bush with white berries",
+        "purple treasure chest", "overgrown gray statue", "purple oak tree with fruit", "red iron door",
+        "white gravestone in ruins", "green barrel with a skull", "black oak bookshelf full of tomes",
+        "pink bush with white berries",
     ),
-    "effect": ("purple fireball with a tail", "green poison cloud", "blue lightning bolt"),
+    "effect": (
+        "green fireball with a skull", "pink poison cloud", "pink lightning bolt",
+    ),
 }  # fmt: skip
-"""By the kind that the judge should see: prompts that are no sprite's caption, with words that no sprite has together,
-synonyms, and more than three words. Read as a user's prompts are (words.read_prompt), one seed each."""
+"""By the kind that the judge should see: prompts with all of whose words no sprite is called, many of them synonyms or
+of more than three words. Read as a user's prompts are (words.read_prompt), one seed each."""
 
 OPAQUE_PROMPTS = (
     "gray stone wall", "green grass floor", "red lava floor", "brown brick wall", "blue water", "brown dirt floor",
