@@ -120,34 +120,41 @@ def generate_tileset(
 
 
 def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:
-    """Rust that shows the set as Bevy's own tilemap; `path` is the atlas in assets/, `minor` the 19 of Bevy 0.19.
+    """Rust that shows the set's sample map as Bevy's own tilemap: a startup system with the imports it needs.
 
-    Empty for a Bevy without TilemapChunk (before 0.17).
+    `path` is the atlas in assets/, `minor` the 19 of Bevy 0.19 (0: unknown). Empty for a Bevy without TilemapChunk
+    (before 0.17).
     """
     count, size = len(tileset.tiles), tileset.recipe.width
-    strip = path.removesuffix(".png") + "_strip.png"
+    name = path.removesuffix(".png")
     if minor and minor < 17:
         return ""
+    array = f"ImageArrayLayout::RowCount {{ rows: {count} }}"
+    settings = f"|settings: &mut ImageLoaderSettings| settings.array_layout = Some({array})"
     if minor == 17:
-        load = f'let tileset = asset_server.load("{strip}");\n'
-        load += f"// once it is loaded: images.get_mut(&tileset).unwrap().reinterpret_stacked_2d_as_array({count});\n"
+        load = f'asset_server.load("{name}_strip.png")'
+        note = (
+            f"    // Once it is loaded: images.get_mut(&tileset).unwrap().reinterpret_stacked_2d_as_array({count});\n"
+        )
     elif minor == 18:
-        load = (
-            f'let tileset = asset_server.load_with_settings("{strip}", |s: &mut ImageLoaderSettings| {{\n'
-            f"    s.array_layout = Some(ImageArrayLayout::RowCount {{ rows: {count} }});\n}});\n"
-        )
+        load, note = f'asset_server.load_with_settings("{name}_strip.png", {settings})', ""
     else:
-        load = (
-            "let tileset = asset_server.load_builder()\n"
-            "    .with_settings(|s: &mut ImageLoaderSettings| {\n"
-            f"        s.array_layout = Some(ImageArrayLayout::RowCount {{ rows: {count} }});\n"
-            f'    }})\n    .load("{strip}");\n'
-        )
+        load, note = f'asset_server.load_builder().with_settings({settings}).load("{name}_strip.png")', ""
+    rows, columns = tileset.map.shape
+    numbers = "".join(f"        [{', '.join(map(str, row))}],\n" for row in tileset.map.tolist())
+    # chunks count their rows from the bottom since 0.18
+    order = "map.iter()" if minor == 17 else "map.iter().rev()"
     return (
-        f"{load}commands.spawn((\n    TilemapChunk {{\n        chunk_size: UVec2::new(12, 8),\n"
-        f"        tile_display_size: UVec2::splat({size}),\n        tileset,\n        ..default()\n    }},\n"
-        "    // one entry a tile, row by row from the bottom left\n"
-        "    TilemapChunkTileData(indices.iter().map(|&i| Some(TileData::from_tileset_index(i))).collect()),\n));\n"
+        ("" if minor == 17 else "use bevy::image::{ImageArrayLayout, ImageLoaderSettings};\n")
+        + "use bevy::prelude::*;\nuse bevy::sprite_render::{TileData, TilemapChunk, TilemapChunkTileData};\n\n"
+        + f"/// A sample map; {name}.sheet.json says which tile is for which mask. -1 is an empty place.\n"
+        + "fn spawn_tiles(mut commands: Commands, asset_server: Res<AssetServer>) {\n"
+        + f"    let tileset = {load};\n{note}    let map: [[i16; {columns}]; {rows}] = [\n{numbers}    ];\n"
+        + "    let tile = |&i: &i16| (i >= 0).then(|| TileData::from_tileset_index(i as u16));\n"
+        + f"    let tiles = {order}.flatten().map(tile).collect();\n"
+        + f"    let (chunk_size, tile_display_size) = (UVec2::new({columns}, {rows}), UVec2::splat({size}));\n"
+        + "    let chunk = TilemapChunk { chunk_size, tile_display_size, tileset, ..default() };\n"
+        + "    commands.spawn((chunk, TilemapChunkTileData(tiles)));\n}\n"
     )
 
 

@@ -14,7 +14,7 @@ from pipelines.records import no_progress
 from server.deploy import deploy
 from server.errors import ServerError
 from server.studio import Studio
-from server.tilesets import generate_tileset
+from server.tilesets import bevy_snippet, generate_tileset
 
 
 def test_a_set_and_its_files_go_into_the_game_and_name_each_other(studio: Studio, game: Path) -> None:
@@ -57,3 +57,24 @@ def test_an_earlier_set_of_another_tile_size_is_refused_with_its_size(studio: St
     first = generate_tileset(studio, "sand", "water", no_progress, tile_size=16, seed=1)
     with pytest.raises(PipelineError, match="tile_size=16"):
         generate_tileset(studio, "grass", first.asset.id, no_progress, tile_size=32, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("minor", "holds", "lacks"),
+    [
+        (17, ["reinterpret_stacked_2d_as_array(16)", "= map.iter().flatten()"], ["ImageArrayLayout", ".rev()"]),
+        (18, ["load_with_settings(", "map.iter().rev()", "RowCount { rows: 16 }"], ["load_builder"]),
+        (19, ["load_builder()", "map.iter().rev()", "RowCount { rows: 16 }"], ["load_with_settings("]),
+    ],
+)
+def test_the_rust_suits_the_game_s_bevy(studio: Studio, minor: int, holds: list[str], lacks: list[str]) -> None:
+    """What 0.19 does with it is seen in tests/bevy_game; the others are written after their documentation."""
+    made = generate_tileset(studio, "grass", "water", no_progress, tile_size=16, seed=1)
+    snippet = bevy_snippet(made.tileset, "tiles/shore.png", minor)
+    assert all(part in snippet for part in (*holds, '"tiles/shore_strip.png"', "[[i16; 12]; 8]"))
+    assert not any(part in snippet for part in lacks)
+
+
+def test_a_bevy_without_tilemaps_gets_no_rust(studio: Studio) -> None:
+    made = generate_tileset(studio, "grass", "water", no_progress, tile_size=16, seed=1)
+    assert bevy_snippet(made.tileset, "tiles/shore.png", 16) == ""
