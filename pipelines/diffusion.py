@@ -143,7 +143,7 @@ class DiffusersBackend:
 
     def _made_fast(self, resident: Resident) -> FastModel:
         compiles = not resident.model.draws_pixels
-        fast = FastModel(resident.unet, resident.vae, resident.prompts, compiles)
+        fast = FastModel(resident.unet, resident.vae, resident.prompts, compiles, resident.tiny_vae)
         self._fast[resident.model.id] = fast
         return fast
 
@@ -316,7 +316,9 @@ def _draw(
     predict = fast.predict(plain=wraps)
     if wraps:
         predict = rolled(predict, request.seeds[0], request.tile_x, request.tile_y)
-    with circular([resident.unet, resident.vae], request.tile_x, request.tile_y):
+    drafts = preset is not None and preset.tiny_decoder and resident.tiny_vae is not None
+    decoder: Any = resident.tiny_vae if drafts else resident.vae
+    with circular([resident.unet, decoder], request.tile_x, request.tile_y):
         latents = denoise(
             predict,
             scheduler,
@@ -332,8 +334,8 @@ def _draw(
             on_step=on_step,
         )
         # 4. pictures
-        if preset and preset.tiny_decoder and resident.tiny_vae is not None:
-            images = _pictures(resident.tiny_vae.decode(latents, return_dict=False)[0])
+        if drafts:
+            images = _pictures(fast.draft(latents, plain=wraps))
         else:
             latents = (latents / resident.vae.config.scaling_factor).to(resident.vae.dtype)
             images = _pictures(fast.decode(latents, plain=wraps))

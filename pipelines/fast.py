@@ -26,8 +26,8 @@ class FastModel:
     `compiles` asks for compiled blocks and fused attention (worth it at SDXL's size). The text side is given its graph.
     """
 
-    def __init__(self, unet: Any, vae: Any, prompts: PromptEncoder, compiles: bool) -> None:
-        self._unet, self._vae = unet, vae
+    def __init__(self, unet: Any, vae: Any, prompts: PromptEncoder, compiles: bool, tiny_vae: Any = None) -> None:
+        self._unet, self._vae, self._tiny = unet, vae, tiny_vae
         self._plain = predict_with(unet)
         self._words: WordKeys | None = None
         device = unet.device
@@ -41,6 +41,7 @@ class FastModel:
             self._lay_out(torch.channels_last)
         self._step = Captured(self._call_unet, device, compiled_regions(unet) if self._compiles else ())
         self._decode = Captured(self._call_vae, device, compiled_regions(vae) if self._compiles else ())
+        self._draft = Captured(self._call_tiny, device)
         self._encode = prompts.call = Captured(prompts.run, device)
 
     def predict(self, plain: bool = False) -> Predict:
@@ -57,9 +58,13 @@ class FastModel:
         """Latents (batch, c, h, w), already divided by the scaling factor -> values (batch, channels, h * 8, w * 8)."""
         return self._call_vae(latents) if plain else self._decode(latents)
 
+    def draft(self, latents: Tensor, plain: bool = False) -> Tensor:
+        """The same by the tiny decoder, for latents as the loop leaves them."""
+        return self._call_tiny(latents) if plain else self._draft(latents)
+
     def warm(self, should_stop: Callable[[], bool]) -> bool:
         """Captures one shape that was drawn and has no graph; False when there is nothing to do or it gave way."""
-        done = any(captured.warm(should_stop) for captured in (self._encode, self._step, self._decode))
+        done = any(captured.warm(should_stop) for captured in (self._encode, self._step, self._decode, self._draft))
         states = (self._step.compile_state, self._decode.compile_state)
         if self._compiles and all(state.startswith("failed") for state in states):
             # plain convolutions and norms are faster in torch's usual layout
@@ -71,7 +76,8 @@ class FastModel:
 
     def state(self) -> dict[str, Any]:
         """For get_status, as JSON values."""
-        return {"step": self._step.state(), "decode": self._decode.state(), "words": self._encode.state()}
+        parts = {"step": self._step, "decode": self._decode, "draft": self._draft, "words": self._encode}
+        return {name: part.state() for name, part in parts.items()}
 
     def _lay_out(self, layout: torch.memory_format) -> None:
         for module in (self._unet, self._vae):
@@ -80,6 +86,9 @@ class FastModel:
     def _call_unet(self, latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
         with self._words.given(hidden) if self._words else nullcontext():
             return self._plain(latents, timestep, Conditioning(hidden, pooled, sizes))
+
+    def _call_tiny(self, latents: Tensor) -> Tensor:
+        return self._tiny.decode(latents, return_dict=False)[0]
 
     def _call_vae(self, latents: Tensor) -> Tensor:
         return self._vae.decode(latents, return_dict=False)[0]

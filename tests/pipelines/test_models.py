@@ -213,6 +213,31 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(tiny_sdxl: Path):
     assert np.abs(together[0].astype(int) - together[1].astype(int)).max() > 1
 
 
+def test_a_draft_is_decoded_by_the_tiny_decoder_and_wraps_where_it_is_asked_to(
+    tiny_sdxl: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+
+    torch.manual_seed(0)
+    draft = replace(PRESETS["draft"], repo=None, lora="")
+    monkeypatch.setitem(PRESETS, "draft", draft)
+    backend = DiffusersBackend("cpu")
+    folder = tiny_sdxl.parent / "taesd"
+    AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4).save_pretrained(folder)
+    monkeypatch.setattr(diffusion, "find_model", lambda name: replace(folder_model(tiny_sdxl), tiny_vae=folder))
+    full, plain, wrapped = (
+        backend.draw(request(str(tiny_sdxl), preset=preset, tile_x=tile), nothing).images[0].astype(int)
+        for preset, tile in (("quality", False), ("draft", False), ("draft", True))
+    )
+    assert np.abs(full - plain).max() > 1
+
+    def seam(picture: np.ndarray) -> float:
+        inner = np.abs(np.diff(picture, axis=1)).mean()
+        return float(np.abs(picture[:, 0] - picture[:, -1]).mean() / inner)
+
+    assert seam(wrapped) < seam(plain)
+
+
 def test_a_cancelled_drawing_ends_at_its_next_step_and_leaves_the_model_as_it_was(tiny_sdxl: Path):
     class Stop(Exception):
         pass
