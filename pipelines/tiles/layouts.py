@@ -66,6 +66,11 @@ def mask_of(layout: Layout, index: int) -> int:
     return BLOB_MASKS[index] if index < PLAIN else -1
 
 
+def terrain_tiles(layout: Layout) -> tuple[int, int]:
+    """The places of the tiles that show most of the upper and of the lower terrain."""
+    return {"mixed": (PLAIN - 1, PLAIN), "corner": (15, 0), "edge": (15, 0)}.get(layout.kind, (0, 0))
+
+
 def corner_sides(mask: int) -> Sides:
     """A corner tile's sides: its two corners there, left to right and top to bottom."""
     nw, ne, sw, se = (bool(mask & bit) for bit in (NW, NE, SW, SE))

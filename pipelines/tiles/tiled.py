@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from pipelines.records import Pixels
-from pipelines.tiles.layouts import Layout, table, wang_colors
+from pipelines.tiles.layouts import Layout, table, terrain_tiles, wang_colors
 from pipelines.tiles.map import Indices
 
 VERSION = "1.10"
@@ -48,8 +48,14 @@ def write_tsx(layout: Layout, naming: Naming, image: str, tile_size: int, count:
     if layout.kind:
         sets = ET.SubElement(root, "wangsets")
         wang = ET.SubElement(sets, "wangset", {"name": naming.title, "type": layout.kind, "tile": "-1"})
-        for name, color in ((naming.upper, naming.upper_color), (naming.lower or "nothing", naming.lower_color)):
-            ET.SubElement(wang, "wangcolor", {"name": name, "color": f"#{color}", "tile": "-1", "probability": "1"})
+        upper, lower = naming.upper, naming.lower or "nothing"
+        if layout.name == "platformer":  # its lower terrain is the inside of the upper one
+            upper, lower = f"{upper} on {lower}", "nothing"
+        colors = naming.upper_color, naming.lower_color
+        for name, color, tile in zip((upper, lower), colors, terrain_tiles(layout), strict=True):
+            # the tile that shows a terrain is its icon; terraingenerator of Tiled 1.8 crashes without one (its #3299)
+            attributes = {"name": name, "color": f"#{color}", "tile": str(tile), "probability": "1"}
+            ET.SubElement(wang, "wangcolor", attributes)
         for index in range(count):
             wangid = ",".join(map(str, wang_colors(layout, index)))
             ET.SubElement(wang, "wangtile", {"tileid": str(index), "wangid": wangid})

@@ -21,7 +21,7 @@ from pipelines.records import Drawing, OnProgress, Pixels, Recipe, no_progress
 from pipelines.tiles.blob import blob_from_corners, join_sides
 from pipelines.tiles.geometry import BLOB_MASKS, compose, lay_out
 from pipelines.tiles.joint import draw_joint, freeze
-from pipelines.tiles.layouts import PLAIN, Layout, Sides, find_layout, sides
+from pipelines.tiles.layouts import PLAIN, Layout, Sides, find_layout, sides, terrain_tiles
 from pipelines.tiles.map import Indices, random_map
 from pipelines.tiles.platform import paint_platforms
 from pipelines.tiles.seams import check_tiles, measure_seams
@@ -210,9 +210,8 @@ def _wraps(recipe: Recipe) -> tuple[bool, bool]:
 
 def _editor_colors(layout: Layout, tiles: Sequence[Pixels]) -> tuple[str, str]:
     """RRGGBB of the two terrains for an editor's list."""
-    full, plain = {"mixed": (PLAIN - 1, PLAIN), "corner": (15, 0), "edge": (15, 0)}.get(layout.kind, (0, 0))
     colors = []
-    for index in (full, plain):
+    for index in terrain_tiles(layout):
         tile = tiles[min(index, len(tiles) - 1)]
         solid = tile[tile[..., 3] == 255][:, :3]
         mean = solid.mean(axis=0) if len(solid) else np.array([128, 128, 128])

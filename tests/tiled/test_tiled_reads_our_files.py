@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from pipelines.diffusion import DiffusersBackend
 from pipelines.engine import Engine
 from pipelines.records import Recipe
+from pipelines.tiles.layouts import find_layout
 from pipelines.tiles.tileset import Tileset, draw_tileset
 
 OFFSCREEN = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
@@ -27,14 +29,14 @@ def engine() -> Iterator[Engine]:
 
 
 def written(engine: Engine, folder: Path, layout: str) -> Tileset:
-    options = {"layout": layout, "upper": "grass", "lower": "water"}
+    options = {"layout": layout, "upper": "grass", "lower": "water" if find_layout(layout).two else ""}
     tileset = draw_tileset(engine, Recipe("tileset", "grass water", 16, 16, 3, options=options))
     for name, data in tileset.files().items():
         (folder / name).write_bytes(data)
     return tileset
 
 
-@pytest.mark.parametrize("layout", ["wang16", "blob47", "edge16"])
+@pytest.mark.parametrize("layout", ["wang16", "blob47", "edge16", "platformer", "variations"])
 def test_tmxrasterizer_draws_our_map_as_our_own_preview_does(engine: Engine, tmp_path: Path, layout: str) -> None:
     tileset = written(engine, tmp_path, layout)
     command = ["tmxrasterizer", str(tmp_path / "map.tmx"), str(tmp_path / "map.png")]
@@ -43,9 +45,41 @@ def test_tmxrasterizer_draws_our_map_as_our_own_preview_does(engine: Engine, tmp
         np.testing.assert_array_equal(np.array(picture.convert("RGBA")), tileset.preview)
 
 
-def test_terraingenerator_finds_both_terrains_of_the_set(engine: Engine, tmp_path: Path) -> None:
-    """It reads the Wang set; Debian 12's build (Tiled 1.8) then crashes while it draws, so only the reading is held."""
-    written(engine, tmp_path, "wang16")
+def test_terraingenerator_takes_every_tile_of_the_corner_set_as_it_is(engine: Engine, tmp_path: Path) -> None:
+    """It builds a tileset of its own out of ours: what it finds it copies, what it misses it would compose itself."""
+    made = written(engine, tmp_path, "wang16")
     command = ["terraingenerator", "-s", "tiles.tsx", "-p", "water", "grass", "-c", "grass", "water", "-o", "out.tsx"]
     done = subprocess.run(command, cwd=tmp_path, env=OFFSCREEN, check=False, capture_output=True, text=True, timeout=60)
-    assert 'Terrains found: ("grass", "water")' in done.stderr + done.stdout
+    assert done.returncode == 0, done.stderr
+    assert 'Terrains found: ("grass", "water")' in done.stderr
+    # the two plain tiles are the terrains' own pictures
+    assert done.stderr.count("Copying") == 14
+    ours = {wang: made.tiles[index] for index, wang in read_wang_tiles(tmp_path / "tiles.tsx").items()}
+    theirs = read_wang_tiles(tmp_path / "out.tsx")
+    assert set(theirs.values()) == set(ours)
+    with Image.open(tmp_path / "out.png") as picture:
+        atlas = np.array(picture.convert("RGBA"))
+    for index, wang in theirs.items():
+        y, x = divmod(index, atlas.shape[1] // 16)
+        np.testing.assert_array_equal(atlas[y * 16 : y * 16 + 16, x * 16 : x * 16 + 16], ours[wang])
+
+
+@pytest.mark.parametrize(
+    ("layout", "upper", "lower"),
+    [("blob47", "grass", "water"), ("edge16", "grass", "water"), ("platformer", "grass on water", "nothing")],
+)
+def test_terraingenerator_reads_the_other_sets_to_the_end(
+    engine: Engine, tmp_path: Path, layout: str, upper: str, lower: str
+) -> None:
+    """It builds corner sets alone: an edge set gives it nothing to copy. But it knows the terrains and comes to an end."""
+    written(engine, tmp_path, layout)
+    command = ["terraingenerator", "-s", "tiles.tsx", "-p", lower, upper, "-c", upper, lower, "-o", "out.tsx"]
+    done = subprocess.run(command, cwd=tmp_path, env=OFFSCREEN, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert f'Terrains found: ("{upper}", "{lower}")' in done.stderr
+
+
+def read_wang_tiles(path: Path) -> dict[int, str]:
+    """Tile -> wangid of a .tsx."""
+    tiles = ElementTree.parse(path).getroot().iter("wangtile")
+    return {int(tile.attrib["tileid"]): tile.attrib["wangid"] for tile in tiles}

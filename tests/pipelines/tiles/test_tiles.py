@@ -148,6 +148,7 @@ def test_files_name_the_grid_and_the_masks():
     tsx = ET.fromstring(write_tsx(layout, naming, "tiles.png", 16, 16, 4, 4))
     assert tsx.get("tilecount") == "16"
     assert len(tsx.findall(".//wangtile")) == 16
+    assert [color.get("tile") for color in tsx.iter("wangcolor")] == ["15", "0"]
     assert wang_colors(layout, 15) == (0, 1, 0, 1, 0, 1, 0, 1)
     sheet = json.loads(write_sheet(layout, naming, "tiles.png", 16, 16, 4, 4))
     assert sheet["corners"] == list(range(16))
