@@ -71,7 +71,7 @@ def test_terraingenerator_takes_every_tile_of_the_corner_set_as_it_is(engine: En
 def test_terraingenerator_reads_the_other_sets_to_the_end(
     engine: Engine, tmp_path: Path, layout: str, upper: str, lower: str
 ) -> None:
-    """It builds corner sets alone: an edge set gives it nothing to copy. But it knows the terrains and comes to an end."""
+    """It builds corner sets alone, so an edge set gives it nothing; but it knows the terrains and comes to an end."""
     written(engine, tmp_path, layout)
     command = ["terraingenerator", "-s", "tiles.tsx", "-p", lower, upper, "-c", upper, lower, "-o", "out.tsx"]
     done = subprocess.run(command, cwd=tmp_path, env=OFFSCREEN, check=False, capture_output=True, text=True, timeout=60)
