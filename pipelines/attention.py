@@ -49,11 +49,10 @@ class WordKeys:
         self._widths = [2 * m.to_k.out_features for m in self._layers]
         if self._layers:
             self._weight = _side_by_side([layer for m in self._layers for layer in (m.to_k, m.to_v)])
-        flash = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
         for module in self._layers:
             # a buffer, so that compiled blocks take it as an input and share their code
             module.register_buffer("words", None, persistent=False)
-            module.set_processor(_GivenWords(flash))
+            module.set_processor(_GivenWords())
 
     @contextmanager
     def given(self, hidden: Tensor) -> Iterator[None]:
@@ -115,15 +114,10 @@ class _FusedInputs:
 
 
 class _GivenWords:
-    """diffusers' attention processor for `WordKeys`; without given words the plain one.
+    """diffusers' attention processor for `WordKeys`; without given words the plain one."""
 
-    `flash`: that kernel is called by name. For 77 keys cuDNN's is no quicker, and it fills two numbers first each time:
-    140 launches a step.
-    """
-
-    def __init__(self, flash: bool) -> None:
+    def __init__(self) -> None:
         self._plain = _plain_processor()
-        self.flash = flash
 
     def __call__(
         self,
@@ -139,10 +133,7 @@ class _GivenWords:
         batch, tokens, _ = hidden_states.shape
         query = attn.to_q(hidden_states).view(batch, tokens, attn.heads, -1).transpose(1, 2)
         key, value = words.view(batch, words.shape[1], 2, attn.heads, -1).permute(2, 0, 3, 1, 4).unbind()
-        if self.flash and query.is_cuda and query.dtype != torch.float32 and query.shape[-1] % 8 == 0:
-            mixed = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
-        else:
-            mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value)
         return attn.to_out[0](mixed.transpose(1, 2).reshape(batch, tokens, -1))
 
 

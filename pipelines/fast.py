@@ -16,7 +16,6 @@ from torch import Tensor
 from pipelines.attention import WordKeys, fuse_attention_inputs, split_wide_heads
 from pipelines.denoise import Conditioning, Predict, predict_with
 from pipelines.graphs import Captured, compiled_regions
-from pipelines.norms import read_channels_in_order
 from pipelines.text import PromptEncoder
 
 
@@ -36,8 +35,6 @@ class FastModel:
             fuse_attention_inputs(unet)
             self._words = WordKeys(unet)
             split_wide_heads(vae)
-            for module in (unet, vae):
-                read_channels_in_order(module)
             self._lay_out(torch.channels_last)
         self._step = Captured(self._call_unet, device, compiled_regions(unet) if self._compiles else ())
         self._decode = Captured(self._call_vae, device, compiled_regions(vae) if self._compiles else ())

@@ -57,7 +57,7 @@ def shapes_ahead(plan: Plan, arms: list[str]) -> list[ahead.Shapes]:
     if "sizes" in arms:
         groups += [(f"step:2:{small}", f"decode:1:{small}") for small in plan.sides[1:]]
     if "ways" in arms:
-        groups += [(f"{name}:2:{side}",) for name in ("plain-norms", "whole-transformers", "early-launch")]
+        groups += [(f"{name}:2:{side}",) for name in ("whole-transformers", "early-launch")]
     if "any shape" in arms:
         groups.append((f"any:2:{side}", f"any:1:{side}"))
     return groups

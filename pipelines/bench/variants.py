@@ -22,7 +22,6 @@ from pipelines.bench.measure import Row, measure
 from pipelines.bench.rig import NEGATIVE, PROMPT, Rig
 from pipelines.denoise import Conditioning, predict_with
 from pipelines.graphs import Captured, compiled_regions
-from pipelines.norms import read_channels_in_order
 
 
 def pipeline(rig: Rig, parts: dict[str, Any]) -> Any:
@@ -74,16 +73,12 @@ def _blocks(unet: Any) -> list[graphs.Region]:
 class Way:
     """How a step is made, beyond compiled regions, channels_last and joined weights."""
 
-    flash: bool = True  # the flash kernel for the words, instead of torch's choice
-    norms: bool = True  # group norms take the moments of their channels first
     whole: bool = False  # ten transformer blocks in a row are one region
     early: bool = False  # Triton's kernels are launched before the one before has ended
 
 
 WAYS = {
     "ours": Way(),
-    "plain-norms": Way(norms=False),
-    "cudnn-for-words": Way(flash=False),
     "whole-transformers": Way(whole=True),
     "early-launch": Way(early=True),
 }
@@ -119,12 +114,6 @@ def way(rig: Rig, name: str, rows: int, side: int) -> None:
     chosen, unet = WAYS[name], rig.build()["unet"]
     fuse_attention_inputs(unet)
     words = WordKeys(unet)
-    if chosen.norms:
-        read_channels_in_order(unet)
-    if not chosen.flash:
-        for module in unet.modules():
-            if hasattr(getattr(module, "processor", None), "flash"):
-                module.processor.flash = False
     unet.to(memory_format=torch.channels_last)
     torch._dynamo.reset()  # compiled code does not look at the weights' layout again
 
@@ -143,7 +132,6 @@ def any_shape(rig: Rig, shapes: Sequence[tuple[int, int]] = ()) -> None:
     unet, plan = rig.build()["unet"], rig.plan
     fuse_attention_inputs(unet)
     words = WordKeys(unet)
-    read_channels_in_order(unet)
     unet.to(memory_format=torch.channels_last)
     torch._dynamo.reset()
 
@@ -188,9 +176,6 @@ def decode(rig: Rig) -> None:
         error = float((plain(latents).float() - before).norm() / before.norm())
     rig.results.note("wide head as products: relative difference of the picture", error)
     attempt("the same + wide head as products", Captured(plain, rig.device, compiled_regions(vae)))
-    read_channels_in_order(vae)
-    torch._dynamo.reset()
-    attempt("the same + moments of channels first", Captured(plain, rig.device, compiled_regions(vae)))
 
 
 def one_step(rig: Rig) -> None:

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipelines.adapters import WeightStack
 from pipelines.attention import WordKeys, fuse_attention_inputs, split_wide_heads
@@ -27,7 +27,6 @@ from pipelines.graphs import (
     compiled_regions,
     keep_code,
 )
-from pipelines.norms import group_norm, read_channels_in_order
 from pipelines.records import DrawRequest
 from pipelines.text import PromptEncoder
 from tests.fakes import FakeBackend
@@ -210,25 +209,6 @@ def test_a_wide_head_as_products_answers_the_same() -> None:
         with mock.patch("pipelines.attention.SCORES", 2 * 24 * 5):
             result = layer.processor.apply(layer, pixels)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_moments_of_channels_first_are_torchs_group_norm_in_compiled_code_alone() -> None:
-    torch.manual_seed(0)
-    layer = nn.GroupNorm(4, 16)
-    nn.init.normal_(layer.weight)
-    nn.init.normal_(layer.bias)
-    pixels = (torch.randn(2, 16, 5, 3) * 3 + 40).to(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        expected = layer(pixels)
-        read_channels_in_order(layer)
-        assert torch.equal(layer(pixels), expected)
-        with mock.patch("pipelines.norms.group_norm", side_effect=group_norm) as ours:
-            layer(pixels)
-            assert not ours.called
-        result = group_norm(pixels, 4, layer.weight, layer.bias, layer.eps)
-        with compiled([(layer, "forward")], backend="eager"):
-            torch.testing.assert_close(layer(pixels), result)
-    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_words_go_through_the_captured_call_and_are_encoded_anew_for_merged_encoders() -> None:
