@@ -254,9 +254,9 @@ def compiled_regions(model: nn.Module, whole_transformers: bool = False) -> list
     """
     transformer = "Transformer2DModel" if whole_transformers else "BasicTransformerBlock"
     regions: list[Region] = []
-    for module in model.modules():
+    for name, module in model.named_modules():
         kind = type(module).__name__
-        if kind in ("ResnetBlock2D", "Upsample2D", "Downsample2D", transformer):
+        if kind in ("ResnetBlock2D", transformer) or (kind == "Upsample2D" and name.startswith("decoder.")):
             regions.append((module, "forward"))
         elif kind == "Transformer2DModel":
             regions += [(module, "_operate_on_continuous_inputs"), (module, "_get_output_for_continuous_inputs")]
