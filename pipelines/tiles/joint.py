@@ -8,6 +8,7 @@ What belongs where is a table of numbers, so the tie itself knows nothing of til
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def draw_joint(
         raise InvalidRequest(f"method='joint' needs tiles of 16, 32, 48 or 64 pixels, not {size}. Leave method= out.")
     wording = embedded_wording if model.draws_pixels else str
     weight = upper_weight(size, margin, rim, softness=size / 16)
-    scale = 1 if model.draws_pixels else max(1, round(SDXL_CANVAS / (size + 2 * margin)))
+    scale = 1 if model.draws_pixels else painters_scale(size)
     side = (size + 2 * margin) * scale
 
     def couple(latents: Any, index: int, total: int) -> Any:
@@ -126,6 +127,13 @@ def draw_joint(
     inside = slice(margin, margin + size)
     tiles = [make_opaque(to_native(image, size + 2 * margin, model))[0][inside, inside] for image in drawing.images]
     return tiles, drawing
+
+
+def painters_scale(size: int) -> int:
+    """Canvas pixels a tile's pixel for a model that paints: near SDXL_CANVAS with the margins, and so that tile and
+    margins are whole latent cells (8 pixels) at every level of the UNet (4 cells)."""
+    step = 64 // math.gcd(64, size)
+    return max(1, round(SDXL_CANVAS / (1.5 * size * step))) * step
 
 
 def freeze(tiles: Sequence[Pixels]) -> list[Pixels]:
