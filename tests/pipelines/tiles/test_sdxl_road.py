@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -79,18 +80,17 @@ def test_the_tiles_of_joint_diffusion_meet(engine: Engine, folder: str) -> None:
     assert made.report.gates["size_exact"]
 
 
-def test_the_model_is_what_it_was_after_a_tileset_and_after_a_cancelled_one(
-    engine: Engine, backend: DiffusersBackend, folder: str
-) -> None:
-    request = DrawRequest(folder, ("golem",), (1,), 64, 64, steps=2, guidance=1.0)
-    before = engine.draw(request).images[0]
-    draw_tileset(engine, recipe(folder, "seamless"))
-    assert np.array_equal(engine.draw(request).images[0], before)
+def test_the_model_is_what_it_was_after_a_tileset_and_after_a_cancelled_one(folder: str) -> None:
+    with closing(Engine(DiffusersBackend("cpu"))) as engine:  # one that has drawn no tiles yet
+        request = DrawRequest(folder, ("golem",), (1,), 64, 64, steps=2, guidance=1.0)
+        before = engine.draw(request).images[0]
+        draw_tileset(engine, recipe(folder, "seamless"))
+        assert np.array_equal(engine.draw(request).images[0], before)
 
-    def cancel(done: int, total: int, message: str) -> None:
-        if done:
-            raise KeyboardInterrupt
+        def cancel(done: int, total: int, message: str) -> None:
+            if done:
+                raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        draw_tileset(engine, recipe(folder, "seamless"), cancel)
-    assert np.array_equal(engine.draw(request).images[0], before)
+        with pytest.raises(KeyboardInterrupt):
+            draw_tileset(engine, recipe(folder, "seamless"), cancel)
+        assert np.array_equal(engine.draw(request).images[0], before)
