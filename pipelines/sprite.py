@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.candidates import mark
 from pipelines.errors import InvalidRequest
 from pipelines.models import Model, find_model, preset_of
 from pipelines.pixels.finish import Finished, FinishOptions, finish
@@ -132,6 +133,8 @@ def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgres
     sprites = []
     for i, recipe in enumerate(recipes):
         candidates = finished[i * first.candidates : (i + 1) * first.candidates]
+        if model.draws_pixels and len(candidates) > 1:
+            candidates = mark(candidates, recipe.prompt)
         scores = tuple(c.report.scores["score"] for c in candidates)
         best = candidates[max(range(len(scores)), key=lambda c: (candidates[c].report.passed, scores[c]))]
         options = {name: value for name, value in recipe.options.items() if name != "batch"} | {"ground": grounds[i]}

@@ -21,11 +21,10 @@ from PIL import Image
 from scipy import ndimage
 
 from pipelines.embedded.architecture import CHECKPOINT, SIZE, load_embedded
-from pipelines.embedded.captions import is_color
-from pipelines.embedded.colors import COLORS, SAID_FOR, color_shares, main_colors, turn_hue
+from pipelines.embedded.colors import COLORS, color_shares, main_colors, turn_hue
 from pipelines.embedded.data import Sprite, read_sprites
 from pipelines.embedded.judge import FOLDER, KINDS, accuracy, load_judge, noun_asked
-from pipelines.embedded.words import read_prompt
+from pipelines.embedded.words import color_asked, read_prompt
 from pipelines.errors import PipelineError
 from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import extract_palette, lock
@@ -277,7 +276,7 @@ def held_out_rows(pipeline: Any, out: Path) -> dict[str, float]:
     raw = draw(pipeline, [read_prompt(prompt).text for prompt, _ in asked], range(len(asked)))
     pictures = [finished(picture) for picture in raw]
     sheet([[picture] for picture in pictures]).save(out / "sheet-held-out.png")
-    first = [next((SAID_FOR.get(w, w) for w in read_prompt(p).text.split() if is_color(w)), "") for p, _ in asked]
+    first = [color_asked(prompt) for prompt, _ in asked]
     named = [main_colors(color_shares(picture))[:1] for picture in pictures]
     nouns = [noun_asked(prompt, load_judge().nouns) for prompt, _ in asked]
     told = judged(pictures, [kind for _, kind in asked], pictures, nouns)

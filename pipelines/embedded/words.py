@@ -17,7 +17,8 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from pipelines.embedded.captions import SPELLING, families
+from pipelines.embedded.captions import SPELLING, families, is_color
+from pipelines.embedded.colors import SAID_FOR
 
 VOCABULARY = Path(__file__).parent / "checkpoint" / "tokenizer" / "tokenizer.json"
 SYNONYMS = Path(__file__).parent / "synonyms.txt"
@@ -94,6 +95,11 @@ def read_prompt(prompt: str) -> Reading:
 def unknown_words(prompt: str) -> tuple[str, ...]:
     """The words of the prompt that the model has no word for."""
     return read_prompt(prompt).unknown
+
+
+def color_asked(prompt: str) -> str:
+    """The first of the twelve colours that a prompt asks for, in whatever word; '' where it asks for none."""
+    return next((SAID_FOR.get(word, word) for word in read_prompt(prompt).text.split() if is_color(word)), "")
 
 
 def nearest_words(word: str) -> tuple[str, ...]:

@@ -1,0 +1,43 @@
+"""Marks that a prompt gives to finished pictures, by which one of several candidates is kept.
+
+Owns what "shows what was asked for" means for the embedded model's words: a judge sees the noun (`embedded.judge`), and
+the colour that is asked for is the picture's first. How good any picture looks is `pixels.gates`' matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipelines.pixels.finish import Finished
+from pipelines.pixels.gates import Report
+
+UNSEEN = 0.2
+"""What is left of a score where the judge is sure that the noun is not there: among bad ones the gates still choose."""
+
+MISCOLORED = 0.6
+"""What is left of a score where the colour that is asked for is not the first one."""
+
+
+def mark(candidates: Sequence[Finished], prompt: str) -> list[Finished]:
+    """The candidates with scores `recognised` (0..1) and `color` (0 or 1), where the prompt says such a thing.
+
+    `score`, by which one is kept, falls with both.
+    """
+    from pipelines.embedded.colors import color_shares, main_colors
+    from pipelines.embedded.judge import match
+    from pipelines.embedded.words import color_asked
+
+    color = color_asked(prompt)
+    shown = match([candidate.image for candidate in candidates], prompt)
+    marked: list[Finished] = []
+    for i, candidate in enumerate(candidates):
+        scores = dict(candidate.report.scores)
+        if shown is not None:
+            scores["recognised"] = float(shown[i])
+            scores["score"] *= UNSEEN + (1 - UNSEEN) * scores["recognised"]
+        if color:
+            scores["color"] = float(color in main_colors(color_shares(candidate.image))[:1])
+            scores["score"] *= 1.0 if scores["color"] else MISCOLORED
+        marked.append(replace(candidate, report=Report(candidate.report.gates, scores)))
+    return marked

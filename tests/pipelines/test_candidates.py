@@ -1,0 +1,72 @@
+"""Which candidate is kept: the one that shows what the prompt asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from pipelines.backend import OnStep
+from pipelines.diffusion import DiffusersBackend
+from pipelines.engine import Engine
+from pipelines.records import Drawing, DrawRequest, Pixels, Recipe
+from pipelines.sprite import draw_sprites
+from tests.fakes import FakeBackend
+
+POTION = Recipe("sprite", "red potion", 32, 32, 5, candidates=3)
+
+
+class Pictures(FakeBackend):
+    """Draws these pictures in turn, whatever is asked for."""
+
+    def __init__(self, *pictures: Pixels) -> None:
+        super().__init__()
+        self.pictures = pictures
+
+    def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
+        drawn = super().draw(request, on_step)
+        return replace(drawn, images=tuple(self.pictures[i % len(self.pictures)] for i in range(len(drawn.images))))
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Iterator[dict[str, Pixels]]:
+    """What the embedded model draws."""
+    engine = Engine(DiffusersBackend("cpu"))
+    prompts = ("red dragon", "red potion", "blue potion")
+    yield dict(zip(prompts, engine.draw(DrawRequest("embedded", prompts, (1, 1, 1), 32, 32)).images, strict=True))
+    engine.close()
+
+
+def kept(recipe: Recipe, *pictures: Pixels) -> tuple[int, dict[str, float]]:
+    """Which of the pictures is kept as the recipe's sprite, and its scores."""
+    engine = Engine(Pictures(*pictures))
+    (sprite,) = draw_sprites(engine, replace(recipe, candidates=len(pictures)))
+    engine.close()
+    return sprite.scores.index(max(sprite.scores)), sprite.report.scores
+
+
+def test_the_candidate_that_shows_the_noun_is_kept(drawn: dict[str, Pixels]):
+    dragon, potion = drawn["red dragon"], drawn["red potion"]
+    assert kept(POTION, dragon, dragon, potion)[0] == 2
+    assert kept(replace(POTION, prompt="crimson elixir"), dragon, potion, dragon)[0] == 1
+    assert kept(replace(POTION, prompt="red dragon"), potion, dragon, potion)[0] == 1
+
+
+def test_the_candidate_in_the_colour_that_is_asked_for_is_kept(drawn: dict[str, Pixels]):
+    red, blue = drawn["red potion"], drawn["blue potion"]
+    assert kept(POTION, blue, red)[0] == 1
+    at, scores = kept(replace(POTION, prompt="azure potion"), red, blue)
+    assert at == 1
+    assert scores["color"] == 1
+    assert scores["recognised"] > 0.5
+
+
+def test_a_prompt_without_a_noun_or_colour_leaves_the_scores_alone(drawn: dict[str, Pixels]):
+    _, scores = kept(replace(POTION, prompt="xyzzy"), drawn["red dragon"], drawn["red potion"])
+    assert {"recognised", "color"}.isdisjoint(scores)
+
+
+def test_a_single_candidate_is_not_looked_at(drawn: dict[str, Pixels]):
+    _, scores = kept(POTION, drawn["red potion"])
+    assert "recognised" not in scores
