@@ -159,3 +159,14 @@ def test_a_name_that_cannot_be_a_file_is_refused(sprites: Path, tmp_path: Path, 
     with pytest.raises(JobError, match="cannot be a LoRA's name"):
         Jobs(tmp_path / "jobs").start(replace(spec(sprites, tmp_path), name=name))
     assert Jobs(tmp_path / "jobs").list() == []
+
+
+def test_a_workers_threads_sleep_while_they_wait() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = (
+        "import os, sys, loras.worker\n"
+        "assert 'torch' not in sys.modules\n"  # it reads the policy when it is loaded
+        "print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "PASSIVE"
