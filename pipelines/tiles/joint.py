@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import InvalidRequest
 from pipelines.models import find_model
+from pipelines.pixels.oklab import from_oklab, to_oklab
 from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, Region
 from pipelines.tiles.geometry import NE, NW, SE, SW, Rim, corner_field
 from pipelines.tiles.layouts import corner_sides
@@ -152,6 +153,33 @@ def freeze(tiles: Sequence[Pixels]) -> list[Pixels]:
         for bit, place in ((NW, (0, 0)), (NE, (0, -1)), (SW, (-1, 0)), (SE, (-1, -1))):
             tile[place] = pure[bool(mask & bit)][place]
     return frozen
+
+
+def ease(tiles: Sequence[Pixels], most: float) -> list[Pixels]:
+    """Frozen corner tiles in which no pair steps more than `most` times the mean step inside the tiles.
+
+    The model knows no edges of tiles, so a line of its own may lie just there. The two strips of such a pair are drawn
+    towards each other, all tiles that share them alike; corners stay, since they lie in two strips.
+    """
+    labs = [to_oklab(tile[..., :3]) for tile in tiles]
+    inside = [np.linalg.norm(np.diff(lab, axis=axis), axis=-1).mean() for lab in labs for axis in (0, 1)]
+    limit = most * float(np.mean(inside))
+    shown = [corner_sides(mask) for mask in range(16)]
+    pairs = ((1, 3, np.s_[1:-1, -1], np.s_[1:-1, 0]), (2, 0, np.s_[-1, 1:-1], np.s_[0, 1:-1]))
+    for near, far, here, there in pairs:
+        for what in {sides[near] for sides in shown}:
+            before = [i for i, sides in enumerate(shown) if sides[near] == what]
+            after = [i for i, sides in enumerate(shown) if sides[far] == what]
+            a, b = labs[before[0]][here], labs[after[0]][there]
+            step = float(np.linalg.norm(a - b, axis=-1).mean())
+            if step > limit:
+                toward = (b - a) * (1 - limit / step) / 2
+                a, b = a + toward, b - toward
+                for i in before:
+                    labs[i][here] = a
+                for i in after:
+                    labs[i][there] = b
+    return [np.concatenate([from_oklab(lab), t[..., 3:]], axis=-1) for lab, t in zip(labs, tiles, strict=True)]
 
 
 def upper_weight(size: int, margin: int, rim: Rim, softness: float) -> NDArray[np.float32]:

@@ -20,11 +20,11 @@ from pipelines.pixels.quantize import color_counts
 from pipelines.records import Drawing, OnProgress, Pixels, Recipe, no_progress
 from pipelines.tiles.blob import blob_from_corners, join_sides
 from pipelines.tiles.geometry import BLOB_MASKS, compose, lay_out
-from pipelines.tiles.joint import draw_joint, freeze
-from pipelines.tiles.layouts import PLAIN, Layout, Sides, find_layout, sides, terrain_tiles
+from pipelines.tiles.joint import draw_joint, ease, freeze
+from pipelines.tiles.layouts import PLAIN, Layout, Sides, corner_sides, find_layout, sides, terrain_tiles
 from pipelines.tiles.map import Indices, random_map
 from pipelines.tiles.platform import paint_platforms
-from pipelines.tiles.seams import check_tiles, measure_seams
+from pipelines.tiles.seams import SEAM_LIMIT, check_tiles, measure_seams
 from pipelines.tiles.textures import LIQUIDS, Texture, calm_seams, draw_textures, flatten, level, words_of
 from pipelines.tiles.tiled import Naming, strip, write_sheet, write_tmx, write_tsx
 from pipelines.tiles.variants import match_tone, quilt
@@ -38,6 +38,8 @@ SMALLEST, LARGEST, STEP = 8, 64, 8
 METHODS = ("composite", "joint")
 AXES = ("both", "x", "y")
 MOST_VARIANTS = 12
+EASED = (1.4, 1.1, 0.8, 0.5)
+"""Steps across a seam of joint diffusion that are tried, before the palette, as multiples of the mean step inside."""
 WAVES = 8
 """The most tries at waves along the borders that cross the tiles' edges calmly."""
 _GRASSY = {"grass", "moss", "leaves", "forest", "jungle", "bush", "hedge", "snow", "fur"}
@@ -304,8 +306,14 @@ class _Work:
         words = str(options["upper"]), str(options["lower"])
         tiles, drawing = draw_joint(self.engine, recipe, *words, rim, self.on_progress)
         self._note(drawing)
-        self.palette = self.locked or extract_palette(tiles, recipe.colors, "tileset", same=0.012)
-        return freeze([lock(tile, self.palette) for tile in tiles])
+        drawn, shown = freeze(tiles), [corner_sides(mask) for mask in range(16)]
+        for most in EASED:
+            eased = ease(drawn, most)
+            self.palette = self.locked or extract_palette(eased, recipe.colors, "tileset", same=0.012)
+            tiles = freeze([lock(tile, self.palette) for tile in eased])
+            if measure_seams(tiles, shown).worst <= SEAM_LIMIT:
+                break
+        return tiles
 
     def _complete(self, corners: list[Pixels]) -> list[Pixels]:
         """The layout's tiles out of finished corner tiles."""

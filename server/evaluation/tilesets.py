@@ -1,6 +1,6 @@
 """`make eval-tilesets`: 10 pairs of terrains x 5 seeds on the embedded model, and which way of sampling tiles best.
 
-    python -m server.evaluation.tilesets [--seeds 5] [--picture previews.png]
+    python -m server.evaluation.tilesets [--seeds 5] [--picture previews.png] [--joint-picture joint.png]
 
 Prints the seam ratios (difference across a seam over the mean inside: the mean of all pairs, the worst set's, the worst
 single pair, and the worst line of pixels inside a tile) and fails when a gate does not hold.
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,7 +26,7 @@ from pipelines.diffusion import DiffusersBackend
 from pipelines.engine import Engine
 from pipelines.records import DrawRequest, Pixels, Recipe
 from pipelines.tiles.seams import SEAM_LIMIT, texture_seam
-from pipelines.tiles.tileset import draw_tileset
+from pipelines.tiles.tileset import METHODS, Tileset, draw_tileset
 from server.tilesets import CANDIDATES
 
 PAIRS = (
@@ -41,6 +42,8 @@ PAIRS = (
     ("brick floor", "grass"),
 )
 """(upper, lower)."""
+COMPARED = tuple(PAIRS[i] for i in (0, 1, 3, 5, 8, 9))
+"""The pairs that are drawn both ways: liquids, soft ground, things that are built."""
 TERRAINS = ("green grass floor", "gray stone floor", "brown dirt floor", "blue water floor")
 
 
@@ -65,11 +68,8 @@ def every_set(engine: Engine, seeds: int, picture: Path | None, console: Console
         interior: list[float] = []
         seconds: list[float] = []
         for seed in range(seeds):
-            started = time.perf_counter()
-            options = {"layout": "wang16", "upper": upper, "lower": lower}
-            recipe = Recipe("tileset", f"{upper} {lower}", 16, 16, 100 + seed, candidates=CANDIDATES, options=options)
-            made = draw_tileset(engine, recipe)
-            seconds.append(time.perf_counter() - started)
+            made, took = _corner_set(engine, upper, lower, 100 + seed)
+            seconds.append(took)
             passed += made.report.passed
             failed |= {name for name, held in made.report.gates.items() if not held}
             ratios.append(made.report.scores["seam_ratio"])
@@ -93,6 +93,34 @@ def every_set(engine: Engine, seeds: int, picture: Path | None, console: Console
     return good
 
 
+def both_methods(engine: Engine, seeds: int, picture: Path | None, console: Console) -> None:
+    """Painted borders beside joint diffusion, a line a pair; says, and fails nothing."""
+    table = Table("upper, lower", title="painted | joint diffusion: wang16, 16 px")
+    for name in ("pass", "seam, mean", "worst pair", "seconds, median"):
+        table.add_column(name)
+    previews: list[Pixels] = []
+    for upper, lower in COMPARED:
+        cells: dict[str, list[tuple[float, ...]]] = {}
+        for seed, method in product(range(seeds), METHODS):
+            made, seconds = _corner_set(engine, upper, lower, 100 + seed, method)
+            scores = made.report.scores
+            row = float(made.report.passed), scores["seam_ratio"], scores["seam_worst_pair"], seconds
+            cells.setdefault(method, []).append(row)
+            if seed == 0:
+                previews.append(made.preview)
+        columns = [list(zip(*cells[method], strict=True)) for method in METHODS]
+        table.add_row(
+            f"{upper}, {lower}",
+            " | ".join(f"{sum(c[0]):.0f}/{seeds}" for c in columns),
+            " | ".join(f"{np.mean(c[1]):.2f}" for c in columns),
+            " | ".join(f"{max(c[2]):.2f}" for c in columns),
+            " | ".join(f"{np.median(c[3]):.1f}" for c in columns),
+        )
+    console.print(table)
+    if picture:
+        _write(previews, picture, 4)
+
+
 def ways_of_sampling(engine: Engine, seeds: int, console: Console) -> None:
     """The seam of plain 32 px textures: as drawn, with wrapping convolutions, with rolled latents, with both."""
     table = Table("terrain", "neither", "padding", "rolling", "both", title="seam ratio of textures, mean over seeds")
@@ -106,6 +134,14 @@ def ways_of_sampling(engine: Engine, seeds: int, console: Console) -> None:
                 cells.append(f"{np.mean([texture_seam(image) for image in engine.draw(request).images]):.2f}")
         table.add_row(prompt, *cells)
     console.print(table)
+
+
+def _corner_set(engine: Engine, upper: str, lower: str, seed: int, method: str = "composite") -> tuple[Tileset, float]:
+    """A wang16 set of 16 px tiles, and the seconds that it took."""
+    started = time.perf_counter()
+    options = {"layout": "wang16", "upper": upper, "lower": lower, "method": method}
+    recipe = Recipe("tileset", f"{upper} {lower}", 16, 16, seed, candidates=CANDIDATES, options=options)
+    return draw_tileset(engine, recipe), time.perf_counter() - started
 
 
 @contextmanager
@@ -125,22 +161,26 @@ def _without(*, padding: bool, rolling: bool) -> Iterator[None]:
         yield
 
 
-def _write(previews: list[Pixels], path: Path) -> None:
+def _write(previews: list[Pixels], path: Path, columns: int = 2) -> None:
+    """The maps in rows, with a clear line between them."""
     from PIL import Image
 
-    rows = [np.concatenate(previews[i : i + 2], axis=1) for i in range(0, len(previews), 2)]
-    Image.fromarray(np.concatenate(rows, axis=0)).save(path)
+    edged = [np.pad(preview, ((0, 4), (0, 4), (0, 0))) for preview in previews]
+    rows = [np.concatenate(edged[i : i + columns], axis=1) for i in range(0, len(edged), columns)]
+    Image.fromarray(np.concatenate(rows, axis=0)[:-4, :-4]).save(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--picture", type=Path, help="a picture of one sample map a pair")
+    parser.add_argument("--joint-picture", type=Path, help="a picture of painted maps beside those of joint diffusion")
     arguments = parser.parse_args()
     console = Console()
     engine = Engine(DiffusersBackend())
     try:
         ways_of_sampling(engine, 8, console)
+        both_methods(engine, 2, arguments.joint_picture, console)
         good = every_set(engine, arguments.seeds, arguments.picture, console)
     finally:
         engine.close()
