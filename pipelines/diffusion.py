@@ -36,7 +36,7 @@ from pipelines.fast import FastModel
 from pipelines.hardware import free_bytes
 from pipelines.loading import Resident, load_model, make_scheduler, pick_device, pick_dtype, weight_bytes
 from pipelines.models import SDXL, Model, embedded_model, find_model, preset_lora, preset_of, sdxl_info
-from pipelines.presets import Preset
+from pipelines.presets import PRESETS, Preset
 from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
 from pipelines.seamless import circular, rolled
 from pipelines.text import Embedding
@@ -114,6 +114,7 @@ class DiffusersBackend:
             images=images,
             model=model.id,
             revision=resident.revision,
+            preset=plan.preset.name if plan.preset else "",
             steps=plan.steps,
             guidance=plan.guidance,
             seconds=time.perf_counter() - begun,
@@ -174,7 +175,7 @@ class DiffusersBackend:
     def _merge(self, resident: Resident, request: DrawRequest, preset: Preset | None) -> None:
         """Makes preset's, model's and request's LoRAs the resident stack; none, and none before, costs nothing."""
         wanted: list[tuple[Path | str, float]] = []
-        if preset and (path := preset_lora(preset)):
+        if preset and (path := preset_lora(resident.model, preset)):
             wanted.append((path, preset.lora_weight))
         if resident.model.style:
             wanted.append((resident.model.style, preset.style_weight if preset else 1.0))
@@ -248,7 +249,7 @@ def plan_sampling(model: Model, request: DrawRequest) -> Sampling:
     Raises:
         InvalidRequest: no such preset, or a value outside its range.
     """
-    preset = preset_of(model, request.preset)
+    preset = preset_of(model, request.preset or _default_preset(model, request))
     base = preset or model
     steps = base.steps if request.steps is None else request.steps
     guidance = base.guidance if request.guidance is None else request.guidance
@@ -259,7 +260,20 @@ def plan_sampling(model: Model, request: DrawRequest) -> Sampling:
         raise InvalidRequest(
             f"guidance is {low:g} to {high:g} here, not {guidance:g}. The default is {base.guidance:g}."
         )
+    if preset and preset.exact and steps != preset.steps:
+        raise InvalidRequest(f"The preset '{preset.name}' takes {preset.steps} steps. Leave steps or the preset out.")
     return Sampling(preset, steps, guidance, base.guided)
+
+
+def _default_preset(model: Model, request: DrawRequest) -> str:
+    """Of a model that has "turbo": that for a plain drawing, "guided" for whatever its adapter was not taught."""
+    if "turbo" not in model.presets:
+        return ""
+    turbo = PRESETS["turbo"]
+    other = (request.negative, request.init, request.region, request.couple)
+    plain = not (any(other) or request.tile_x or request.tile_y)
+    fits = request.steps in (None, turbo.steps) and request.guidance in (None, turbo.guidance)
+    return "turbo" if plain and fits else "guided"
 
 
 def _check(request: DrawRequest, resident: Resident) -> None:

@@ -108,11 +108,14 @@ def redraw(
     if mask is not None and (mask.shape != image.shape[:2] or not mask.any()):
         raise InvalidRequest("The mask must have the sprite's size, and at least one pixel that may change.")
     model = find_model(recipe.model)
+    if recipe.preset == "turbo":  # its adapter was taught whole drawings: an edit is done with the model's own steps
+        recipe = replace(recipe, preset="", steps=0, guidance=0.0)
     last = plan_passes(model, recipe.width, recipe.height, recipe.preset)[-1]
     height, width = image.shape[:2]
-    most = min(last.height // height, last.width // width)
+    above, before, tall, wide = last.area
+    most = min(tall // height, wide // width)
     scale = max(1, min(2 if last.doubled else 1, most) if model.draws_pixels else most)
-    top, left = (last.height - height * scale) // 2, (last.width - width * scale) // 2
+    top, left = above + (tall - height * scale) // 2, before + (wide - width * scale) // 2
     window = np.s_[top : top + height * scale, left : left + width * scale]
 
     canvas = np.zeros((last.height, last.width, 4), np.uint8)
@@ -151,7 +154,13 @@ def redraw(
     if mask is not None:
         finished = np.where(mask[..., None], finished, image)
     report = _report(finished, recipe, palette)
-    settled = replace(recipe, revision=drawing.revision, steps=drawing.steps, guidance=drawing.guidance)
+    settled = replace(
+        recipe,
+        revision=drawing.revision,
+        preset=drawing.preset,
+        steps=drawing.steps,
+        guidance=drawing.guidance,
+    )
     return Sprite(settled, finished, palette, report, (report.scores["score"],), drawing.unknown_words)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines.errors import InvalidRequest, ModelError
 from pipelines.hub import Repo, cached_file, snapshot
-from pipelines.presets import PRESETS, Preset
+from pipelines.presets import PIXEL_PRESETS, PRESETS, SDXL_PRESETS, Preset
 from pipelines.records import ModelInfo
 
 EMBEDDED = Path(__file__).parent / "embedded" / "checkpoint"
@@ -106,11 +106,12 @@ def embedded_model() -> Model:
         title="Embedded pixel-art model",
         licence="CC0-1.0",
         folder=EMBEDDED,
-        native_sizes=(16, 32),
+        native_sizes=(16, 24, 32),
         canvases=(32,),
         steps=8,
         guidance=1.5,
-        note="Draws 32 and 16 px sprites from a small vocabulary, without a GPU or a download.",
+        presets=_pixel_presets(EMBEDDED),
+        note="Draws 32, 24 and 16 px sprites from a small vocabulary, without a GPU or a download.",
     )
 
 
@@ -133,6 +134,10 @@ def find_model(name: str) -> Model:
         f"There is no model '{name}'. Use 'embedded', 'sdxl', a hub id (owner/name), or the path of an SDXL "
         "checkpoint: a folder with a model_index.json, or one .safetensors file. list_models shows what there is."
     )
+
+
+def _pixel_presets(folder: Path) -> tuple[str, ...]:
+    return PIXEL_PRESETS if (folder / PRESETS["turbo"].lora).is_file() else ()
 
 
 def folder_model(folder: Path) -> Model:
@@ -164,6 +169,7 @@ def folder_model(folder: Path) -> Model:
             canvases=(canvas,),
             steps=8,
             guidance=1.5,
+            presets=_pixel_presets(folder),
         )
     return Model(
         id=str(folder),
@@ -171,7 +177,7 @@ def folder_model(folder: Path) -> Model:
         licence="unknown",
         folder=folder,
         canvases=(512, 768, 1024) if canvas == 1024 else (canvas,),
-        presets=tuple(PRESETS),
+        presets=SDXL_PRESETS,
     )
 
 
@@ -245,7 +251,7 @@ def sdxl_info() -> ModelInfo:
             hub_model(SDXL)
         except ModelError as error:
             state, note = "broken", str(error)
-    return ModelInfo(SDXL, "SDXL base 1.0 with pixel-art-xl", state, SDXL_BASE.licence, (), tuple(PRESETS), note)
+    return ModelInfo(SDXL, "SDXL base 1.0 with pixel-art-xl", state, SDXL_BASE.licence, (), SDXL_PRESETS, note)
 
 
 def hub_repos(name: str) -> tuple[Repo, ...]:
@@ -268,27 +274,27 @@ def hub_repos(name: str) -> tuple[Repo, ...]:
 
 
 def preset_of(model: Model, name: str) -> Preset | None:
-    """The preset of a request; "quality" for an SDXL that was asked for none; None for a model that has none.
+    """The preset of that name; "quality" for an SDXL that was asked for none; else None where there is no name.
 
     Raises:
         InvalidRequest: the model has no such preset.
     """
     if not name:
-        return PRESETS["quality"] if model.presets else None
+        return PRESETS["quality"] if "quality" in model.presets else None
     if name not in model.presets:
         has = f"It has {', '.join(model.presets)}." if model.presets else "It has none: leave the preset out."
         raise InvalidRequest(f"'{model.id}' has no preset '{name}'. {has}")
     return PRESETS[name]
 
 
-def preset_lora(preset: Preset) -> Path | None:
+def preset_lora(model: Model, preset: Preset) -> Path | None:
     """The file of the preset's LoRA, None where it needs none.
 
     Raises:
         ModelError: it was not pulled.
     """
     if preset.repo is None:
-        return None
+        return model.folder / preset.lora if preset.lora else None
     if path := cached_file(preset.repo, preset.lora):
         return path
     raise ModelError(

@@ -1,4 +1,4 @@
-"""Speed presets of the SDXL tier: how many steps, which scheduler, which distillation LoRA, as frozen records.
+"""Speed presets: how many steps, which scheduler, which distillation LoRA, as frozen records.
 
 A preset says nothing of style. Knows nothing of loading; imports no torch.
 Sources: each LoRA's model card; guidance cut as in Kynkäänniemi et al. 2024.
@@ -15,10 +15,11 @@ from pipelines.hub import Repo
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How an SDXL is sampled. `guidance` must lie in `guidance_range`; above it a distilled model burns out.
+    """How a model is sampled. `guidance` must lie in `guidance_range`; above it a distilled model burns out.
 
     `scheduler` is a diffusers class ("" for the checkpoint's own) and `scheduler_changes` what differs from the
-    checkpoint's settings. `lora` names a file of `repo`. `canvas` is the side in pixels that is drawn.
+    checkpoint's settings. `lora` names a file of `repo`, without one a file beside the checkpoint. `exact`: the LoRA
+    was taught for exactly `steps` steps. `canvas` is the side in pixels that is drawn.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Preset:
     style_weight: float = 1.0
     canvas: int = 1024
     tiny_decoder: bool = False
+    exact: bool = False
 
 
 PRESETS = {
@@ -76,8 +78,24 @@ PRESETS = {
             canvas=768,
             tiny_decoder=True,
         ),
+        Preset(
+            "turbo",
+            steps=4,
+            guidance=1.0,
+            guidance_range=(1.0, 1.0),
+            licence="CC0-1.0",
+            lora="turbo.safetensors",
+            exact=True,
+        ),
+        Preset("guided", steps=8, guidance=1.5, guidance_range=(0.0, 30.0), licence="no LoRA"),
     )
 }
+
+SDXL_PRESETS = ("quality", "fast", "draft")
+"""The names for SDXL; the first is what is taken where none was asked for."""
+
+PIXEL_PRESETS = ("turbo", "guided")
+"""The names for a model that draws single pixels and has a `turbo.safetensors` beside it."""
 
 BUCKETS = (512, 768, 1024)
 """Sides of SDXL's canvases, in pixels; a canvas that is not square has about as many pixels."""

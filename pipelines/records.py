@@ -149,6 +149,7 @@ class Drawing:
     seconds: float
     device: str
     unknown_words: tuple[str, ...] = ()
+    preset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
