@@ -279,8 +279,10 @@ class _Work:
 
     def _finish(self, texture: Pixels, colors: int) -> Pixels:
         """A drawn texture as a terrain: level, in few colours, calm where it meets itself."""
-        wraps = _wraps(self.recipe)
-        return calm_seams(flatten(level(texture, wraps), colors, self.locked), wraps)
+        wraps, half = _wraps(self.recipe), self.recipe.width // 2
+        calm = calm_seams(flatten(level(texture, wraps), colors, self.locked), wraps)
+        # blob tiles meet in the middle of the corner tiles that they are cut from
+        return np.roll(calm, (half, half), (0, 1)) if self.layout.name == "blob47" else calm
 
     def _calmest(self, paint: Callable[[int], list[Pixels]]) -> list[Pixels]:
         """Tiles painted with waves along their borders that hide the seams: the first whose worst pair steps no more

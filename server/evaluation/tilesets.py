@@ -1,6 +1,7 @@
-"""`make eval-tilesets`: 10 pairs of terrains x 5 seeds on the embedded model, and which way of sampling tiles best.
+"""`make eval-tilesets`: 10 pairs of terrains x 5 seeds on the embedded model, every layout, both methods, and
+which way of sampling tiles best.
 
-    python -m server.evaluation.tilesets [--seeds 5] [--picture previews.png] [--joint-picture joint.png]
+    python -m server.evaluation.tilesets [--seeds 5] [--picture a.png] [--layouts-picture b.png] [--joint-picture c.png]
 
 Prints the seam ratios (difference across a seam over the mean inside: the mean of all pairs, the worst set's, the worst
 single pair, and the worst line of pixels inside a tile) and fails when a gate does not hold.
@@ -44,6 +45,18 @@ PAIRS = (
 """(upper, lower)."""
 COMPARED = tuple(PAIRS[i] for i in (0, 1, 3, 5, 8, 9))
 """The pairs that are drawn both ways: liquids, soft ground, things that are built."""
+SHOWN = (
+    ("seamless", "brick floor", "", "composite"),
+    ("variations", "grass", "", "composite"),
+    ("variations", "stone floor", "", "composite"),
+    ("wang16", "grass", "water", "composite"),
+    ("blob47", "stone floor", "lava", "composite"),
+    ("edge16", "dirt", "grass", "composite"),
+    ("platformer", "grass", "dirt", "composite"),
+    ("platformer", "snow", "stone floor", "composite"),
+    ("wang16", "snow", "grass", "joint"),
+)
+"""(layout, upper, lower, method)."""
 TERRAINS = ("green grass floor", "gray stone floor", "brown dirt floor", "blue water floor")
 
 
@@ -90,6 +103,29 @@ def every_set(engine: Engine, seeds: int, picture: Path | None, console: Console
     console.print(table)
     if picture:
         _write(previews, picture)
+    return good
+
+
+def every_layout(engine: Engine, picture: Path | None, console: Console) -> bool:
+    """A set of every layout in two sizes, a line each; whether all gates hold."""
+    table = Table("layout", "terrains", "16 px", "32 px", title="every layout: gates, worst pair")
+    previews: list[Pixels] = []
+    good = True
+    for layout, upper, lower, method in SHOWN:
+        cells = []
+        for size in (16, 32):
+            options = {"layout": layout, "upper": upper, "lower": lower, "method": method}
+            recipe = Recipe("tileset", upper, size, size, 100, candidates=CANDIDATES, options=options)
+            report = (made := draw_tileset(engine, recipe)).report
+            good &= report.passed
+            failed = " ".join(name for name, held in report.gates.items() if not held)
+            cells.append(f"{failed or 'pass'}, {report.scores['seam_worst_pair']:.2f}")
+            if size == 16:
+                previews.append(made.preview)
+        table.add_row(f"{layout} {'' if method == 'composite' else method}", f"{upper} {lower}", *cells)
+    console.print(table)
+    if picture:
+        _write(previews, picture, 3)
     return good
 
 
@@ -174,6 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--picture", type=Path, help="a picture of one sample map a pair")
+    parser.add_argument("--layouts-picture", type=Path, help="a picture of one sample map a layout")
     parser.add_argument("--joint-picture", type=Path, help="a picture of painted maps beside those of joint diffusion")
     arguments = parser.parse_args()
     console = Console()
@@ -181,7 +218,8 @@ def main() -> None:
     try:
         ways_of_sampling(engine, 8, console)
         both_methods(engine, 2, arguments.joint_picture, console)
-        good = every_set(engine, arguments.seeds, arguments.picture, console)
+        good = every_layout(engine, arguments.layouts_picture, console)
+        good &= every_set(engine, arguments.seeds, arguments.picture, console)
     finally:
         engine.close()
     sys.exit(not good)
