@@ -110,7 +110,7 @@ class Jobs:
     """The jobs in one folder (it need not exist)."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # a worker's working directory is its job's folder
 
     def start(self, spec: JobSpec) -> Job:
         """Begins a job and returns at once.

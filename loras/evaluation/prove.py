@@ -241,7 +241,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args(argv)
-    return 0 if prove(arguments.data, arguments.real, arguments.out, arguments.steps, arguments.picture) else 1
+    out = arguments.out.absolute()  # workers have working directories of their own
+    return 0 if prove(arguments.data, arguments.real, out, arguments.steps, arguments.picture) else 1
 
 
 if __name__ == "__main__":

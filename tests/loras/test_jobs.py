@@ -131,6 +131,16 @@ def test_cancelling_what_nobody_works_on_only_notes_it(sprites: Path, tmp_path: 
         jobs.cancel(job_id)
 
 
+def test_jobs_are_found_from_any_working_directory(
+    sprites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    jobs = Jobs(Path("jobs"))
+    job_id = stopped_job(jobs, sprites, tmp_path, "training", {})
+    monkeypatch.chdir("/")
+    assert jobs.get(job_id).folder == tmp_path / "jobs" / job_id
+
+
 def test_a_damaged_state_file_loses_no_job(sprites: Path, tmp_path: Path) -> None:
     jobs = Jobs(tmp_path / "jobs")
     job_id = stopped_job(jobs, sprites, tmp_path, "training", {})
