@@ -180,6 +180,7 @@ def test_files_name_the_grid_and_the_masks():
         (16, {"upper": "grass", "lower": "Grass"}, "two different"),
         (16, {"upper": "grass", "lower": "water", "layout": "hex"}, "wang16"),
         (16, {"upper": "grass", "lower": "water", "method": "magic"}, "composite"),
+        (16, {"upper": "grass", "lower": "water", "layout": "blob47", "method": "joint"}, "layout='wang16'"),
         (16, {"upper": "", "lower": "water"}, "upper terrain is empty"),
         (16, {"upper": "grass", "layout": "platformer"}, "needs lower="),
     ],
