@@ -154,8 +154,8 @@ def check_recipe(recipe: Recipe) -> Layout:
     # quarters of corner tiles that were drawn one by one do not meet: seams of up to six times an ordinary step
     if options.get("method") == "joint" and (layout.name != "wang16" or not lower):
         raise InvalidRequest(
-            "method='joint' draws corner sets of two terrains: use it with layout='wang16' and a lower terrain, or leave "
-            "method= out."
+            "method='joint' draws corner sets of two terrains: use it with layout='wang16' and a lower terrain, or "
+            "leave method= out."
         )
     variants = options.get("variants", 4)
     if not isinstance(variants, int) or not 2 <= variants <= MOST_VARIANTS:
