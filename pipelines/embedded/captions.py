@@ -99,6 +99,9 @@ _SUBJECTS = _words(
 )
 """Words of file names that say the subject of a set of icons, not what an icon shows."""
 
+_APART = _words("hats cosmetics food")
+"""Subjects where a bow, a blade or a knife is no weapon."""
+
 _GROUNDS = _words("floor ground surface patch flame flames logs ration cells")
 
 
@@ -130,7 +133,8 @@ def read_words(
     if said != "caption":
         plain = [word for word in split_words(text) if word not in _SUBJECTS]
         head = (plain[:1] if said == "narrow last" else plain[:-1]) or head
-        head = next(([word] for word in plain if (kind, word) in families()), head)
+        if text.split()[0] not in _APART:
+            head = next(([word] for word in plain if (kind, word) in families()), head)
     noun = _noun(head, {*tag_words, *name_words}) or next(iter((*tag_words, *name_words[-1:])), "thing")
     noun = family(kind, noun, head)
     if noun not in tag_words:
