@@ -95,7 +95,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         method: Annotated[
             str,
             Field(
-                description="composite: painted borders, clean. joint (wang16): the model draws transitions itself, softer."
+                description="composite: painted borders, clean. joint (wang16): drawn by the model, softer."
             ),
         ] = "composite",
         axes: Annotated[str, Field(description="For seamless: both, x or y.")] = "both",
