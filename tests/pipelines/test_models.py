@@ -252,7 +252,8 @@ def test_a_cancelled_drawing_ends_at_its_next_step_and_leaves_the_model_as_it_wa
     with pytest.raises(Stop):
         backend.draw(request(str(tiny_sdxl), steps=20, tile_x=True), stop)
     assert taken == [1, 2]
-    assert np.array_equal(backend.draw(request(str(tiny_sdxl)), nothing).images[0], before)
+    after = backend.draw(request(str(tiny_sdxl)), nothing).images[0]
+    assert np.abs(after.astype(int) - before.astype(int)).max() <= 1
 
 
 def test_what_a_drawing_without_room_held_is_free_before_half_of_it_is_tried(
