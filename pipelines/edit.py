@@ -112,10 +112,9 @@ def redraw(
         recipe = replace(recipe, preset="", steps=0, guidance=0.0)
     last = plan_passes(model, recipe.width, recipe.height, recipe.preset)[-1]
     height, width = image.shape[:2]
-    above, before, tall, wide = last.area
-    most = min(tall // height, wide // width)
+    most = min(last.height // height, last.width // width)
     scale = max(1, min(2 if last.doubled else 1, most) if model.draws_pixels else most)
-    top, left = above + (tall - height * scale) // 2, before + (wide - width * scale) // 2
+    top, left = (last.height - height * scale) // 2, (last.width - width * scale) // 2
     window = np.s_[top : top + height * scale, left : left + width * scale]
 
     canvas = np.zeros((last.height, last.width, 4), np.uint8)

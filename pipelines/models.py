@@ -106,12 +106,12 @@ def embedded_model() -> Model:
         title="Embedded pixel-art model",
         licence="CC0-1.0",
         folder=EMBEDDED,
-        native_sizes=(16, 24, 32),
+        native_sizes=(16, 32),
         canvases=(32,),
         steps=8,
         guidance=1.5,
         presets=_pixel_presets(EMBEDDED),
-        note="Draws 32, 24 and 16 px sprites from a small vocabulary, without a GPU or a download.",
+        note="Draws 32 and 16 px sprites from a small vocabulary, without a GPU or a download.",
     )
 
 

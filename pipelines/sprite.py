@@ -56,22 +56,13 @@ class Sprite:
 class _Pass:
     """One drawing: a canvas in pixels, and SDXL's original-size conditioning (None: the canvas's own).
 
-    `doubled`: each pixel of the drawing is 2x2 of the canvas. `inset`: only a square of `native` pixels is drawn in,
-    in the middle of the canvas' last rows.
+    `doubled`: each pixel of the drawing is 2x2 of the canvas.
     """
 
     width: int
     height: int
     native: int | None = None
     doubled: bool = False
-    inset: bool = False
-
-    @property
-    def area(self) -> tuple[int, int, int, int]:
-        """(top, left, height, width) of what is drawn in, in canvas pixels."""
-        if self.inset and self.native:
-            return self.height - self.native, (self.width - self.native) // 2, self.native, self.native
-        return 0, 0, self.height, self.width
 
 
 def draw_sprites(engine: Engine, recipe: Recipe, count: int = 1, on_progress: OnProgress = no_progress) -> list[Sprite]:
@@ -193,9 +184,6 @@ def plan_passes(model: Model, width: int, height: int, preset: str = "") -> tupl
     small, large = model.native_sizes[0], model.native_sizes[-1]
     if side <= small:
         return (_Pass(large, large, small, doubled=True),)
-    for middle in model.native_sizes[1:-1]:
-        if side <= middle:
-            return (_Pass(large, large, middle, inset=True),)
     first = _Pass(large, large, large)
     own = -(-side // 8) * 8
     return (first, _Pass(own, own, large)) if own > large else (first,)
@@ -273,9 +261,7 @@ def _resized(image: Pixels, side: int) -> Pixels:
 
 
 def _native(canvas: Pixels, recipe: Recipe, last: _Pass) -> Pixels:
-    """A pixel model's drawing at one pixel a pixel: doubled ones halved, and no larger than the sprite."""
-    top, left, height, width = last.area
-    canvas = canvas[top : top + height, left : left + width]
+    """A pixel model's canvas at one pixel a pixel: doubled ones halved, and no larger than the sprite."""
     if last.doubled:
         canvas = _halved(canvas)
     side = max(recipe.width, recipe.height)

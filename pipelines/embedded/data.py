@@ -31,9 +31,6 @@ from pipelines.records import Pixels
 CLEAR = (128, 128, 128, 0)
 """A transparent pixel: (0, 0, 0, -1) in -1..1."""
 
-MIDDLE = 24
-"""The size between 16 and 32 that is drawn for itself: a square in the middle of the canvas' last rows."""
-
 VARIANTS = 1 + len(COLORS)
 """Pictures of one sprite: as its artist made it, and in each colour."""
 
@@ -176,33 +173,6 @@ def place(image: Pixels) -> tuple[Pixels, int] | None:
     return canvas, native
 
 
-def smaller(sprite: Sprite) -> Sprite | None:
-    """The sprite as one of MIDDLE pixels, in the middle of the canvas' last rows; None where it does not fit there.
-
-    What fills the canvas is cut to its centre. A thing that hangs in the air stays in the middle of its square.
-    """
-    drawn = sprite.image[..., 3] > 0
-    if sprite.native != SIZE:
-        return None
-    edge = (SIZE - MIDDLE) // 2
-    canvas = np.empty_like(sprite.image)
-    canvas[:] = CLEAR
-    if drawn.mean() > 0.97:
-        part = sprite.image[edge:-edge, edge:-edge]
-        top, left = SIZE - MIDDLE, edge
-    else:
-        rows, columns = np.nonzero(drawn)
-        part = sprite.image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-        height, width = part.shape[:2]
-        if max(height, width) > MIDDLE:
-            return None
-        stands = rows.max() >= SIZE - 3
-        top = SIZE - height if stands else SIZE - MIDDLE + (MIDDLE - height) // 2
-        left = (SIZE - width) // 2
-    canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return replace(sprite, image=canvas, native=MIDDLE, share=0.5 * sprite.share)
-
-
 def vocabulary(sprites: Sequence[Sprite], fewest: int = 2) -> list[str]:
     """SPECIAL, then every word that at least `fewest` sprites have, the frequent first; colours always."""
     counts: Counter[str] = Counter()
@@ -270,8 +240,7 @@ def _variants(
             seen.sort(key=lambda color: color != colors[v - 1])
         said = says.captions(sprite.words, seen, names, rng)
         tokens[v] = [encode(caption, index) for caption in _known(said, index)]
-    edge = (SIZE - MIDDLE) // 2 if sprite.native == MIDDLE else 0
-    margins = np.tile(np.array([drawn[0] - edge, SIZE - 1 - edge - drawn[-1]], np.uint8), (variants, 1))
+    margins = np.tile(np.array([drawn[0], SIZE - 1 - drawn[-1]], np.uint8), (variants, 1))
     return images, tokens, margins
 
 

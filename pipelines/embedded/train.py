@@ -29,7 +29,7 @@ from pipelines.embedded.architecture import (
     load_embedded,
     save_checkpoint,
 )
-from pipelines.embedded.data import VARIANTS, Packed, Sprite, pack, read_sprites, smaller, vocabulary
+from pipelines.embedded.data import VARIANTS, Packed, Sprite, pack, read_sprites, vocabulary
 from pipelines.embedded.objective import DRAWS, Objective
 from pipelines.embedded.workers import EVERY, Workers
 from pipelines.errors import InvalidRequest, PipelineError
@@ -222,11 +222,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 def prepare(
     sprites: list[Sprite], variants: int, known: list[str] | None = None
 ) -> tuple[list[str], Packed, Packed | None]:
-    """Vocabulary, training data and held-out data (None where there are too few sprites to hold any back).
-
-    A sprite that fits into MIDDLE pixels is there a second time, as one of that size.
-    """
-    sprites = [*sprites, *(small for sprite in sprites if (small := smaller(sprite)))]
+    """Vocabulary, training data and held-out data (None where there are too few sprites to hold any back)."""
     kept = [s for s in sprites if not s.held_out]
     held = [s for s in sprites if s.held_out]
     words = known or vocabulary(kept, 2 if len(kept) > 200 else 1)

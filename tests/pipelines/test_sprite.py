@@ -176,8 +176,7 @@ def test_larger_sprites_are_drawn_over_and_smaller_ones_made_smaller():
     model = embedded_model()
     plans = {side: [(p.width, p.native) for p in plan_passes(model, side, 8)] for side in (8, 16, 24, 32, 40, 64)}
     assert plans[8] == plans[16] == [(32, 16)]
-    assert plans[24] == [(32, 24)]
-    assert plans[32] == [(32, 32)]
+    assert plans[24] == plans[32] == [(32, 32)]
     assert plans[40] == [(32, 32), (40, 32)]
     assert plans[64] == [(32, 32), (64, 32)]
 

@@ -14,7 +14,7 @@ from pipelines.embedded import train as training
 from pipelines.embedded.architecture import SPECIAL, Architecture, build_text_encoders, load_embedded, save_checkpoint
 from pipelines.embedded.captions import head_words, read_words
 from pipelines.embedded.colors import COLORS, color_shares, main_colors, name_pixels, repaint
-from pipelines.embedded.data import CLEAR, Sprite, pack, place, read_sprites, smaller, vocabulary
+from pipelines.embedded.data import CLEAR, Sprite, pack, place, read_sprites, vocabulary
 from pipelines.embedded.objective import DRAWS, Objective, text_states
 from pipelines.embedded.train import Plan, Trainer, build, prepare, save_state
 from pipelines.errors import InvalidRequest
@@ -218,21 +218,3 @@ def test_the_colours_of_a_picture_are_named_as_a_person_would():
     picture[:] = (10, 10, 10, 255)
     picture[2:6, 1:7] = (200, 30, 30, 255)
     assert main_colors(color_shares(picture))[0] == "red"
-
-
-def test_a_sprite_that_fits_is_learned_as_a_24_pixel_one_too():
-    words = read_words("red ball")
-    standing = np.zeros((32, 32, 4), np.uint8)
-    standing[14:32, 2:22] = (200, 40, 40, 255)
-    small = smaller(Sprite(standing, 32, words, "a.png"))
-    assert small is not None
-    assert small.native == 24
-    rows, columns = np.nonzero(small.image[..., 3])
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (14, 31, 6, 25)
-    floor = smaller(Sprite(np.full((32, 32, 4), 255, np.uint8), 32, words, "b.png"))
-    assert floor is not None
-    assert (floor.image[8:, 4:28, 3] == 255).all()
-    assert (floor.image[..., 3] == 255).sum() == 24 * 24
-    assert smaller(Sprite(standing.repeat(1, axis=0), 16, words, "c.png")) is None
-    standing[2:32, 10:12] = (200, 40, 40, 255)
-    assert smaller(Sprite(standing, 32, words, "d.png")) is None
