@@ -57,6 +57,8 @@ def test_words_of_a_file_name_say_what_an_icon_shows() -> None:
         "weather campfire camping site rest", "rest weather campfire", kind="item", said="narrow last"
     )
     assert campfire.noun == "campfire"
+    assert read_words("rpg weapon bow ranged", "bow", kind="item", said="narrow last").noun == "bow"
+    assert read_words("hats bow ribbon", "bow ribbon", kind="item", said="narrow last").noun == "hat"
     assert (
         read_words("chain lightning air", "lightning chain air", kind="effect", said="narrow first").noun == "lightning"
     )
