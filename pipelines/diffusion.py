@@ -60,8 +60,9 @@ def _in_known_words(model: Model, request: DrawRequest) -> tuple[DrawRequest, tu
     """The request in the words that the embedded model knows, and the words of its prompts that it has none for."""
     if model.id != "embedded":
         return request, ()
-    readings = [read_prompt(prompt) for prompt in request.prompts]
-    region = request.region and replace(request.region, prompt=read_prompt(request.region.prompt).text)
+    native = request.native or request.width
+    readings = [read_prompt(prompt, native) for prompt in request.prompts]
+    region = request.region and replace(request.region, prompt=read_prompt(request.region.prompt, native).text)
     told = replace(
         request,
         prompts=tuple(reading.text for reading in readings),

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from pipelines.adapters import WeightStack
 from pipelines.embedded.architecture import CHECKPOINT, SIZE, load_embedded
 from pipelines.embedded.colors import COLORS, color_shares, main_colors, turn_hue
 from pipelines.embedded.data import Sprite, read_sprites
@@ -28,9 +30,8 @@ from pipelines.embedded.words import color_asked, read_prompt
 from pipelines.errors import PipelineError
 from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import extract_palette, lock
+from pipelines.presets import PIXEL_PRESETS, PRESETS
 from pipelines.records import Pixels
-
-STEPS, GUIDANCE = 8, 1.5
 
 PROMPTS = (
     "green goblin", "red dragon", "blue dragon", "white skeleton warrior", "purple slime", "green orc warrior",
@@ -96,17 +97,25 @@ NEAR = 0.05
 """Root mean square of premultiplied RGBA in 0..1 below which a picture is a copy of a training sprite."""
 
 
+def load(folder: Path, preset: str | None, device: str) -> Any:
+    """The stock pipeline with the preset's steps, guidance and adapter as its defaults."""
+    turbo = folder / PRESETS["turbo"].lora
+    chosen = PRESETS[preset or ("turbo" if turbo.exists() else "guided")]
+    pipeline = load_embedded(folder=folder, device=device)
+    if chosen.lora:
+        WeightStack({"unet": pipeline.unet}).apply([(turbo, chosen.lora_weight)])
+    return partial(pipeline, num_inference_steps=chosen.steps, guidance_scale=chosen.guidance)
+
+
 def draw(
     pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], native: int = SIZE, batch: int = 32
 ) -> list[Pixels]:
-    """One raw picture a prompt with the stock pipeline: (32, 32, 4), soft alpha."""
+    """One raw picture a prompt with the stock pipeline, in the model's words: (32, 32, 4), soft alpha."""
     pictures: list[Pixels] = []
     for at in range(0, len(prompts), batch):
         generators = [torch.Generator().manual_seed(seed) for seed in seeds[at : at + batch]]
-        drawn = pipeline(
-            list(prompts[at : at + batch]), num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators,
-            original_size=(native, native), output_type="np",
-        ).images  # fmt: skip
+        said = [read_prompt(prompt, native).text for prompt in prompts[at : at + batch]]
+        drawn = pipeline(said, generator=generators, original_size=(native, native), output_type="np").images
         pictures += list((drawn * 255).round().astype(np.uint8))
     return pictures
 
@@ -273,7 +282,7 @@ def judged(
 def held_out_rows(pipeline: Any, out: Path) -> dict[str, float]:
     """The rows of HELD_OUT_PROMPTS, and sheet-held-out.png in `out`, in the order of the prompts."""
     asked = [(prompt, kind) for kind, prompts in HELD_OUT_PROMPTS.items() for prompt in prompts]
-    raw = draw(pipeline, [read_prompt(prompt).text for prompt, _ in asked], range(len(asked)))
+    raw = draw(pipeline, [prompt for prompt, _ in asked], range(len(asked)))
     pictures = [finished(picture) for picture in raw]
     sheet([[picture] for picture in pictures]).save(out / "sheet-held-out.png")
     first = [color_asked(prompt) for prompt, _ in asked]
@@ -312,6 +321,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("checkpoints", nargs="*", type=Path, default=[CHECKPOINT])
     parser.add_argument("--data", nargs="*", type=Path, default=[], help="the training data, for near-copies")
     parser.add_argument("--out", type=Path, default=Path("runs/eval"))
+    parser.add_argument("--preset", choices=PIXEL_PRESETS, help="default: turbo, where the checkpoint has it")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args(argv)
     try:
@@ -321,7 +331,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     results: dict[str, dict[str, float]] = {}
     for i, folder in enumerate(arguments.checkpoints):
-        pipeline = load_embedded(folder=folder, device=arguments.device)
+        pipeline = load(folder, arguments.preset, arguments.device)
         out = arguments.out if len(arguments.checkpoints) == 1 else arguments.out / str(i)
         results[str(folder)] = evaluate(pipeline, sprites, out, arguments.device)
     if sprites and any(s.held_out for s in sprites):

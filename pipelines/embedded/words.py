@@ -45,7 +45,7 @@ PHRASES: Mapping[str, str] = {
     "health potion": "red potion", "healing potion": "red potion", "life potion": "red potion",
     "mana potion": "blue potion", "magic potion": "blue potion", "poison potion": "green potion",
     "stamina potion": "green potion", "potion of healing": "red potion", "potion of mana": "blue potion",
-    "treasure chest": "wooden chest", "gold coin": "gold coins", "camp fire": "campfire", "pick axe": "pickaxe",
+    "treasure chest": "closed chest", "gold coin": "gold coins", "camp fire": "campfire", "pick axe": "pickaxe",
     "battle axe": "axe", "war hammer": "hammer", "great sword": "sword", "long sword": "sword",
     "short sword": "sword", "cross bow": "crossbow", "bow and arrow": "bow", "spell book": "book",
     "fire ball": "fireball", "tree stump": "stump", "ice cream": "cone cream food", "polar bear": "white bear",
@@ -62,9 +62,16 @@ PHRASES: Mapping[str, str] = {
     "easter egg": "colorful egg", "advent wreath": "green leaf ring", "venus flytrap": "plant monster",
     "heart container": "red heart", "hockey stick": "curved stick", "poker chip": "red coins", "sci fi": "metal",
     "play button": "green button", "pause button": "red button", "vr headset": "black glasses",
+    "open treasure chest": "open chest", "open chest": "open chest", "closed chest": "closed chest", "chest": "closed chest",
+    "open door": "open door", "closed door": "wooden closed door", "wooden door": "wooden closed door",
+    "iron door": "stone wooden closed door", "metal door": "stone wooden closed door", "door": "wooden closed door",
+    "wooden barrel": "wooden barrel", "barrel": "wooden barrel",
     "fire sword": "sword fire", "ice sword": "ice sword", "living armor": "armor", "frying pan": "frying pan",
 }  # fmt: skip
-"""Several words that mean something else than the words by themselves."""
+"""Words that are drawn better in other words, and several that mean something else than the words by themselves."""
+
+LARGE: Mapping[str, str] = {"bow": "longbow"}
+"""The same for a drawing of 32 pixels: its bows are called longbows, those of 16 pixels bows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +82,12 @@ class Reading:
     unknown: tuple[str, ...]
 
 
-def read_prompt(prompt: str) -> Reading:
-    """The prompt in known words, at most ROOM of them. A prompt with no known word is left as it is."""
+def read_prompt(prompt: str, native: int = 32) -> Reading:
+    """The prompt in known words, at most ROOM of them. A prompt with no known word is left as it is.
+
+    Args:
+        native: the size in pixels that is drawn, 16 or 32.
+    """
     plain = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower().replace("'s", "")
     plain = _phrases().sub(lambda found: PHRASES[found.group()], " ".join(re.findall(r"[a-z]+|[0-9]+", plain)))
     known: list[str] = []
@@ -89,6 +100,8 @@ def read_prompt(prompt: str) -> Reading:
             unknown.append(word)
         else:
             known += nearest[1:] if nearest[0] in known[-1:] else nearest
+    if native > 16:
+        known = [LARGE.get(word, word) for word in known]
     return Reading(" ".join(known) or prompt, tuple(dict.fromkeys(unknown)))
 
 

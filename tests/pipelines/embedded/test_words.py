@@ -31,12 +31,19 @@ from pipelines.embedded.words import (
         ("a dragn", "dragon"),
         ("seamless grass texture", "grass"),
         ("grey armour", "gray armor"),
+        ("a green door", "green wooden closed door"),
+        ("an open treasure chest", "open chest"),
     ],
 )
 def test_a_prompt_is_put_into_words_the_model_knows(prompt: str, text: str):
     reading = read_prompt(prompt)
     assert reading.text == text
     assert reading.unknown == ()
+
+
+def test_a_bow_is_called_what_its_size_is_called_in_the_training_data():
+    assert read_prompt("brown bow").text == "brown longbow"
+    assert read_prompt("brown bow", 16).text == "brown bow"
 
 
 def test_a_word_that_nothing_is_near_is_reported_and_left_out():
