@@ -41,7 +41,7 @@ def generate(
     model
         A model of `dgx-pixels models`; default: the game's.
     preset
-        How quick or careful: a preset of the model (sdxl: quality, fast, draft).
+        How quick or careful: a preset of the model (embedded: turbo, guided; sdxl: quality, fast, draft).
     palette
         A palette file in the game or RRGGBB words; "none": free colours.
     colors

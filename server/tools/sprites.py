@@ -70,7 +70,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         count: Annotated[int, Field(description="How many, 1 to 16, with seeds one after another.")] = 1,
         model: Annotated[str, Field(description="A model of list_models; empty: the game's.")] = "",
         preset: Annotated[
-            str, Field(description="Quick or careful: one of the model's presets (sdxl: quality, fast, draft).")
+            str, Field(description="Quick or careful (embedded: turbo, guided; sdxl: quality, fast, draft).")
         ] = "",
         negative: Annotated[str, Field(description="What must not be in it.")] = "",
         palette: Annotated[
