@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--layouts-picture", type=Path, help="a picture of one sample map a layout")
     parser.add_argument("--joint-picture", type=Path, help="a picture of painted maps beside those of joint diffusion")
     arguments = parser.parse_args()
-    console = Console()
+    console = Console(width=110)
     engine = Engine(DiffusersBackend())
     try:
         ways_of_sampling(engine, 8, console)
