@@ -94,9 +94,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         border: Annotated[str, Field(description="auto (by the words), grassy, soft or crisp.")] = "auto",
         method: Annotated[
             str,
-            Field(
-                description="composite: painted borders, clean. joint (wang16): drawn by the model, softer."
-            ),
+            Field(description="composite: painted borders, clean. joint (wang16): drawn by the model, softer."),
         ] = "composite",
         axes: Annotated[str, Field(description="For seamless: both, x or y.")] = "both",
         variants: Annotated[int, Field(description="For variations: how many tiles, 2 to 12.")] = 4,
