@@ -28,12 +28,17 @@ REAL = "gervais"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """One style: `taught` (picture, words), `reference` other pictures in it, `plain` as many that are not in it."""
+    """One style: `taught` (picture, words), `reference` other pictures in it, `plain` as many that are not in it.
+
+    `prompts` are drawn to be measured, with seeds from `first_seed` on: things that the reference shows.
+    """
 
     style: str
     taught: tuple[tuple[Pixels, str], ...]
     reference: tuple[Pixels, ...]
     plain: tuple[Pixels, ...]
+    prompts: tuple[str, ...]
+    first_seed: int = 0
 
     @property
     def pictures(self) -> tuple[Pixels, ...]:
@@ -77,11 +82,17 @@ def lessons(sprites: Sequence[Sprite], real: Path | None, prompts: Sequence[str]
         taken = held[number * TRAINED : (number + 1) * TRAINED]
         taught = tuple((rule(s.image), " ".join(s.words.sentence)) for s in taken)
         others = tuple(rule(s.image) for s in held if s not in taken)
-        result.append(Lesson(style, taught, others, tuple(s.image for s in taken)))
+        result.append(Lesson(style, taught, others, tuple(s.image for s in taken), tuple(prompts)))
     if real:
         named = [(image, words) for image, words in real_sprites(real) if words and words not in prompts]
         if len(named) < TRAINED + FEWEST:
             raise SystemExit(f"{len(named)} sprites with words in {real} are too few; {TRAINED + FEWEST} are needed.")
+        # The first split of these sprites, seeds from 0, was used up: it showed that a style whose sprites are nearly
+        # all creatures cannot be measured on potions and chests (docs/lora.md). This is the split from the other end.
+        named = named[::-1]
         others = tuple(image for image, _ in named[TRAINED:])
-        result.append(Lesson(REAL, tuple(named[:TRAINED]), others, tuple(s.image for s in held[:TRAINED])))
+        nouns = {words.split()[-1] for _, words in named[TRAINED:]}
+        asked = tuple(prompt for prompt in prompts if prompt.split()[-1] in nouns)
+        plain = tuple(s.image for s in held[:TRAINED])
+        result.append(Lesson(REAL, tuple(named[:TRAINED]), others, plain, asked, first_seed=100))
     return result

@@ -32,7 +32,7 @@ from pipelines.records import DrawRequest, LoraWeight, Pixels
 if TYPE_CHECKING:
     from pipelines.diffusion import DiffusersBackend
 
-SEEDS, BATCH = 8, 8
+SAMPLES, BATCH = 200, 8
 LEVEL = 0.01
 PROMPTS = (
     "red dragon", "blue potion", "green goblin", "gray sword", "white skeleton", "brown wooden chest", "purple slime",
@@ -40,7 +40,7 @@ PROMPTS = (
     "green tree", "yellow scroll", "cyan crystal", "black bat", "brown boots", "red mushroom", "green snake",
     "orange ogre", "white ghost", "blue wizard", "pink flower",
 )  # fmt: skip
-"""25 prompts x 8 seeds are the 200 samples. No caption of a training sprite is among them."""
+"""25 prompts x 8 seeds are the 200 samples of a made style. No caption of a training sprite is among them."""
 SHOWN = (0, 1, 2, 4, 5, 6, 8, 10, 13, 23)
 """Prompts in the picture."""
 
@@ -92,9 +92,10 @@ def taught(jobs: Jobs, style: str, dataset: Path, output: Path, steps: int) -> d
     return read_json(job.folder / "state.json")
 
 
-def drawn(backend: DiffusersBackend, cached: Path, loras: tuple[LoraWeight, ...]) -> list[Pixels]:
-    """The 200 samples with the stack, hard alpha; kept in `cached`, a batch at a time."""
-    wanted = [(prompt, seed) for prompt in PROMPTS for seed in range(SEEDS)]
+def drawn(backend: DiffusersBackend, lesson: Lesson, cached: Path, loras: tuple[LoraWeight, ...]) -> list[Pixels]:
+    """SAMPLES (or a few more) of the lesson's prompts with the stack, hard alpha; kept in `cached` batch by batch."""
+    seeds = range(lesson.first_seed, lesson.first_seed - (-SAMPLES // len(lesson.prompts)))
+    wanted = [(prompt, seed) for prompt in lesson.prompts for seed in seeds]
     have: list[Pixels] = list(np.load(cached)) if cached.exists() else []
     while len(have) < len(wanted):
         batch = wanted[len(have) : len(have) + BATCH]
@@ -115,21 +116,23 @@ def draw(backend: DiffusersBackend, wanted: Sequence[tuple[str, int]], loras: tu
     return pictures
 
 
-def measured(arms: Mapping[str, Sequence[Pixels]], styles: Sequence[Lesson], network: Any) -> list[Line]:
-    """For each style: distances of base and LoRA to the reference, and p. Every number is of all 200 samples."""
+def measured(
+    arms: Mapping[str, tuple[Sequence[Pixels], Sequence[Pixels]]], styles: Sequence[Lesson], network: Any
+) -> list[Line]:
+    """For each style: distances of its arms (base, LoRA) to the reference, and p. Every number is of all samples."""
     from loras.evaluation.features import features
 
     lines: list[Line] = []
-    seen = {name: features(network, images) for name, images in arms.items()}
     for lesson in styles:
         style, reference = lesson.style, lesson.reference
         known = features(network, reference)
         for name, of in (("palette", far.palette_distances), ("outline", far.outline_distances)):
-            base, lora, own = (of(images, reference) for images in (arms["base"], arms[style], reference))
+            base, lora, own = (of(images, reference) for images in (*arms[style], reference))
             means = [float(values.mean()) for values in (base, lora, own)]
             lines.append(Line(style, name, means[0], means[1], means[2], far.paired_p(base, lora)))
-        base, lora = far.kid(seen["base"], known), far.kid(seen[style], known)
-        lines.append(Line(style, "KID", base, lora, float("nan"), far.kid_p(seen["base"], seen[style], known)))
+        seen = [features(network, images) for images in arms[style]]
+        base, lora = (far.kid(values, known) for values in seen)
+        lines.append(Line(style, "KID", base, lora, float("nan"), far.kid_p(seen[0], seen[1], known)))
     return lines
 
 
@@ -188,9 +191,16 @@ def prove(data: Sequence[Path], real: Path | None, out: Path, steps: int, pictur
     loras = {lesson.style: out / "loras" / f"{lesson.style}.safetensors" for lesson in styles}
 
     backend = DiffusersBackend()
-    arms = {"base": drawn(backend, out / "base.npy", ())}
-    for style, path in loras.items():
-        arms[style] = drawn(backend, out / f"{style}.npy", (LoraWeight(str(path)),))
+    arms = {}
+    for lesson in styles:
+        base = out / (
+            f"base-{REAL}.npy" if lesson.style == REAL else "base.npy"
+        )  # the made styles' prompts are the same
+        stack = (LoraWeight(str(loras[lesson.style])),)
+        arms[lesson.style] = (
+            drawn(backend, lesson, base, ()),
+            drawn(backend, lesson, out / f"{lesson.style}.npy", stack),
+        )
     torch.manual_seed(0)
     trained = [s for s in sprites if not s.held_out]
     network = train_features(trained)
@@ -198,12 +208,13 @@ def prove(data: Sequence[Path], real: Path | None, out: Path, steps: int, pictur
     lines = measured(arms, styles, network)
     stacks = stacking(backend, list(loras.values()))
 
-    print(f"{len(PROMPTS) * SEEDS} samples an arm; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print("\n".join(seen))
     for lesson in styles:
         state = states[lesson.style]
         spent = f"{state['cpu_seconds']:.0f} CPU seconds, {state['seconds']:.0f} s by the clock"
         print(f"{lesson.style}: {state['done']} steps, {spent}; reference: {len(lesson.reference)} other sprites")
+        print(f"{lesson.style}: {len(arms[lesson.style][0])} samples an arm of {', '.join(lesson.prompts)}")
         if lesson.style == REAL:
             near = copy_distances(lesson.pictures, trained, "cpu", hues=1)
             print(f"{REAL}: {(near < NEAR).sum()} of {TRAINED} are near-copies of a sprite that the model was taught")
@@ -218,10 +229,11 @@ def prove(data: Sequence[Path], real: Path | None, out: Path, steps: int, pictur
         {"lines": [asdict(line) for line in lines], "stacks": stacks, "holds": holds, "time": time.time()},
     )
     if picture_file:
-        both = tuple(LoraWeight(str(path), 0.5) for path in list(loras.values())[:2])
-        stack = draw(backend, [(PROMPTS[i], 0) for i in SHOWN], both)
-        rows = {f"LoRA {style}" if style in loras else style: images for style, images in arms.items()}
-        shown = {name: [images[i * SEEDS] for i in SHOWN] for name, images in rows.items()} | {"both, 0.5 each": stack}
+        stacks_shown: dict[str, tuple[LoraWeight, ...]] = {"base": ()}
+        stacks_shown |= {f"LoRA {style}": (LoraWeight(str(path)),) for style, path in loras.items()}
+        stacks_shown["both, 0.5 each"] = tuple(LoraWeight(str(path), 0.5) for path in list(loras.values())[:2])
+        wanted = [(PROMPTS[i], 0) for i in SHOWN]
+        shown = {name: draw(backend, wanted, stack) for name, stack in stacks_shown.items()}
         # a real artist's sprites are not ours to show
         examples = {
             f"{s.style}:\n{len(SHOWN)} of {TRAINED}\ntaught": s.pictures[::4] for s in styles if s.style != REAL
