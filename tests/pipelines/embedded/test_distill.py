@@ -57,7 +57,7 @@ def test_the_teachers_step_is_the_schedulers(data: Path, checkpoint: Path):
     x, v = (torch.randn(2, 16, 16, 16, generator=draws) for _ in range(2))
     ends = [*scheduler.alphas_cumprod[scheduler.timesteps[1:]], torch.tensor(1.0)]
     for time, end in zip(scheduler.timesteps, ends, strict=True):
-        theirs = scheduler.step(v, int(time), x).prev_sample
+        theirs = scheduler.step(v, int(time), x, return_dict=False)[0]
         torch.testing.assert_close(model._step(x, v, scheduler.alphas_cumprod[time], end), theirs)
 
 
