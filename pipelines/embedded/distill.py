@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from pipelines.embedded.architecture import CHECKPOINT, build_scheduler, load_embedded
 from pipelines.embedded.data import VARIANTS, Packed, read_sprites
-from pipelines.embedded.objective import DRAWS, Objective
-from pipelines.embedded.train import Plan, Trainer, prepare, run
+from pipelines.embedded.objective import Objective
+from pipelines.embedded.train import STATE, Plan, Trainer, mean_loss, prepare, run
 from pipelines.embedded.workers import Workers
 from pipelines.errors import InvalidRequest, PipelineError
 
@@ -126,14 +126,9 @@ class Distillation(nn.Module):
         mine, device = self.teacher, self.starts.device
         other = Objective(mine.unet, mine.text_encoder, mine.text_encoder_2, packed, words).to(device)
         self.teacher = other.requires_grad_(False)
-        draws = torch.Generator(device).manual_seed(1)
-        total = 0.0
-        with torch.no_grad():
-            for _ in range(batches):
-                uniform = torch.rand(256, DRAWS, generator=draws, device=device)
-                total += float(self(uniform, torch.randn(256, 16, 16, 16, generator=draws, device=device)))
+        loss = mean_loss(self, device, batches)
         self.teacher = mine
-        return total / batches
+        return loss
 
     def save(self, path: Path) -> None:
         """Writes the adapter: diffusers' names, fp16; alpha is the rank, so its scale is 1."""
@@ -153,7 +148,7 @@ def distill(arguments: argparse.Namespace) -> None:
     """The command.
 
     Raises:
-        InvalidRequest: no data, or a folder that holds a run already.
+        InvalidRequest: no data, or a state file of another run.
     """
     torch.set_float32_matmul_precision("high")
     workers = Workers()
@@ -161,8 +156,10 @@ def distill(arguments: argparse.Namespace) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     out: Path = arguments.out
-    if (out / "turbo.safetensors").exists():
-        raise InvalidRequest(f"{out} holds an adapter. Give another --out.")
+    state = out / STATE
+    saved = torch.load(state, map_location="cpu", weights_only=True) if state.exists() else None
+    if not arguments.resume and (saved or (out / "turbo.safetensors").exists()):
+        raise InvalidRequest(f"{out} holds an unfinished or finished run. Pass --resume to go on, or another --out.")
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     teacher = load_embedded(folder=arguments.teacher)
@@ -170,14 +167,13 @@ def distill(arguments: argparse.Namespace) -> None:
     words, packed, held = prepare(read_sprites(arguments.data, 16), arguments.variants, sorted(known, key=known.get))
     objective = Objective(teacher.unet, teacher.text_encoder, teacher.text_encoder_2, packed, words)
     model = Distillation(objective, arguments.rank, arguments.guidance)
-    plan = Plan(
-        steps=arguments.steps,
-        batch=arguments.batch,
-        rate=arguments.rate,
+    plan = Plan(**saved["plan"]) if saved else Plan(
+        steps=arguments.steps, batch=arguments.batch, rate=arguments.rate, average=0.999,
         warmup=min(100, max(1, arguments.steps // 10)),
-        average=0.999,
-    )
+    )  # fmt: skip
     trainer = Trainer(model, plan, device, False, workers.rank)
+    if saved:
+        trainer.restore(saved)
     run(trainer, workers, arguments, words, lambda: model.held_out_loss(held, words) if held else float("nan"), started)
     if workers.first:
         with trainer.averaged():
@@ -192,6 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("data", nargs="+", type=Path, help="the training data of the model")
     parser.add_argument("--out", type=Path, required=True, help="folder for state, log and turbo.safetensors")
     parser.add_argument("--teacher", type=Path, default=CHECKPOINT, help="checkpoint folder (default: the shipped one)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--device", help="cuda or cpu (default: cuda where there is one)")
     parser.add_argument("--steps", type=int, default=6_000)
     parser.add_argument("--minutes", type=float, help="as many steps as fit into these minutes, reading included")

@@ -172,13 +172,18 @@ def held_out_loss(objective: Objective, packed: Packed, words: list[str], batche
     """The loss on sprites that training never sees, with numbers that are the same every time."""
     device = next(objective.parameters()).device
     other = Objective(objective.unet, objective.text_encoder, objective.text_encoder_2, packed, words).to(device).eval()
+    return mean_loss(other, device, batches)
+
+
+@torch.no_grad()
+def mean_loss(model: torch.nn.Module, device: torch.device, batches: int = 4) -> float:
+    """The loss over `batches` of 256, with numbers that are the same every time."""
     draws = torch.Generator(device).manual_seed(1)
     total = 0.0
-    with torch.no_grad():
-        for _ in range(batches):
-            uniform = torch.rand(256, DRAWS, generator=draws, device=device)
-            noise = torch.randn(256, 16, 16, 16, generator=draws, device=device)
-            total += float(other(uniform, noise))
+    for _ in range(batches):
+        uniform = torch.rand(256, DRAWS, generator=draws, device=device)
+        noise = torch.randn(256, 16, 16, 16, generator=draws, device=device)
+        total += float(model(uniform, noise))
     return total / batches
 
 

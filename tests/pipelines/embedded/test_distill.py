@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from pipelines.adapters import WeightStack
 from pipelines.embedded import distill
@@ -16,7 +18,7 @@ from pipelines.embedded.architecture import Architecture, build_scheduler, load_
 from pipelines.embedded.data import read_sprites
 from pipelines.embedded.distill import STEPS, Distillation
 from pipelines.embedded.objective import DRAWS, Objective
-from pipelines.embedded.train import build, prepare
+from pipelines.embedded.train import Trainer, build, prepare
 
 TINY = Architecture(blocks=(32, 32, 32), text_width=32, text_layers=2, text_heads=2, size_embedding=8)
 
@@ -119,6 +121,25 @@ def test_distilling_writes_an_adapter_that_a_weight_stack_merges(data: Path, che
     changed = {n for n, value in pipeline.unet.state_dict().items() if not torch.equal(value, before[n])}
     assert {"conv_in.weight", "conv_out.weight"} <= changed
     assert len(changed) > 100
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_ends(data: Path, checkpoint: Path, tmp_path: Path):
+    def command(out: str, *more: str) -> int:
+        return distill.main([
+            str(data), "--out", str(tmp_path / out), "--teacher", str(checkpoint), "--steps", "4", "--batch", "4",
+            "--variants", "2", "--device", "cpu", "--save", "2", *more,
+        ])  # fmt: skip
+
+    assert command("whole") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        step = Trainer.step
+        patch.setattr(Trainer, "step", lambda self: step(self) if self.done < 2 else sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            command("broken")
+    assert command("broken") == 1
+    assert command("broken", "--resume") == 0
+    whole, broken = (load_file(tmp_path / name / "turbo.safetensors") for name in ("whole", "broken"))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
 
 
 def test_a_folder_that_holds_an_adapter_is_not_overwritten(data: Path, checkpoint: Path, tmp_path: Path):
