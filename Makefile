@@ -74,12 +74,15 @@ eval-tilesets: setup ## 50 tilesets of ten pairs of terrains through the gates, 
 
 LORA_DATA ?= ../shared/data/tiles ../shared/data/packs
 REAL ?= runs/gervais
-eval-lora: setup ## teach three unseen styles from 40 sprites each and measure what was learned (LORA_DATA=folders of 32x32 sprites)
-	@test "$(REAL)" != runs/gervais -o -d runs/gervais/usr || { mkdir -p runs/gervais/deb && cd runs/gervais/deb && \
-		apt-get download -qq angband angband-data && for file in *.deb; do dpkg-deb -x $$file ..; done; } || \
-		echo "Two styles only: the real one is in Debian's packages angband and angband-data (or REAL=folder of sprites)"
-	@$(BIN)/python -m loras.evaluation.prove $(LORA_DATA) $$(test -d $(REAL)/usr -o -f $(REAL)/metadata.jsonl && echo --real $(REAL)) \
-		--out runs/eval-lora --picture docs/images/lora.png
+eval-lora: setup $(REAL) ## teach three unseen styles from 40 sprites each and measure what was learned (LORA_DATA=, REAL=folders of 32x32 sprites)
+	@$(BIN)/python -m loras.evaluation.prove $(LORA_DATA) --real $$(ls -d $(REAL) 2>/dev/null) --out runs/eval-lora --picture docs/images/lora.png
+
+# Real styles come out of Debian's packages; without apt the proof is of the two made ones.
+runs/gervais: PACKAGES = angband angband-data
+runs/crossfire: PACKAGES = crossfire-client-images
+runs/gervais runs/crossfire:
+	@mkdir -p $@.part && (cd $@.part && apt-get download -qq $(PACKAGES) && for file in *.deb; do dpkg-deb -x $$file .; done) && mv $@.part $@ || \
+		echo "No $(PACKAGES) from apt: this real style is left out (REAL=folders of sprites with metadata.jsonl take its place)"
 
 eval-lora-kill: setup ## a training job under kill -9 at 20 random moments, and its losses against a run without a break
 	@$(BIN)/python -m loras.evaluation.killed bevy_example/assets/sprites --out runs/eval-lora-kill

@@ -21,6 +21,7 @@ from loras.buckets import Fitted, fit_canvas, fit_pixels
 from loras.errors import DatasetError, TrainingError
 from loras.files import synced
 from loras.options import TrainOptions
+from pipelines.embedded.words import read_prompt
 
 if TYPE_CHECKING:
     from loras.dataset import Dataset, Example
@@ -113,7 +114,8 @@ def build_cache(
             "Give smaller sprites (or their true pixels: an enlarged picture counts at its large size), or train an "
             "SDXL model."
         )
-    said = [_readable(resident, captions.with_trigger(trigger, example.caption)) for example, _ in fitted]
+    read = [said_to(resident, captions.with_trigger(trigger, e.caption), fit.native[0]) for e, fit in fitted]
+    said = [caption for caption, _ in read]
     rows = {"": 0} | {caption: i + 1 for i, caption in enumerate(dict.fromkeys(c for c in said if c))}
     embeddings = [resident.prompts.encode(c) if c else resident.prompts.encode_negative("") for c in rows]
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
@@ -134,6 +136,7 @@ def build_cache(
     about = {
         "pictures": len(fitted),
         "captions": [c for c in rows if c],
+        "unread": [word for word in dict.fromkeys(w for _, left in read for w in left) if word != trigger.lower()],
         "refused": [{"file": source, "why": why} for source, why in refused],
         "dataset": dataset.digest,
         "shapes": {f"{s[1]}x{s[0]}": len(g) for s, g in sorted(groups.items())},
@@ -159,10 +162,20 @@ def _fit(
     return fitted, refused
 
 
-def _readable(resident: Resident, caption: str) -> str:
-    """The caption without words that a word-level model would read as the unknown one."""
-    unread = set(resident.prompts.unread_words(caption))
-    return caption if not unread else " ".join(w for w in caption.lower().split() if w.strip(".,;:!?'\"") not in unread)
+def said_to(resident: Resident, caption: str, native: int) -> tuple[str, tuple[str, ...]]:
+    """The caption in the words in which the model is asked for a picture of `native` pixels, and the words left out.
+
+    What is drawn is asked for in the embedded model's words ("warg" is a wolf): a LoRA that was taught the caption as
+    it stands would learn of a word that is never said again. A word that a word-level model cannot read is left out.
+    """
+    left = None
+    if resident.model.id == "embedded":
+        reading = read_prompt(caption, native)
+        caption, left = reading.text, reading.unknown
+    unread = resident.prompts.unread_words(caption)
+    if unread:
+        caption = " ".join(w for w in caption.lower().split() if w.strip(".,;:!?'\"") not in unread)
+    return caption, unread if left is None else left
 
 
 @torch.no_grad()

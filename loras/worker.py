@@ -186,7 +186,7 @@ def _train(folder: Path, spec: JobSpec, state: _State) -> None:
 
 def _prepare(folder: Path, spec: JobSpec, state: _State, resident: Any) -> Cache:
     """The cache, made from the dataset where it is not there yet."""
-    from loras.cache import Cache, build_cache
+    from loras.cache import Cache, build_cache, said_to
     from loras.dataset import read_dataset
     from loras.files import synced
     from loras.preview import contact_sheet
@@ -206,9 +206,14 @@ def _prepare(folder: Path, spec: JobSpec, state: _State, resident: Any) -> Cache
     report["taken"], report["shapes"] = cache.count, cache.about["shapes"]
     report["refused"] += len(cache.about["refused"])
     report["refused_files"] = (cache.about["refused"] + report["refused_files"])[:50]
-    unread = resident.prompts.unread_words(spec.trigger) if spec.trigger else ()
-    if unread:
+    if spec.trigger and not said_to(resident, spec.trigger, spec.options.resolution)[0]:
         report["notes"].append(f"The model cannot read the trigger word '{spec.trigger}': the style comes without it.")
+    if unread := cache.about["unread"]:
+        some = ", ".join(unread[:8]) + (" ..." if len(unread) > 8 else "")
+        report["notes"].append(
+            f"The model cannot read {len(unread)} words of the captions ({some}): say in other words what is shown, "
+            "and what it learns stays with that."
+        )
     write_json(folder / "report.json", report)
     with synced(folder / "dataset.png") as file:
         file.write(contact_sheet([(e.image, e.caption) for e in dataset.examples]))

@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
 TRAINED, FEWEST = 40, 20
 """Sprites that are taught, and the least number of others in the style."""
-REAL = "gervais"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
     """One style: `taught` (picture, words), `reference` other pictures in it, `plain` as many that are not in it.
 
-    `prompts` are drawn to be measured, with seeds from `first_seed` on: things that the reference shows.
+    `prompts` are drawn to be measured: things that the reference shows. `real`: a person's style, no rule's.
     """
 
     style: str
@@ -38,7 +37,7 @@ class Lesson:
     reference: tuple[Pixels, ...]
     plain: tuple[Pixels, ...]
     prompts: tuple[str, ...]
-    first_seed: int = 0
+    real: bool = False
 
     @property
     def pictures(self) -> tuple[Pixels, ...]:
@@ -68,8 +67,8 @@ def held_back(sprites: Sequence[Sprite]) -> list[Sprite]:
     return [sprite for sprite in sprites if fits(sprite)]
 
 
-def lessons(sprites: Sequence[Sprite], real: Path | None, prompts: Sequence[str]) -> list[Lesson]:
-    """The two made styles, and the real one where its folder is given. No sprite is taught whose words are a prompt's.
+def lessons(sprites: Sequence[Sprite], real: Sequence[Path], prompts: Sequence[str]) -> list[Lesson]:
+    """The two made styles, and a real one for each folder. No sprite is taught whose words are a prompt's.
 
     Raises:
         SystemExit: there are too few sprites.
@@ -83,16 +82,18 @@ def lessons(sprites: Sequence[Sprite], real: Path | None, prompts: Sequence[str]
         taught = tuple((rule(s.image), " ".join(s.words.sentence)) for s in taken)
         others = tuple(rule(s.image) for s in held if s not in taken)
         result.append(Lesson(style, taught, others, tuple(s.image for s in taken), tuple(prompts)))
-    if real:
-        named = [(image, words) for image, words in real_sprites(real) if words and words not in prompts]
-        if len(named) < TRAINED + FEWEST:
-            raise SystemExit(f"{len(named)} sprites with words in {real} are too few; {TRAINED + FEWEST} are needed.")
-        # The first split of these sprites, seeds from 0, was used up: it showed that a style whose sprites are nearly
-        # all creatures cannot be measured on potions and chests (docs/lora.md). This is the split from the other end.
-        named = named[::-1]
-        others = tuple(image for image, _ in named[TRAINED:])
-        nouns = {words.split()[-1] for _, words in named[TRAINED:]}
-        asked = tuple(prompt for prompt in prompts if prompt.split()[-1] in nouns)
-        plain = tuple(s.image for s in held[:TRAINED])
-        result.append(Lesson(REAL, tuple(named[:TRAINED]), others, plain, asked, first_seed=100))
-    return result
+    return result + [_real(folder, tuple(s.image for s in held[:TRAINED]), prompts) for folder in real]
+
+
+def _real(folder: Path, plain: tuple[Pixels, ...], prompts: Sequence[str]) -> Lesson:
+    named = [(image, words) for image, words in real_sprites(folder) if words and words not in prompts]
+    if len(named) < TRAINED + FEWEST:
+        raise SystemExit(f"{len(named)} sprites with words in {folder} are too few; {TRAINED + FEWEST} are needed.")
+    # The sprites at both ends of the order were taught while the rule and the training were mended, and are used up
+    # (decision 0075): these are the middle ones.
+    first = (len(named) - TRAINED) // 2
+    others = named[:first] + named[first + TRAINED :]
+    nouns = {words.split()[-1] for _, words in others}
+    asked = tuple(prompt for prompt in prompts if prompt.split()[-1] in nouns)
+    taught = tuple(named[first : first + TRAINED])
+    return Lesson(folder.name, taught, tuple(image for image, _ in others), plain, asked, real=True)

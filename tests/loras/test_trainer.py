@@ -23,7 +23,9 @@ from loras.options import CONVOLUTIONS, TrainOptions, options_for
 from loras.registry import read_lora
 from loras.trainer import Trainer, load_state, save_state
 from pipelines.adapters import WeightStack
+from pipelines.diffusion import DiffusersBackend
 from pipelines.embedded.architecture import build_scheduler
+from pipelines.embedded.words import read_prompt
 from pipelines.models import Model, embedded_model
 from tests.loras.rig import sprite, tiny_resident
 
@@ -158,6 +160,13 @@ def test_a_cache_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert torch.equal(again.hidden, cache.hidden)
     assert all(torch.equal(a.mean, b.mean) for a, b in zip(again.buckets, cache.buckets, strict=True))
     assert not cache.pooled[0].any()  # no caption, as guidance pushes away from it
+
+
+def test_the_embedded_model_is_taught_captions_in_the_words_in_which_it_is_asked_for_pictures() -> None:
+    dataset = pictures(3, ("a warg", "ugluk the uruk", ""))
+    cache = build_cache(DiffusersBackend().resident(embedded_model()), dataset, OPTIONS, trigger="mygame")
+    assert cache.about["captions"] == [read_prompt("warg").text] == ["wolf"]
+    assert cache.about["unread"] == ["ugluk", "uruk"]
 
 
 def test_min_snr_weights_and_targets_are_the_papers() -> None:
