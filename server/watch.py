@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ from server.library import write_atomically
 from server.project import STATE_FOLDER, Project
 
 if TYPE_CHECKING:
+    from watchdog.observers.api import ObservedWatch
+
     from server.records import Asset
     from server.studio import Studio
 
@@ -73,7 +77,7 @@ class Watch:
         from watchdog.events import FileSystemEvent, FileSystemEventHandler
         from watchdog.observers import Observer
 
-        changed = self._changed
+        changed, root = self._changed, self.project.root
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: FileSystemEvent) -> None:
@@ -81,14 +85,28 @@ class Watch:
                     for path in filter(None, (event.src_path, event.dest_path)):
                         changed.put(Path(str(path)))
 
-        observer = Observer()
-        observer.schedule(Handler(), str(self.project.root), recursive=True)
+        observer, handler = Observer(), Handler()
+        watched: dict[Path, ObservedWatch] = {}
+
+        def look() -> None:
+            """Watches what folders the game has by now, but not target/: a build there makes thousands of events."""
+            here = _folders(root)
+            for folder in watched.keys() - here:
+                observer.unschedule(watched.pop(folder))
+            for folder in here - watched.keys():
+                with suppress(OSError):  # gone again
+                    watched[folder] = observer.schedule(handler, str(folder), recursive=True)
+                for path in self.files(folder):
+                    changed.put(path)
+
+        observer.schedule(handler, str(root))
         observer.start()
         try:
+            look()
             for path in self.files():
                 self.handle(path)
             ready()
-            self._take_up()
+            self._take_up(look)
         finally:
             observer.stop()
             observer.join()
@@ -98,10 +116,10 @@ class Watch:
         self._stopped.set()
         self._changed.put(self.project.root)
 
-    def files(self) -> Iterator[Path]:
-        """Every file of the game that the watch answers to, in the order of their paths."""
-        for path in sorted(self.project.root.rglob("*")):
-            if path.is_file() and self._is_ours(path):
+    def files(self, folder: Path | None = None) -> Iterator[Path]:
+        """Every file of the game (or in a folder of it) that the watch answers to, in the order of their paths."""
+        for path in sorted(_walked(folder or self.project.root)):
+            if self._is_ours(path):
                 yield path
 
     def handle(self, path: Path) -> None:
@@ -131,11 +149,13 @@ class Watch:
                 self.say(f"{name}: {line}")
             self._remember(name, f"{digest} {note}".strip())
 
-    def _take_up(self) -> None:
+    def _take_up(self, look: Callable[[], None]) -> None:
         waiting: dict[Path, float] = {}
         while not self._stopped.is_set():
             try:
                 path = self._changed.get(timeout=QUIET / 2 if waiting else None)
+                if path.parent == self.project.root:
+                    look()
                 if self._is_ours(path):
                     waiting[path] = time.monotonic()
             except queue.Empty:
@@ -225,6 +245,16 @@ class Watch:
             write_atomically(self._memory, json.dumps(self._seen, indent=0, sort_keys=True).encode())
         except OSError as error:
             self.say(explain(error, self._memory))
+
+
+def _folders(root: Path) -> set[Path]:
+    return {path for path in root.iterdir() if path.name not in _SKIPPED and path.is_dir() and not path.is_symlink()}
+
+
+def _walked(folder: Path) -> Iterator[Path]:
+    for at, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _SKIPPED]
+        yield from (Path(at) / name for name in names)
 
 
 def _default_path(project: Project, path: Path) -> str:

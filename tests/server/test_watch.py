@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -115,6 +116,25 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         tick.wait(0.02)
+
+
+def test_a_folder_that_is_made_or_made_again_is_watched_and_target_is_not(
+    watch: Watch, game: Path, lines: list[str], backend: FakeBackend
+) -> None:
+    save(game, "target/debug/early.sprite.json", prompt="crate")
+    ready = threading.Event()
+    thread = threading.Thread(target=watch.run, args=(ready.set,))
+    thread.start()
+    assert ready.wait(20)
+    assert not [i for i in threading.enumerate() if str(game / "target") in str(getattr(i, "watch", ""))]
+    for name in ("key", "ring"):
+        save(game, f"art/deep/{name}.sprite.json", prompt=name)
+        until(lambda name=name: (game / f"assets/sprites/{name}.png").is_file())
+        shutil.rmtree(game / "art")
+        until(lambda: not [t for t in threading.enumerate() if str(game / "art") in str(getattr(t, "watch", ""))])
+    watch.stop()
+    thread.join(20)
+    assert len(backend.requests) == len(lines) == 2
 
 
 def test_saves_are_seen_while_it_runs_and_stop_ends_it(watch: Watch, game: Path, lines: list[str]) -> None:
