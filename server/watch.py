@@ -78,9 +78,12 @@ class Watch:
         from watchdog.observers import Observer
 
         changed, root = self._changed, self.project.root
+        gone: queue.SimpleQueue[Path] = queue.SimpleQueue()
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: FileSystemEvent) -> None:
+                if event.event_type in ("deleted", "moved"):
+                    gone.put(Path(str(event.src_path)))
                 if event.event_type in ("created", "modified", "moved", "closed"):
                     for path in filter(None, (event.src_path, event.dest_path)):
                         changed.put(Path(str(path)))
@@ -90,10 +93,10 @@ class Watch:
 
         def look() -> None:
             """Watches what folders the game has by now, but not target/: a build there makes thousands of events."""
-            here = _folders(root)
-            for folder in watched.keys() - here:
-                observer.unschedule(watched.pop(folder))
-            for folder in here - watched.keys():
+            while not gone.empty():  # also one that is there again: it is another folder
+                if old := watched.pop(gone.get(), None):
+                    observer.unschedule(old)
+            for folder in _folders(root) - watched.keys():
                 with suppress(OSError):  # gone again
                     watched[folder] = observer.schedule(handler, str(folder), recursive=True)
                 for path in self.files(folder):
@@ -154,7 +157,7 @@ class Watch:
         while not self._stopped.is_set():
             try:
                 path = self._changed.get(timeout=QUIET / 2 if waiting else None)
-                if path.parent == self.project.root:
+                if self.project.root in (path, path.parent):  # a folder came or went
                     look()
                 if self._is_ours(path):
                     waiting[path] = time.monotonic()
