@@ -180,7 +180,10 @@ def _train(folder: Path, spec: JobSpec, state: _State) -> None:
     _loop(folder, spec, state, trainer, backend)
     state.say("exporting", "Writing the LoRA.", done=trainer.done)
     result = _export(folder, spec, trainer)
-    learned = f"Learned '{spec.name}' from {cache.count} pictures.{_by_hand(trainer)}"
+    learned = (
+        f"Learned '{spec.name}' from {cache.count} pictures.{_by_hand(trainer)} Compare '+ {spec.name}@0.7' with "
+        f"'+ {spec.name}': a lower weight keeps more of what is asked for."
+    )
     state.say("done", learned, result=str(result), eta_seconds=0.0)
 
 
