@@ -58,6 +58,8 @@ _SYNONYMS = {
 }  # fmt: skip
 _BUILT = {"brick", "bricks", "planks", "wood", "wooden", "wall", "tiles"}
 """Terrains made of pieces: drawn at half their size, so that several pieces fit into a tile."""
+_SOFT = {"grass", "dirt", "water", "swamp", "gravel"}
+"""Terrains that are drawn lighter and more evenly when they are called a ground."""
 LIQUIDS = {"water", "sea", "ocean", "river", "lake", "lava", "magma", "acid", "swamp"}
 
 
@@ -80,18 +82,18 @@ def words_of(prompt: str) -> list[str]:
 
 
 def embedded_wording(prompt: str) -> str:
-    """The prompt as the embedded model draws it best: the terrain's usual colour where none is named, and `floor`.
+    """The prompt as the embedded model draws it best: the terrain's usual colour where none is named, and what it is.
 
-    Without a colour it draws terrain of any hue; without `floor` a thing with a clear ground.
+    Without a colour it draws terrain of any hue; without `floor`, `ground` or `wall` a thing with a clear ground.
     """
     words = words_of(prompt)
     usual = next((_USUAL[word] for word in words if word in _USUAL), "")
     named = any(word in _COLORS and word not in _USUAL for word in words)
-    words = [_SYNONYMS.get(word, word) for word in words]
+    words = [_SYNONYMS.get(word, word) for word in words if word != "ground"]  # snow that is called so is no tile
     if usual and not named:
         words.insert(0, usual)
     if not {"floor", "wall"} & set(words):
-        words.append("wall" if "brick" in words else "floor")
+        words.append("wall" if "brick" in words else "ground" if _SOFT & set(words) else "floor")
     return " ".join(words)
 
 

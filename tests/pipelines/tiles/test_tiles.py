@@ -16,7 +16,7 @@ from pipelines.tiles.layouts import LAYOUTS, find_layout, sides, wang_colors
 from pipelines.tiles.map import corner_indices, random_map
 from pipelines.tiles.platform import paint_platforms
 from pipelines.tiles.seams import check_tiles, count_strips, measure_seams, texture_seam
-from pipelines.tiles.textures import calm_seams, judge
+from pipelines.tiles.textures import calm_seams, embedded_wording, judge
 from pipelines.tiles.tiled import Naming, write_sheet, write_tmx, write_tsx
 from pipelines.tiles.tileset import check_recipe
 from pipelines.tiles.wang import BORDERS, Terrain, paint_cells, paint_corners, paint_paths
@@ -189,3 +189,18 @@ def test_bad_options_say_what_to_do(size: int, options: dict[str, str], words: s
     with pytest.raises(InvalidRequest, match=words):
         check_recipe(Recipe("tileset", "x", size, size, 0, options=dict(options)))
     assert find_layout("wang16").columns == 4
+
+
+@pytest.mark.parametrize(
+    ("terrain", "asked"),
+    [
+        ("grass", "green grass ground"),
+        ("deep water", "blue deep water ground"),
+        ("snow ground", "white snow floor"),
+        ("lava", "red lava floor"),
+        ("brick", "brown brick wall"),
+        ("red brick wall", "red brick wall"),
+    ],
+)
+def test_a_terrain_is_asked_for_in_the_words_that_fill_its_tile(terrain: str, asked: str) -> None:
+    assert embedded_wording(terrain) == asked
