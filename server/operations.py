@@ -53,7 +53,7 @@ class GenerateSprite(_Arguments):
 class GenerateAnimation(_Arguments):
     prompt: str = ""
     asset_id: str = ""
-    motions: str = "idle,walk"
+    motions: str | tuple[str, ...] = "idle,walk"
     frames: int = 4
     directions: int = 1
     fps: float = 8.0
@@ -161,7 +161,8 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         from server.animation import generate_animation
 
         wanted = a.model_dump(exclude={"motions"})
-        motions = [word.strip() for word in a.motions.split(",") if word.strip()]
+        listed = a.motions.split(",") if isinstance(a.motions, str) else a.motions
+        motions = [word.strip() for word in listed if word.strip()]
         done = generate_animation(studio, on_progress, motions=motions, project=root, **wanted)
         return _asset(studio, project, done.asset) | {"sprite_id": done.key.id}
 

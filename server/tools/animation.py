@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from server.animation import DrawnAnimation, generate_animation
 from server.bases import warnings_of
@@ -55,6 +55,23 @@ class AnimationAnswer(BaseModel):
     next_step: str = ""
 
 
+def _listed(said: object) -> object:
+    """Motions as they may also be said: "idle, walk"."""
+    return said.split(",") if isinstance(said, str) else said
+
+
+def _plain(said: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word.strip().lower() for word in said if word.strip())
+
+
+Motions = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    AfterValidator(_plain),
+    Field(description="Of idle, walk, attack, hurt, die."),
+]
+
+
 def register(mcp: FastMCP, studio: Studio) -> None:
     """Adds generate_animation."""
 
@@ -69,7 +86,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         ctx: Context,
         prompt: Annotated[str, Field(description="What to draw and animate; leave empty with asset_id.")] = "",
         asset_id: Annotated[str, Field(description="A sprite of the library to animate as it is.")] = "",
-        motions: Annotated[str, Field(description="Of idle, walk, attack, hurt, die; with commas.")] = "idle,walk",
+        motions: Motions = ("idle", "walk"),
         frames: Annotated[int, Field(description="Frames of each clip, 2 to 8.")] = 4,
         directions: Annotated[int, Field(description="1, 2 (right, left) or 4 (down, up, right, left).")] = 1,
         fps: Annotated[float, Field(description="Frames a second, 1 to 60.")] = 8.0,
@@ -93,7 +110,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
                 on_progress,
                 prompt=words,
                 asset_id=asset_id,
-                motions=[word.strip().lower() for word in motions.split(",") if word.strip()],
+                motions=motions,
                 frames=frames,
                 directions=directions,
                 fps=fps,

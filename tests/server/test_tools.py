@@ -180,6 +180,13 @@ async def test_a_size_as_text_is_understood(client: Client[Any]) -> None:
     assert (await ask(client, "generate_sprite", prompt="imp", size="16"))["sprites"][0]["width"] == 16
 
 
+async def test_motions_are_a_list_and_also_understood_as_text(client: Client[Any]) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="golem")
+    for motions in (["walk", "idle"], "Walk, idle"):
+        moved = await ask(client, "generate_animation", asset_id=drawn["asset_id"], motions=motions)
+        assert list(moved["clips"]) == ["walk", "idle"]
+
+
 async def test_progress_grows_and_ends_full(client: Client[Any]) -> None:
     seen: list[tuple[float, float | None]] = []
 
