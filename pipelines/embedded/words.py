@@ -36,7 +36,7 @@ _FILLERS = """
     pixel pixels art pixelart sprite sprites spritesheet asset assets game games bit style styled retro rpg image
     picture icon drawing texture tileable seamless tile tiles tileset px transparent background high quality detailed
     beautiful simple nice cool pretty lovely epic fantasy single view
-    fresh common natural tasty juicy cozy lively material idle
+    fresh common natural tasty juicy cozy lively material idle thing things stuff
 """
 FILLERS = frozenset(_FILLERS.split())
 """Words that say nothing about what is shown; they are left out and not reported."""
