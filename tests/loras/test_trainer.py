@@ -163,10 +163,10 @@ def test_a_cache_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_embedded_model_is_taught_captions_in_the_words_in_which_it_is_asked_for_pictures() -> None:
-    dataset = pictures(3, ("a warg", "ugluk the uruk", ""))
+    dataset = pictures(3, ("a warg", "shagrat the ugluk", ""))
     cache = build_cache(DiffusersBackend().resident(embedded_model()), dataset, OPTIONS, trigger="mygame")
     assert cache.about["captions"] == [read_prompt("warg").text] == ["wolf"]
-    assert cache.about["unread"] == ["ugluk", "uruk"]
+    assert cache.about["unread"] == ["shagrat", "ugluk"]
 
 
 def test_min_snr_weights_and_targets_are_the_papers() -> None:
