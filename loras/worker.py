@@ -214,8 +214,8 @@ def _prepare(folder: Path, spec: JobSpec, state: _State, resident: Any) -> Cache
     if unread := cache.about["unread"]:
         some = ", ".join(unread[:8]) + (" ..." if len(unread) > 8 else "")
         report["notes"].append(
-            f"The model cannot read {len(unread)} words of the captions ({some}): say in other words what is shown, "
-            "and what it learns stays with that."
+            f"The model cannot read {len(unread)} words of the captions ({some}). Say in other words what those "
+            "pictures show, and it learns which look belongs to which word."
         )
     write_json(folder / "report.json", report)
     with synced(folder / "dataset.png") as file:

@@ -39,6 +39,12 @@ class DrawnAnimation:
     unknown_words: tuple[str, ...] = ()
 
 
+def motions_of(said: str | Sequence[str]) -> tuple[str, ...]:
+    """The motions of a list, or of a text with commas ("idle, walk")."""
+    listed = said.split(",") if isinstance(said, str) else said
+    return tuple(word.strip().lower() for word in listed if word.strip())
+
+
 def generate_animation(
     studio: Studio,
     on_progress: OnProgress,

@@ -158,12 +158,10 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         ]
 
     def animation(a: GenerateAnimation, on_progress: OnProgress) -> dict[str, Any]:
-        from server.animation import generate_animation
+        from server.animation import generate_animation, motions_of
 
         wanted = a.model_dump(exclude={"motions"})
-        listed = a.motions.split(",") if isinstance(a.motions, str) else a.motions
-        motions = [word.strip() for word in listed if word.strip()]
-        done = generate_animation(studio, on_progress, motions=motions, project=root, **wanted)
+        done = generate_animation(studio, on_progress, motions=motions_of(a.motions), project=root, **wanted)
         return _asset(studio, project, done.asset) | {"sprite_id": done.key.id}
 
     def tileset(a: GenerateTileset, on_progress: OnProgress) -> dict[str, Any]:

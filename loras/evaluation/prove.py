@@ -196,9 +196,8 @@ def prove(data: Sequence[Path], real: Sequence[Path], out: Path, steps: int, pic
     backend = DiffusersBackend()
     arms = {}
     for lesson in styles:
-        base = out / (
-            f"base-{lesson.style}.npy" if lesson.real else "base.npy"
-        )  # the made styles' prompts are the same
+        # the made styles' prompts are the same
+        base = out / (f"base-{lesson.style}.npy" if lesson.real else "base.npy")
         stack = (LoraWeight(str(loras[lesson.style])),)
         arms[lesson.style] = (
             drawn(backend, lesson, base, ()),

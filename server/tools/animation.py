@@ -8,7 +8,7 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from server.animation import DrawnAnimation, generate_animation
+from server.animation import DrawnAnimation, generate_animation, motions_of
 from server.bases import warnings_of
 from server.studio import Studio
 from server.tools.common import (
@@ -55,19 +55,10 @@ class AnimationAnswer(BaseModel):
     next_step: str = ""
 
 
-def _listed(said: object) -> object:
-    """Motions as they may also be said: "idle, walk"."""
-    return said.split(",") if isinstance(said, str) else said
-
-
-def _plain(said: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(word.strip().lower() for word in said if word.strip())
-
-
 Motions = Annotated[
     tuple[str, ...],
-    BeforeValidator(_listed),
-    AfterValidator(_plain),
+    AfterValidator(motions_of),
+    BeforeValidator(lambda said: motions_of(said) if isinstance(said, str) else said),
     Field(description="Of idle, walk, attack, hurt, die."),
 ]
 
