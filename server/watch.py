@@ -61,7 +61,7 @@ class SpriteFile(BaseModel):
 
 
 class Watch:
-    """The watch over one game. `start`, then `run` until `stop`; or `handle` single files, as a test does."""
+    """The watch over one game. `run` until `stop`; or `handle` single files, as a test does."""
 
     def __init__(self, studio: Studio, project: Project, say: Say) -> None:
         self.studio = studio
@@ -82,11 +82,12 @@ class Watch:
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: FileSystemEvent) -> None:
-                if event.event_type in ("deleted", "moved"):
-                    gone.put(Path(str(event.src_path)))
+                path = Path(str(event.src_path))
+                if event.event_type in ("deleted", "moved") and path.parent == root:
+                    gone.put(path)
                 if event.event_type in ("created", "modified", "moved", "closed"):
-                    for path in filter(None, (event.src_path, event.dest_path)):
-                        changed.put(Path(str(path)))
+                    for place in filter(None, (event.src_path, event.dest_path)):
+                        changed.put(Path(str(place)))
 
         observer, handler = Observer(), Handler()
         watched: dict[Path, ObservedWatch] = {}
@@ -122,7 +123,7 @@ class Watch:
     def files(self, folder: Path | None = None) -> Iterator[Path]:
         """Every file of the game (or in a folder of it) that the watch answers to, in the order of their paths."""
         for path in sorted(_walked(folder or self.project.root)):
-            if self._is_ours(path):
+            if path.is_file() and self._is_ours(path):
                 yield path
 
     def handle(self, path: Path) -> None:
@@ -251,7 +252,11 @@ class Watch:
 
 
 def _folders(root: Path) -> set[Path]:
-    return {path for path in root.iterdir() if path.name not in _SKIPPED and path.is_dir() and not path.is_symlink()}
+    try:
+        found = [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]
+    except OSError:  # the game itself is gone
+        return set()
+    return {path for path in found if path.name not in _SKIPPED}
 
 
 def _walked(folder: Path) -> Iterator[Path]:
