@@ -1,1 +1,0 @@
-"""`make bench`: how fast SDXL is here, beside the stock pipeline, with random weights and no download."""

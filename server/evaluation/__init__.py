@@ -1,1 +1,0 @@
-"""Evaluations of whole jobs on the embedded model: slow, with figures; `make eval-*` runs them."""
