@@ -38,17 +38,17 @@ test-bevy: setup ## build the example game and test deploys into it while it run
 	@DGX_PIXELS_BEVY=1 $(BIN)/pytest tests/bevy_game
 
 bench: setup ## SDXL with random weights beside the stock pipeline: full size on a GPU (5-10 minutes), tiny on a CPU
-	@$(BIN)/python -m pipelines.bench.sdxl
-	@$(BIN)/python -m loras.evaluation.pace
+	@$(BIN)/python -m tests.bench.sdxl.table
+	@$(BIN)/python -m tests.bench.loras.pace
 
 test-gpu: setup ## the SDXL tier on a CUDA card, with a tiny random model (1-3 minutes, nearly all of it compiling)
 	@$(BIN)/pytest tests/gpu -rs
 
 bench-embedded: setup ## the embedded model, prompt to PNG, beside the stock pipeline; 100 random prompts through the gates (2 minutes)
-	@$(BIN)/python -m pipelines.bench.embedded
+	@$(BIN)/python -m tests.bench.embedded.speed
 
 bench-server: setup ## start of the server beside a bare one, and a tool call outside the engine
-	@$(BIN)/python -m server.bench_start
+	@$(BIN)/python -m tests.bench.server.start
 
 test-gallery: setup ## the results page in Chromium (on Debian as root it is installed where it is missing)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
@@ -64,18 +64,18 @@ test-tiled: setup ## our tilesets in Tiled's own tools (on Debian as root it is 
 
 DATA ?= $(wildcard ../shared/data)
 eval: setup ## the embedded model: a table and contact sheets in runs/eval (DATA=training data, for the near-copies)
-	@$(BIN)/python -m pipelines.embedded.evaluate $(if $(DATA),--data $(DATA)) --out runs/eval
+	@$(BIN)/python -m tests.bench.embedded.quality $(if $(DATA),--data $(DATA)) --out runs/eval
 
 eval-workflows: setup ## every workflow, a batch that is killed again and again, 24 animations
-	@$(BIN)/python -m server.evaluation.workflows
+	@$(BIN)/python -m tests.bench.server.workflows
 
 eval-tilesets: setup ## 50 tilesets of ten pairs of terrains through the gates, and which way of sampling tiles best
-	@$(BIN)/python -m server.evaluation.tilesets
+	@$(BIN)/python -m tests.bench.server.tilesets
 
 LORA_DATA ?= ../shared/data/tiles ../shared/data/packs
 REAL ?= runs/gervais
 eval-lora: setup $(REAL) ## teach three unseen styles from 40 sprites each and measure what was learned (LORA_DATA=, REAL=folders of 32x32 sprites)
-	@$(BIN)/python -m loras.evaluation.prove $(LORA_DATA) --real $$(ls -d $(REAL) 2>/dev/null) --out runs/eval-lora --picture docs/images/lora.png
+	@$(BIN)/python -m tests.bench.loras.prove $(LORA_DATA) --real $$(ls -d $(REAL) 2>/dev/null) --out runs/eval-lora --picture docs/images/lora.png
 
 # Real styles come out of Debian's packages; without apt the proof is of the two made ones.
 runs/gervais: PACKAGES = angband angband-data
@@ -85,7 +85,7 @@ runs/gervais runs/crossfire:
 		echo "No $(PACKAGES) from apt: this real style is left out (REAL=folders of sprites with metadata.jsonl take its place)"
 
 eval-lora-kill: setup ## a training job under kill -9 at 20 random moments, and its losses against a run without a break
-	@$(BIN)/python -m loras.evaluation.killed bevy_example/assets/sprites --out runs/eval-lora-kill
+	@$(BIN)/python -m tests.bench.loras.killed bevy_example/assets/sprites --out runs/eval-lora-kill
 
 check: setup ## format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright
@@ -99,4 +99,4 @@ clean: ## the virtual environment and caches
 	@touch $@
 
 bench-finishing: setup .venv-bench/.installed ## finishing beside proper-pixel-art and perfect-pixel (TILES=folder of 32x32 tiles)
-	@$(BIN)/python -m pipelines.bench.finishing $(or $(TILES),../shared/data/tiles) --peers .venv-bench/bin/python
+	@$(BIN)/python -m tests.bench.finishing.table $(or $(TILES),../shared/data/tiles) --peers .venv-bench/bin/python

@@ -25,7 +25,7 @@ from pipelines.embedded.words import read_prompt
 
 if TYPE_CHECKING:
     from loras.dataset import Dataset, Example
-    from pipelines.loading import Resident
+    from pipelines.sdxl.loading import Resident
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from loras.errors import TrainingError
 
 if TYPE_CHECKING:
-    from pipelines.models import Model
+    from pipelines.models.catalog import Model
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
 """Modules of the transformer blocks: attention and feed-forward, as kohya's scripts train them."""

@@ -125,7 +125,7 @@ class Registry:
 
 def read_lora(path: Path) -> LoraInfo:
     """What a file's header says of it. Never raises: what is wrong stands in the note."""
-    from pipelines.adapter_keys import read_header
+    from pipelines.adapters.keys import read_header
 
     try:
         header = read_header(path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines.records import DrawRequest, Pixels
 
 if TYPE_CHECKING:
-    from pipelines.diffusion import DiffusersBackend
+    from pipelines.sdxl.diffusion import DiffusersBackend
 
 SAMPLES = 4
 """Prompts that are drawn each time."""

@@ -26,7 +26,7 @@ from loras.options import TrainOptions
 from loras.replay import Replayed
 
 if TYPE_CHECKING:
-    from pipelines.loading import Resident
+    from pipelines.sdxl.loading import Resident
 
 
 class Trainer:

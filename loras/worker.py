@@ -30,7 +30,7 @@ from loras.processes import identity
 if TYPE_CHECKING:
     from loras.cache import Cache
     from loras.trainer import Trainer
-    from pipelines.diffusion import DiffusersBackend
+    from pipelines.sdxl.diffusion import DiffusersBackend
 
 _SAY_EVERY = 0.4
 """Seconds between two writes of state.json."""
@@ -159,8 +159,8 @@ def _train(folder: Path, spec: JobSpec, state: _State) -> None:
     import torch
 
     from loras.trainer import Trainer, load_state
-    from pipelines.diffusion import DiffusersBackend
-    from pipelines.models import find_model
+    from pipelines.models.catalog import find_model
+    from pipelines.sdxl.diffusion import DiffusersBackend
 
     backend = DiffusersBackend()
     model = find_model(spec.model)
@@ -289,7 +289,7 @@ def _show(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
     from loras.files import synced
     from loras.preview import contact_sheet, loss_plot
     from loras.sampling import SAMPLES, sample
-    from pipelines.presets import PRESETS
+    from pipelines.models.presets import PRESETS
 
     said = spec.prompts or tuple(trainer.cache.about["captions"][:SAMPLES]) or (spec.trigger or spec.name,)
     prompts = [with_trigger(spec.trigger, prompt) for prompt in said[:SAMPLES]]

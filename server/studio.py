@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server.errors import ProjectError
-from server.library import Library
-from server.project import Project, Style, find_project
-from server.records import Asset
+from server.library.records import Asset
+from server.library.store import Library
+from server.project.game import Project, Style, find_project
 from server.settings import Settings
 
 if TYPE_CHECKING:
     from loras.jobs import Jobs
     from loras.registry import Registry
-    from pipelines.backend import Backend
-    from pipelines.engine import Engine
+    from pipelines.engine.backend import Backend
+    from pipelines.engine.engine import Engine
 
 
 class Studio:
@@ -40,7 +40,7 @@ class Studio:
         """The engine, made when first asked for (this imports what draws)."""
         with self._lock:
             if self._engine is None:
-                from pipelines.engine import Engine
+                from pipelines.engine.engine import Engine
 
                 self._engine = Engine(self._backend or self._real_backend())
             return self._engine
@@ -132,6 +132,6 @@ class Studio:
             library.close()
 
     def _real_backend(self) -> Backend:
-        from pipelines.diffusion import DiffusersBackend
+        from pipelines.sdxl.diffusion import DiffusersBackend
 
         return DiffusersBackend(find_lora=lambda name: self.loras.find(name).path)

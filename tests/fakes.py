@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.backend import OnStep
+from pipelines.engine.backend import OnStep
 from pipelines.errors import ModelError
 from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
 

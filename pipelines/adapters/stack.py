@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipelines.adapter_keys import AdapterHeader, adapter_file, aliases, read_header
+from pipelines.adapters.keys import AdapterHeader, adapter_file, aliases, read_header
 from pipelines.errors import AdapterError
 
 CACHED_ADAPTERS = 8

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipelines.embedded.architecture import SIZE
-from pipelines.embedded.captions import families, split_words, subjects
-from pipelines.embedded.data import Sprite, pack, place, read_sprites
+from pipelines.embedded.training.captions import families, split_words, subjects
+from pipelines.embedded.training.data import Sprite, pack, place, read_sprites
 from pipelines.embedded.words import nearest_words
 from pipelines.errors import PipelineError
 from pipelines.records import Pixels

@@ -1,6 +1,6 @@
 """The seam between the engine and whatever draws: one Protocol, small enough to fake.
 
-The real one is `pipelines.diffusion.DiffusersBackend`; tests use `tests.fakes.FakeBackend`.
+The real one is `pipelines.sdxl.diffusion.DiffusersBackend`; tests use `tests.fakes.FakeBackend`.
 """
 
 from __future__ import annotations

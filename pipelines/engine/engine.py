@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from pipelines.backend import Backend
+from pipelines.engine.backend import Backend
 from pipelines.errors import Cancelled, OutOfMemory, PipelineError
 from pipelines.records import Drawing, DrawRequest, OnProgress, no_progress
 

@@ -1,7 +1,7 @@
 """The catalog: which models there are, where they are, what they are by default. Imports no torch and loads nothing.
 
 A model is named by `embedded`, `sdxl`, a hub id (`owner/name` or `owner/name@revision`), or the path of a local SDXL
-checkpoint: a folder in diffusers layout, or one .safetensors file. `pipelines.loading` loads what is named here.
+checkpoint: a folder in diffusers layout, or one .safetensors file. `pipelines.sdxl.loading` loads what is named here.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InvalidRequest, ModelError
-from pipelines.hub import Repo, cached_file, snapshot
-from pipelines.presets import PIXEL_PRESETS, PRESETS, SDXL_PRESETS, Preset
+from pipelines.models.hub import Repo, cached_file, snapshot
+from pipelines.models.presets import PIXEL_PRESETS, PRESETS, SDXL_PRESETS, Preset
 from pipelines.records import ModelInfo
 
-EMBEDDED = Path(__file__).parent / "embedded" / "checkpoint"
+EMBEDDED = Path(__file__).parents[1] / "embedded" / "checkpoint"
 
 COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 """The folders of a checkpoint in diffusers layout."""

@@ -16,8 +16,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from pipelines.engine.hardware import hub_cache
 from pipelines.errors import ModelError
-from pipelines.hardware import hub_cache
 from pipelines.records import OnProgress, no_progress
 
 RESERVE = 1 << 30

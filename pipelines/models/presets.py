@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.hub import Repo
+from pipelines.models.hub import Repo
 
 
 @dataclass(frozen=True, slots=True)

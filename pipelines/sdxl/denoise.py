@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.backend import OnStep
+from pipelines.engine.backend import OnStep
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,10 +18,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipelines import hardware
-from pipelines.adapters import WeightStack
-from pipelines.backend import OnStep
-from pipelines.denoise import (
+from pipelines.adapters.stack import WeightStack
+from pipelines.embedded.words import read_prompt
+from pipelines.engine import hardware
+from pipelines.engine.backend import OnStep
+from pipelines.engine.hardware import free_bytes
+from pipelines.errors import InvalidRequest, OutOfMemory
+from pipelines.models.catalog import SDXL, Model, embedded_model, find_model, preset_lora, preset_of, sdxl_info
+from pipelines.models.presets import PRESETS, Preset
+from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
+from pipelines.sdxl.denoise import (
     Conditioning,
     Keep,
     Words,
@@ -30,16 +36,10 @@ from pipelines.denoise import (
     first_step,
     start_latents,
 )
-from pipelines.embedded.words import read_prompt
-from pipelines.errors import InvalidRequest, OutOfMemory
-from pipelines.fast import FastModel
-from pipelines.hardware import free_bytes
-from pipelines.loading import Resident, load_model, make_scheduler, pick_device, pick_dtype, weight_bytes
-from pipelines.models import SDXL, Model, embedded_model, find_model, preset_lora, preset_of, sdxl_info
-from pipelines.presets import PRESETS, Preset
-from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
-from pipelines.seamless import circular, rolled
-from pipelines.text import Embedding
+from pipelines.sdxl.fast import FastModel
+from pipelines.sdxl.loading import Resident, load_model, make_scheduler, pick_device, pick_dtype, weight_bytes
+from pipelines.sdxl.seamless import circular, rolled
+from pipelines.sdxl.text import Embedding
 
 MOST_STEPS = 200
 WORK, SMALL_WORK = 3 << 30, 1 << 28

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.attention import WordKeys, fuse_attention_inputs, split_wide_heads
-from pipelines.denoise import Conditioning, Predict, predict_with
-from pipelines.graphs import Captured, compiled_regions
-from pipelines.text import PromptEncoder
+from pipelines.sdxl.attention import WordKeys, fuse_attention_inputs, split_wide_heads
+from pipelines.sdxl.denoise import Conditioning, Predict, predict_with
+from pipelines.sdxl.graphs import Captured, compiled_regions
+from pipelines.sdxl.text import PromptEncoder
 
 
 class FastModel:

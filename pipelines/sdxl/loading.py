@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError
 
 from pipelines.errors import ModelError
-from pipelines.models import Model, read_json, revision_of
-from pipelines.text import PromptEncoder
+from pipelines.models.catalog import Model, read_json, revision_of
+from pipelines.sdxl.text import PromptEncoder
 
 _WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 

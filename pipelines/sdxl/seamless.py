@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipelines.denoise import Conditioning, Predict
+from pipelines.sdxl.denoise import Conditioning, Predict
 
 
 @contextmanager

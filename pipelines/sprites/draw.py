@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.candidates import mark
 from pipelines.errors import InvalidRequest
-from pipelines.models import Model, find_model, preset_of
+from pipelines.models.catalog import Model, find_model, preset_of
+from pipelines.models.presets import bucket
 from pipelines.pixels.finish import Finished, FinishOptions, finish
 from pipelines.pixels.gates import Report
 from pipelines.pixels.palette import Palette
-from pipelines.presets import bucket
 from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, no_progress
+from pipelines.sprites.candidates import mark
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine
+    from pipelines.engine.engine import Engine
 
 SMALLEST, LARGEST = 8, 64
 """Sides of a sprite, in pixels."""

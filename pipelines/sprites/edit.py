@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import InvalidRequest
-from pipelines.models import find_model
+from pipelines.models.catalog import find_model
 from pipelines.pixels.finish import FinishOptions, finish
 from pipelines.pixels.gates import Report, check_gates, score_picture
 from pipelines.pixels.palette import Palette, extract_palette, lock
 from pipelines.records import DrawRequest, OnProgress, Pixels, Recipe, no_progress
-from pipelines.sprite import Sprite, ground_of, plan_passes, style_prompt
+from pipelines.sprites.draw import Sprite, ground_of, plan_passes, style_prompt
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine
+    from pipelines.engine.engine import Engine
 
 _T = TypeVar("_T", bound=np.generic)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import InvalidRequest
-from pipelines.models import find_model
+from pipelines.models.catalog import find_model
 from pipelines.pixels.oklab import from_oklab, to_oklab
 from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, Region
 from pipelines.tiles.geometry import NE, NW, SE, SW, Rim, corner_field
@@ -24,7 +24,7 @@ from pipelines.tiles.layouts import corner_sides
 from pipelines.tiles.textures import SDXL_CANVAS, embedded_wording, make_opaque, terrain_seed, to_native
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine
+    from pipelines.engine.engine import Engine
 
 MARGIN = 4
 """A tile's canvas reaches a quarter of the tile over each edge."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from pipelines.models import Model, find_model
+from pipelines.models.catalog import Model, find_model
 from pipelines.pixels.cells import sample_cells
 from pipelines.pixels.clean import settle_orphans
 from pipelines.pixels.grid import regular_grid
@@ -25,7 +25,7 @@ from pipelines.tiles.geometry import wrapped
 from pipelines.tiles.seams import texture_seam
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine
+    from pipelines.engine.engine import Engine
 
 SDXL_CANVAS = 512
 """Side of the canvas of a model that does not draw single pixels."""

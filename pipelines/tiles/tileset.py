@@ -31,7 +31,7 @@ from pipelines.tiles.variants import match_tone, quilt
 from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_paths, scale_border
 
 if TYPE_CHECKING:
-    from pipelines.engine import Engine
+    from pipelines.engine.engine import Engine
 
 SMALLEST, LARGEST, STEP = 8, 64, 8
 """Tile sizes in pixels: multiples of STEP, as models and quarter tiles need."""

@@ -6,25 +6,31 @@ import gc
 import sys
 
 COMMANDS = {
-    "serve": ("server.serving:serve", "Serve an assistant over stdio (what an MCP client starts), or over --http."),
-    "demo": ("server.demo:demo", "Draw three sprites and a floor tile into the example game, as an assistant would."),
-    "generate": ("server.commands:generate", "Draw a sprite."),
-    "fix": ("server.pixel_commands:fix", "Get the real pixels back from a render, a screenshot or a JPEG."),
-    "palette": ("server.pixel_commands:palette", "Take one palette from a folder of pictures, or put one onto it."),
-    "deploy": ("server.commands:deploy", "Put an asset into the game."),
-    "undo": ("server.commands:undo", "Take the last deployment back."),
-    "run": ("server.workflow_commands:run", "Run a workflow: a list of sprites, a character, a folder of pictures."),
-    "workflows": ("server.workflow_commands:workflows", "List the workflows."),
-    "show": ("server.workflow_commands:show", "Print a workflow's file."),
-    "validate": ("server.workflow_commands:validate", "Check a workflow file."),
-    "watch": ("server.workflow_commands:watch", "Draw every *.sprite.json of the game as soon as it is saved."),
-    "gallery": ("server.workflow_commands:gallery", "Write or serve a page of everything that was made."),
-    "status": ("server.commands:status", "Show the game, the library and the last deployments."),
-    "models": ("server.model_commands:models", "List the models, or pull one from the hub."),
-    "check": ("server.bevy.commands:check", "Say what stands between a deployed picture and the game's screen."),
-    "init-game": ("server.bevy.commands:init_game", "Make a Bevy game show what is deployed into it."),
-    "assets-ron": ("server.bevy.commands:assets_ron", "List pictures and sheets for bevy_asset_loader."),
-    "doctor": ("server.commands:doctor", "Check the machine, and say what to change."),
+    "serve": (
+        "server.protocol.serving:serve",
+        "Serve an assistant over stdio, or with --http over HTTP.",
+    ),
+    "demo": (
+        "server.cli.demo:demo",
+        "Draw three sprites and a floor tile into the example game.",
+    ),
+    "generate": ("server.cli.commands:generate", "Draw a sprite."),
+    "fix": ("server.cli.pixels:fix", "Get the real pixels back from a render, a screenshot or a JPEG."),
+    "palette": ("server.cli.pixels:palette", "Take one palette from a folder of pictures, or put one onto it."),
+    "deploy": ("server.cli.commands:deploy", "Put an asset into the game."),
+    "undo": ("server.cli.commands:undo", "Take the last deployment back."),
+    "run": ("server.cli.workflows:run", "Run a workflow: a list of sprites, a character, a folder of pictures."),
+    "workflows": ("server.cli.workflows:workflows", "List the workflows."),
+    "show": ("server.cli.workflows:show", "Print a workflow's file."),
+    "validate": ("server.cli.workflows:validate", "Check a workflow file."),
+    "watch": ("server.cli.workflows:watch", "Draw every *.sprite.json of the game as soon as it is saved."),
+    "gallery": ("server.cli.workflows:gallery", "Write or serve a page of everything that was made."),
+    "status": ("server.cli.commands:status", "Show the game, the library and the last deployments."),
+    "models": ("server.cli.models:models", "List the models, or pull one from the hub."),
+    "check": ("server.cli.games:check", "Say what stands between a deployed picture and the game's screen."),
+    "init-game": ("server.cli.games:init_game", "Make a Bevy game show what is deployed into it."),
+    "assets-ron": ("server.cli.games:assets_ron", "List pictures and sheets for bevy_asset_loader."),
+    "doctor": ("server.cli.commands:doctor", "Check the machine, and say what to change."),
 }
 """name -> (where it is, its line in the help)."""
 
@@ -34,13 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     if words == ["serve"]:  # a client waits for this one: no command-line parser is loaded
         gc.disable()  # what is loaded stays: looking for garbage among it would take a tenth of the start
-        from server.serving import serve
+        from server.protocol.serving import serve
 
         serve()
         return
     from cyclopts import App
 
-    from server.app import package_version
+    from server.protocol.app import package_version
 
     app = App(
         name="dgx-pixels",
@@ -54,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from server.tools.common import in_words
+        from server.protocol.tools.common import in_words
 
         if not (sentence := in_words(error)):
             raise

@@ -58,9 +58,9 @@ def generate(
     from rich.columns import Columns
     from rich.progress import Progress
 
-    from server.library import write_atomically
-    from server.sprites import generate_sprites
-    from server.terminal import picture_text
+    from server.cli.terminal import picture_text
+    from server.features.sprites import generate_sprites
+    from server.library.store import write_atomically
 
     console = Console()
     studio = Studio()
@@ -116,7 +116,7 @@ def deploy(
     verify
         Ask the running game whether it shows it.
     """
-    from server.deploy import deploy as put
+    from server.deploy.deploy import deploy as put
 
     done = put(Studio(), asset_id, path, str(project) if project else None, overwrite=overwrite, verify=verify)
     _tell(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
@@ -134,7 +134,7 @@ def undo(path: str = "", *, project: Path | None = None, overwrite: bool = False
     overwrite
         Undo although the file was changed since.
     """
-    from server.deploy import undo as take_back
+    from server.deploy.deploy import undo as take_back
 
     done = take_back(Studio(), path, str(project) if project else None, overwrite=overwrite)
     _tell(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
@@ -148,7 +148,7 @@ def status(*, project: Path | None = None) -> None:
     project
         The game's root; default: found from the working directory.
     """
-    from server.status import status as tell
+    from server.features.status import status as tell
 
     said = tell(Studio(), str(project) if project else None)
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -169,7 +169,7 @@ def status(*, project: Path | None = None) -> None:
 def doctor() -> None:
     """Check the machine, and say what to change."""
     try:
-        from pipelines.hardware import doctor as examine
+        from pipelines.engine.hardware import doctor as examine
     except ImportError:
         raise ServerError("The machine's check-up is not in this version.") from None
     Console().print(examine())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 SERVE = (sys.executable, "-P", "-m", "server", "serve")
-EXAMPLE = Path(__file__).resolve().parent.parent / "bevy_example"
+EXAMPLE = Path(__file__).resolve().parents[2] / "bevy_example"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _show(granted: list[Granted], console: Console) -> None:
     from rich.table import Table
 
     from pipelines.pixels.png import read_picture
-    from server.terminal import picture_text
+    from server.cli.terminal import picture_text
 
     console.print()
     console.print(Columns([picture_text(read_picture(one.png), console) for one in granted], padding=(1, 2)))

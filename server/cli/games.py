@@ -1,4 +1,4 @@
-"""The commands `init-game`, `check` and `assets-ron`: what `server.bevy` finds and offers, for a person."""
+"""The commands `init-game`, `check` and `assets-ron`: what `server.deploy.bevy` finds and offers, for a person."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.syntax import Syntax
 
-from server.bevy.doctor import examine
-from server.bevy.init_game import plan
+from server.deploy.bevy.doctor import examine
+from server.deploy.bevy.init_game import plan
 from server.studio import Studio
 
 _MARKS = {"fine": "[green]fine[/]", "advice": "[yellow]advice[/]", "broken": "[bold red]broken[/]"}
@@ -60,7 +60,7 @@ def assets_ron(path: Path | None = None) -> None:
     path
         The game's root; default: found from the working directory.
     """
-    from server.bevy.sidecars import assets_ron as listed
+    from server.deploy.bevy.sidecars import assets_ron as listed
 
     sys.stdout.write(listed(Studio().require_project(path).assets))
 

@@ -39,8 +39,8 @@ def pull_model(name: str, *, yes: bool = False) -> None:
     """Fetches what a model needs; what is there already is not fetched again, and an interrupted pull goes on."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from pipelines.hub import plan_pull, pull
-    from pipelines.models import hub_repos
+    from pipelines.models.catalog import hub_repos
+    from pipelines.models.hub import plan_pull, pull
 
     console = Console()
     plan = plan_pull(hub_repos(name))
@@ -65,7 +65,7 @@ def pull_model(name: str, *, yes: bool = False) -> None:
 
 
 def _list(project: Path | None) -> None:
-    from server.status import model_list
+    from server.features.status import model_list
 
     studio = Studio()
     try:

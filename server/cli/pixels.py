@@ -55,8 +55,8 @@ def fix(
     out
         Write the PNG here too.
     """
-    from server.fix import fix_pixel_art
-    from server.library import write_atomically
+    from server.features.pixel_fix import fix_pixel_art
+    from server.library.store import write_atomically
 
     studio = Studio()
     try:
@@ -113,9 +113,9 @@ def palette(
         For apply: replace the pictures; without it only the preview is made.
     """
     from pipelines.pixels.palette import read_palette, write_palette
-    from server import palettes
-    from server.library import write_atomically
-    from server.preview import fitted, preview_png
+    from server.features import palettes
+    from server.features.preview import fitted, preview_png
+    from server.library.store import write_atomically
 
     console = Console()
     if action == "extract":

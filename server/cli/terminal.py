@@ -28,7 +28,7 @@ def picture_text(picture: Pixels, console: Console) -> Text:
 
 
 def _half_blocks(picture: Pixels) -> Text:
-    from server.preview import on_chequers
+    from server.features.preview import on_chequers
 
     text = Text(no_wrap=True, end="")
     # on a grey ground: black outlines would vanish in a dark terminal, white ones in a light one

@@ -34,7 +34,7 @@ def run(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from server.runs import run as carry_out
+    from server.features.workflow_runs import run as carry_out
 
     console, studio = Console(), Studio()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -95,7 +95,7 @@ def validate(workflow: str, *, project: Path | None = None) -> None:
     project
         The game's root; default: found from the working directory.
     """
-    from server.runs import check
+    from server.features.workflow_runs import check
 
     found = check(Studio(), workflow, str(project) if project else None)
     Console().print(f"[green]{workflow} is in order:[/] {found.name}, {len(found.steps)} steps", highlight=False)
@@ -113,7 +113,7 @@ def gallery(*, serve: bool = False, port: int = 0, project: Path | None = None) 
     project
         The game's root; default: found from the working directory, else the user's own library.
     """
-    from server.comparison_view import all_entries, vote_from_page
+    from server.features.comparisons.view import all_entries, vote_from_page
     from server.gallery.build import gallery_page, write_gallery
     from server.gallery.serve import gallery_server
 
@@ -162,7 +162,7 @@ def watch(*, project: Path | None = None) -> None:
     project
         The game's root; default: found from the working directory.
     """
-    from server.watch import SUFFIX, Watch
+    from server.features.watch import SUFFIX, Watch
 
     console, studio = Console(), Studio()
     game = studio.require_project(str(project) if project else None)

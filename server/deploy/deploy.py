@@ -1,4 +1,4 @@
-"""Putting an asset into a game, and taking it back. What a running game makes of it is for `server.bevy` to say.
+"""Putting an asset into a game, and taking it back. What a running game makes of it is for `server.deploy.bevy` to say.
 
 Files are staged outside assets/ and renamed into place, the picture first, then what refers to it; identical bytes are
 left alone; what was there before is kept for undo; nothing is replaced unless that was asked.
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from server.deploy.paths import Bundle, Written, check_path, in_the_way, suggest_path
 from server.errors import DeployError
-from server.library import Library, sha256
-from server.paths import Bundle, Written, check_path, in_the_way, suggest_path
-from server.project import Project
-from server.records import Asset, DeployedFile, Deployment, Verification
+from server.library.records import Asset, DeployedFile, Deployment, Verification
+from server.library.store import Library, sha256
+from server.project.game import Project
 
 if TYPE_CHECKING:
     from server.studio import Studio
@@ -84,7 +84,7 @@ def deploy(
         project: the game's root; None: found.
         overwrite: whether files that hold something else may be replaced.
         verify: whether to ask the running game.
-        witness: who asks it; None: `server.bevy`.
+        witness: who asks it; None: `server.deploy.bevy`.
 
     Raises:
         ProjectError, LibraryError: no game, no such asset.
@@ -191,8 +191,8 @@ def _refer(data: bytes, place: str, names: Mapping[str, str]) -> bytes:
 
 def _metas(game: Project, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Bevy's `.meta` beside each picture; a strip of tiles becomes an array texture."""
-    from server.bevy.detect import detect
-    from server.bevy.sidecars import image_meta
+    from server.deploy.bevy.detect import detect
+    from server.deploy.bevy.sidecars import image_meta
 
     minor = max(detect(game).minor, 15)
     metas: dict[str, bytes] = {}
@@ -205,6 +205,6 @@ def _metas(game: Project, files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _game_witness(game: Project, paths: tuple[str, ...]) -> Verify:
-    from server.bevy.verify import witness
+    from server.deploy.bevy.verify import witness
 
     return witness(game, paths)

@@ -1,7 +1,7 @@
 """Animations for a game: a key sprite (drawn, or an asset), moved into frames, laid out as a sheet, kept.
 
-Owns which clips a request means and what the sheet's files are. The motion is `pipelines.motion`, the layout
-`pipelines.sheets`; knows nothing of tools or the command line.
+Owns which clips a request means and what the sheet's files are. The motion is `pipelines.animation.motion`, the layout
+`pipelines.animation.sheets`; knows nothing of tools or the command line.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
-from server.sprites import generate_sprites
+from server.features.sprites import generate_sprites
 
 if TYPE_CHECKING:
+    from pipelines.animation.sheets import Sheet
     from pipelines.records import OnProgress, Pixels
-    from pipelines.sheets import Sheet
-    from server.library import Library
-    from server.project import Project
-    from server.records import Asset
+    from server.library.records import Asset
+    from server.library.store import Library
+    from server.project.game import Project
     from server.studio import Studio
 
 DIRECTIONS: dict[int, tuple[str, ...]] = {1: ("",), 2: ("right", "left"), 4: ("down", "up", "right", "left")}
@@ -69,16 +69,16 @@ def generate_animation(
         directions: 1, 2 or 4.
         fps: frames a second, 1 to 60.
         faces: which way the sprite looks: right or left.
-        wanted: as `server.recipes.compose_recipe`, for a sprite that is drawn.
+        wanted: as `server.features.recipes.compose_recipe`, for a sprite that is drawn.
 
     Raises:
         InvalidRequest: a motion or number out of range, or neither or both of prompt and asset_id.
         LibraryError: there is no such sprite.
         ServerError, PipelineError: as `generate_sprites`.
     """
-    from pipelines.motion import poses
+    from pipelines.animation.motion import poses
+    from pipelines.animation.sheets import animated_preview, check_clips
     from pipelines.pixels.png import read_picture
-    from pipelines.sheets import animated_preview, check_clips
 
     if bool(prompt) == bool(asset_id):
         raise InvalidRequest("Give either a prompt (the sprite is drawn first) or the asset_id of a sprite.")
@@ -120,8 +120,8 @@ def make_sheet(
     image: Pixels, motions: Sequence[str], frames: int, directions: int, fps: float = 8.0, *, faces_left: bool = False
 ) -> Sheet:
     """The sheet of a finished sprite (height, width, 4): a row for each motion and direction."""
-    from pipelines.motion import LOOPING, animate, seen_from_behind
-    from pipelines.sheets import arrange
+    from pipelines.animation.motion import LOOPING, animate, seen_from_behind
+    from pipelines.animation.sheets import arrange
 
     facing_right = image[:, ::-1] if faces_left else image
     views = {"": image, "down": image, "up": seen_from_behind(image), "right": facing_right}
@@ -149,9 +149,9 @@ def _keep(
     directions: int,
     faces: str,
 ) -> Asset:
+    from pipelines.animation.sheets import aseprite_json, layout_json
     from pipelines.pixels.palette import Palette
     from pipelines.pixels.png import encode_png
-    from pipelines.sheets import aseprite_json, layout_json
 
     options = {
         **key.recipe.options,

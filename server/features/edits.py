@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest
-from server.bases import noted
 from server.errors import LibraryError
-from server.recipes import palette_words
+from server.features.bases import noted
+from server.features.recipes import palette_words
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels
-    from server.library import Library
-    from server.project import Project
-    from server.records import Asset
+    from server.library.records import Asset
+    from server.library.store import Library
+    from server.project.game import Project
     from server.studio import Studio
 
 MODES = ("variation", "repaint", "recolor", "resize")
@@ -70,9 +70,9 @@ def edit_sprite(
         InvalidRequest: changes that do not go together, or that change nothing.
         PipelineError, ServerError: as `generate_sprites`.
     """
-    from pipelines import edit
     from pipelines.pixels.palette import Palette
     from pipelines.pixels.png import encode_png, read_picture
+    from pipelines.sprites import edit
 
     game = studio.project(project)
     home, asset = studio.find_asset(asset_id, game)

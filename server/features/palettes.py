@@ -83,7 +83,7 @@ def apply(folder: Path, palette: Palette, *, write: bool = False) -> Applied:
     from pipelines.pixels.oklab import to_oklab
     from pipelines.pixels.palette import lock
     from pipelines.pixels.png import encode_png, read_recipe
-    from server.library import write_atomically
+    from server.library.store import write_atomically
 
     changes: list[Change] = []
     read, skipped = _read(pictures(folder))

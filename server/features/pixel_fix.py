@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.recipes import palette_words
+from server.features.recipes import palette_words
 
 if TYPE_CHECKING:
     from pipelines.records import Pixels
-    from server.library import Library
-    from server.project import Project
-    from server.records import Asset
+    from server.library.records import Asset
+    from server.library.store import Library
+    from server.project.game import Project
     from server.studio import Studio
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.errors import ProjectError, ServerError
-from server.project import Project, Style
+from server.project.game import Project, Style
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import Cancelled, InvalidRequest, PipelineError
-from server.bases import noted
 from server.errors import ServerError
-from server.recipes import compose_recipe
+from server.features.bases import noted
+from server.features.recipes import compose_recipe
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels, Recipe
-    from pipelines.sprite import Sprite
-    from server.library import Library
-    from server.project import Project
-    from server.records import Asset
+    from pipelines.sprites.draw import Sprite
+    from server.library.records import Asset
+    from server.library.store import Library
+    from server.project.game import Project
     from server.studio import Studio
 
 MOST = 16
@@ -60,13 +60,13 @@ def generate_sprites(
         on_progress: called from this thread; raising from it cancels the drawing.
         project: the game's root; None: found (no game: the user's own library).
         count: how many, 1 to 16, with seeds one after another.
-        wanted: as `server.recipes.compose_recipe`.
+        wanted: as `server.features.recipes.compose_recipe`.
 
     Raises:
         ServerError, ProjectError, LibraryError: a size, the game or the library cannot be used.
         PipelineError: the model, the palette or an option cannot be used, or the drawing was cancelled.
     """
-    from pipelines.sprite import draw_sprites
+    from pipelines.sprites.draw import draw_sprites
 
     started = time.perf_counter()
     if not 1 <= count <= MOST:
@@ -112,7 +112,7 @@ def generate_each(
 
 def _draw_group(studio: Studio, recipes: list[Recipe], on_progress: OnProgress) -> Sequence[Sprite | Exception]:
     """As one batch; where that cannot be, one by one, so that each has its own error."""
-    from pipelines.sprite import draw_batch
+    from pipelines.sprites.draw import draw_batch
 
     try:
         return draw_batch(studio.engine, recipes, on_progress)

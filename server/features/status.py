@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from server.project import STYLE_FILE, Style
+from server.project.game import STYLE_FILE, Style
 
 if TYPE_CHECKING:
     from server.studio import Studio
@@ -36,7 +36,7 @@ def model_list(studio: Studio, project: str | None = None) -> tuple[list[dict[st
 
 def status(studio: Studio, project: str | None = None) -> dict[str, Any]:
     """Version, engine, game, library and last deployments as JSON values."""
-    from server.app import package_version
+    from server.protocol.app import package_version
 
     game = studio.project(project)
     library = studio.library(game)

@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
-from server.bases import noted
-from server.library import ASSET_ID
-from server.project import Style
-from server.recipes import compose_recipe
+from server.features.bases import noted
+from server.features.recipes import compose_recipe
+from server.library.store import ASSET_ID
+from server.project.game import Style
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels
     from pipelines.tiles.tileset import Tileset
-    from server.library import Library
-    from server.project import Project
-    from server.records import Asset
+    from server.library.records import Asset
+    from server.library.store import Library
+    from server.project.game import Project
     from server.studio import Studio
 
 CANDIDATES = 12
@@ -67,13 +67,13 @@ def generate_tileset(
         on_progress: called from this thread; raising from it cancels the drawing.
         tile_size: pixels; None: an earlier set's, else the style's.
         layout, border, method, axes, variants: see `pipelines.tiles.tileset.draw_tileset`.
-        wanted: seed, model, negative, palette, colors as `server.recipes.compose_recipe`.
+        wanted: seed, model, negative, palette, colors as `server.features.recipes.compose_recipe`.
 
     Raises:
         ServerError, LibraryError: an earlier set is unknown, or the library cannot be used.
         PipelineError: an option cannot be used, or the drawing was cancelled.
     """
-    from pipelines.models import find_model
+    from pipelines.models.catalog import find_model
     from pipelines.tiles.tileset import check_recipe, check_tile_size, draw_tileset
 
     started = time.perf_counter()

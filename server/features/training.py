@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.errors import ServerError
-from server.project import Project, Style
+from server.project.game import Project, Style
 
 if TYPE_CHECKING:
     from loras.dataset import Dataset
@@ -41,7 +41,7 @@ def start_training(
     from loras.dataset import read_dataset
     from loras.jobs import JobSpec
     from loras.options import options_for
-    from pipelines.models import find_model
+    from pipelines.models.catalog import find_model
 
     game = studio.project(project)
     source = dataset_path(game, dataset)

@@ -23,13 +23,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipelines.errors import PipelineError
 from pipelines.records import no_progress
 from server.errors import ServerError, explain
-from server.library import write_atomically
-from server.project import STATE_FOLDER, Project
+from server.library.store import write_atomically
+from server.project.game import STATE_FOLDER, Project
 
 if TYPE_CHECKING:
     from watchdog.observers.api import ObservedWatch
 
-    from server.records import Asset
+    from server.library.records import Asset
     from server.studio import Studio
 
 SUFFIX = ".sprite.json"
@@ -179,8 +179,8 @@ class Watch:
         return path.name.endswith(SUFFIX) or path.suffix.lower() in PALETTES or path == self.project.palette_file
 
     def _draw(self, path: Path, content: bytes) -> str:
-        from server.deploy import deploy
-        from server.sprites import generate_sprites
+        from server.deploy.deploy import deploy
+        from server.features.sprites import generate_sprites
 
         started = time.perf_counter()
         wanted = SpriteFile.model_validate_json(content)
@@ -198,7 +198,7 @@ class Watch:
     def _repaint(self, path: Path, name: str) -> tuple[str, str]:
         """Repaints what is deployed in the palette's colours of before; the note is its colours of now."""
         from pipelines.pixels.palette import read_palette
-        from server.deploy import deploy
+        from server.deploy.deploy import deploy
 
         palette = read_palette(path)
         note = ",".join(palette.words)
@@ -225,9 +225,9 @@ class Watch:
         """The sprite in the new colours: number by number where the palette kept its length, else the nearest."""
         from dataclasses import replace
 
-        from pipelines.edit import recolor, repaint
         from pipelines.pixels.palette import Palette
         from pipelines.pixels.png import encode_png, read_picture
+        from pipelines.sprites.edit import recolor, repaint
 
         library = self.studio.library(self.project)
         image = read_picture(library.read(asset))

@@ -20,8 +20,8 @@ from workflows.runner import Operation
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress
-    from server.project import Project
-    from server.records import Asset
+    from server.library.records import Asset
+    from server.project.game import Project
     from server.studio import Studio
 
 BATCH = 8
@@ -141,13 +141,13 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
     root = str(project.root)
 
     def sprite(a: GenerateSprite, on_progress: OnProgress) -> dict[str, Any]:
-        from server.sprites import generate_sprites
+        from server.features.sprites import generate_sprites
 
         done = generate_sprites(studio, _words(a.prompt), on_progress, project=root, **a.model_dump(exclude={"prompt"}))
         return _asset(studio, project, done.sprites[0].asset) | {"unknown_words": list(done.unknown_words)}
 
     def sprites(wanted: Sequence[GenerateSprite], on_progress: OnProgress) -> list[Any]:
-        from server.sprites import generate_each
+        from server.features.sprites import generate_each
 
         drawn = generate_each(studio, [a.model_dump() for a in wanted], on_progress, project=root)
         return [
@@ -158,21 +158,21 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         ]
 
     def animation(a: GenerateAnimation, on_progress: OnProgress) -> dict[str, Any]:
-        from server.animation import generate_animation, motions_of
+        from server.features.animations import generate_animation, motions_of
 
         wanted = a.model_dump(exclude={"motions"})
         done = generate_animation(studio, on_progress, motions=motions_of(a.motions), project=root, **wanted)
         return _asset(studio, project, done.asset) | {"sprite_id": done.key.id}
 
     def tileset(a: GenerateTileset, on_progress: OnProgress) -> dict[str, Any]:
-        from server.tilesets import generate_tileset
+        from server.features.tilesets import generate_tileset
 
         wanted = a.model_dump(exclude={"upper", "lower"})
         done = generate_tileset(studio, _words(a.upper), a.lower, on_progress, project=root, **wanted)
         return _asset(studio, project, done.asset) | {"tiles": len(done.tileset.tiles)}
 
     def edit(a: EditSprite, on_progress: OnProgress) -> dict[str, Any]:
-        from server.edit import edit_sprite, parse_recolor
+        from server.features.edits import edit_sprite, parse_recolor
 
         wanted = a.model_dump(exclude={"asset_id", "recolor"})
         recolor = parse_recolor(a.recolor) if a.recolor else None
@@ -180,7 +180,7 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         return _asset(studio, project, done.asset) | {"changed_pixels": done.changed}
 
     def fix(a: FixPixelArt, on_progress: OnProgress) -> dict[str, Any]:
-        from server.fix import fix_pixel_art
+        from server.features.pixel_fix import fix_pixel_art
 
         on_progress(0, 1, "finishing")
         place = inside(a.picture, project.root, "fix_pixel_art.picture")
@@ -189,7 +189,7 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         return _asset(studio, project, done.asset) | {"pitch": done.pitch}
 
     def deploy_one(a: DeployAsset, on_progress: OnProgress) -> dict[str, Any]:
-        from server.deploy import deploy
+        from server.deploy.deploy import deploy
 
         done = deploy(studio, a.asset_id, a.path, root, overwrite=a.overwrite, verify=a.verify)
         state = done.verification.state
@@ -299,8 +299,8 @@ def _asset(studio: Studio, project: Project, asset: Asset) -> dict[str, Any]:
 def _arrange(studio: Studio, project: Project, wanted: Arrange) -> dict[str, Any]:
     from dataclasses import replace
 
+    from pipelines.animation.sheets import grid, layout_json
     from pipelines.pixels.png import encode_png, read_picture
-    from pipelines.sheets import grid, layout_json
 
     ids = [str(a["asset_id"]) if isinstance(a, dict) else str(a) for a in wanted.asset_ids]
     if not ids:

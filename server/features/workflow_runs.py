@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from server.errors import ServerError
-from server.operations import operations, runs_folder
+from server.features.workflow_operations import operations, runs_folder
 from workflows.load import check_operations, read, shipped
 from workflows.runner import RunResult, run_workflow
 from workflows.schema import Workflow
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels
-    from server.project import Project
+    from server.project.game import Project
     from server.studio import Studio
 
 MOST_PICTURES = 16

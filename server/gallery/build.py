@@ -14,10 +14,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.comparison import Comparisons
 from server.errors import LibraryError
-from server.library import Library, write_atomically
-from server.records import Asset
+from server.features.comparisons.compare import Comparisons
+from server.library.records import Asset
+from server.library.store import Library, write_atomically
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe

@@ -3,7 +3,7 @@
     library.sqlite           assets with recipe, gates and details; deployments
     assets/<id>/<name>       an asset's files
     history/<sha256>         bytes that a deployment replaced, for undo
-    staging/                 files on their way into assets/ (see `server.deploy`)
+    staging/                 files on their way into assets/ (see `server.deploy.deploy`)
 
 Owns identity (content-hash ids), files and rows. Knows nothing of tools, engines or games. Safe for several threads
 and several servers at once: rows are written under a lock, files before the row that names them.
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.errors import LibraryError, explain
-from server.records import KINDS, Asset, AssetFile, DeployedFile, Deployment
+from server.library.records import KINDS, Asset, AssetFile, DeployedFile, Deployment
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.errors import ProjectError, explain
-from server.library import write_atomically
-from server.project import STYLE_FILE, Project
+from server.library.store import write_atomically
+from server.project.game import STYLE_FILE, Project
 
 if TYPE_CHECKING:
-    from server.comparison import Variant
+    from server.features.comparisons.compare import Variant
 
 _HEADER = re.compile(r"\s*\[")
 _OURS = re.compile(r"\s*(model|loras)\s*=")

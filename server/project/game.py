@@ -2,7 +2,7 @@
 
 Looks in this order: the argument, the setting, `CLAUDE_PROJECT_DIR`, the working directory; each upwards to a
 `Cargo.toml` that depends on Bevy, or to a `dgx-pixels.toml`. Knows nothing of Bevy's versions or of a running game
-(`server.bevy` does), and writes nothing.
+(`server.deploy.bevy` does), and writes nothing.
 """
 
 from __future__ import annotations

@@ -14,30 +14,30 @@ from typing import TYPE_CHECKING
 
 from fastmcp import FastMCP
 
-from server.quick import QuickFastMCP
+from server.protocol.quick import QuickFastMCP
+from server.protocol.tasks import JobTasks
+from server.protocol.tools.common import FriendlyErrors
 from server.settings import Settings
 from server.studio import Studio
-from server.tasks import JobTasks
-from server.tools.common import FriendlyErrors
 
 if TYPE_CHECKING:
     from fastmcp.server.auth import AuthProvider
 
-    from pipelines.backend import Backend
+    from pipelines.engine.backend import Backend
 
 TOOL_MODULES: tuple[str, ...] = (
-    "server.tools.sprites",
-    "server.tools.tilesets",
-    "server.tools.animation",
-    "server.tools.edit",
-    "server.tools.fix",
-    "server.tools.comparison",
-    "server.tools.workflows",
-    "server.tools.assets",
-    "server.tools.bevy",
-    "server.tools.training",
-    "server.tools.status",
-    "server.tools.prompts",
+    "server.protocol.tools.sprites",
+    "server.protocol.tools.tilesets",
+    "server.protocol.tools.animations",
+    "server.protocol.tools.edit",
+    "server.protocol.tools.fix",
+    "server.protocol.tools.comparison",
+    "server.protocol.tools.workflows",
+    "server.protocol.tools.assets",
+    "server.protocol.tools.bevy",
+    "server.protocol.tools.training",
+    "server.protocol.tools.status",
+    "server.protocol.tools.prompts",
 )
 """Every module here has `register(mcp: FastMCP, studio: Studio) -> None`. The order is the order an assistant sees."""
 

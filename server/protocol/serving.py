@@ -7,8 +7,8 @@ import ipaddress
 import sys
 from pathlib import Path
 
-from server.app import create_server
 from server.errors import ServerError
+from server.protocol.app import create_server
 from server.settings import Settings
 
 
@@ -58,7 +58,7 @@ def serve_http(settings: Settings) -> None:
             "--http needs a token of at least 16 characters: set DGX_PIXELS_HTTP_TOKEN, for example to the output of "
             "`openssl rand -hex 24`, and give it to the client as bearer token."
         )
-    from server.http_token import OneToken
+    from server.protocol.http_token import OneToken
 
     create_server(settings, auth=OneToken(token)).run(
         transport="http",

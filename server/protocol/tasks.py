@@ -130,7 +130,7 @@ class JobTasks(ServerExtension):
 
 def _task(job: Job, kind: Literal["task", "complete"]) -> Task:
     """The job as a task. One that failed or was interrupted is a completed call whose result is a tool's error."""
-    from server.tools.training import ended
+    from server.protocol.tools.training import ended
 
     changed = max((job.folder / name).stat().st_mtime for name in ("spec.json", "state.json"))
     status = "working" if job.active else "cancelled" if job.status == "cancelled" else "completed"

@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from pipelines.records import Recipe
-from server.bevy.brp import BrpClient, BrpError
-from server.bevy.screenshot import read_rgba, take_screenshot
+from server.deploy.bevy.brp import BrpClient, BrpError
+from server.deploy.bevy.screenshot import read_rgba, take_screenshot
 from server.studio import Studio
 
 EXAMPLE = Path(__file__).parents[2] / "bevy_example"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from server.bevy.screenshot import find_sprite, read_rgba
-from server.bevy.verify import look, witness
-from server.deploy import deploy, undo
-from server.project import Project, find_project
+from server.deploy.bevy.screenshot import find_sprite, read_rgba
+from server.deploy.bevy.verify import look, witness
+from server.deploy.deploy import deploy, undo
+from server.project.game import Project, find_project
 from server.studio import Studio
 from tests.bevy_game.running import Game, asset, copy_game, free_port, picture, wait_for
 
@@ -220,7 +220,7 @@ def test_a_second_game_on_a_taken_port_says_so_in_its_log(at_port: Game, tmp_pat
 
 
 def test_a_screenshot_never_overwrites_a_file(at_port: Game, tmp_path: Path) -> None:
-    from server.bevy.brp import Refused
+    from server.deploy.bevy.brp import Refused
 
     precious = tmp_path / "precious.bmp"
     precious.write_bytes(b"mine")

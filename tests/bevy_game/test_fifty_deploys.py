@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 import time
 
-from server.bevy.brp import Silent
-from server.bevy.screenshot import read_rgba
-from server.bevy.verify import word_hash
-from server.deploy import deploy
-from server.paths import Bundle
+from server.deploy.bevy.brp import Silent
+from server.deploy.bevy.screenshot import read_rgba
+from server.deploy.bevy.verify import word_hash
+from server.deploy.deploy import deploy
+from server.deploy.paths import Bundle
 from server.studio import Studio
 from tests.bevy_game.running import Game, asset, picture
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from server.bevy.doctor import examine
-from server.bevy.init_game import plan
-from server.deploy import deploy
-from server.project import find_project
+from server.deploy.bevy.doctor import examine
+from server.deploy.bevy.init_game import plan
+from server.deploy.deploy import deploy
+from server.project.game import find_project
 from server.settings import Settings
 from server.studio import Studio
 from tests.bevy_game.running import BINARIES, EXAMPLE, Game, asset, free_port, picture

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.bevy.sidecars import image_meta
-from server.deploy import deploy
+from server.deploy.bevy.sidecars import image_meta
+from server.deploy.deploy import deploy
 from server.studio import Studio
 from tests.bevy_game.running import Game, asset, picture, wait_for
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipelines.diffusion import DiffusersBackend
 from pipelines.records import Pixels, no_progress
-from server.bevy.detect import detect
-from server.deploy import deploy
+from pipelines.sdxl.diffusion import DiffusersBackend
+from server.deploy.bevy.detect import detect
+from server.deploy.deploy import deploy
+from server.features.tilesets import bevy_snippet, generate_tileset
 from server.settings import Settings
 from server.studio import Studio
-from server.tilesets import bevy_snippet, generate_tileset
 from tests.bevy_game.running import BINARIES, EXAMPLE, copy_game, software_renderer, wait_for
 
 LAYOUTS = ("wang16", "platformer")  # the second has empty places

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server.deploy import deploy
+from server.deploy.deploy import deploy
 from server.settings import Settings
 from server.studio import Studio
 from tests.bevy_game.running import Game, asset, copy_game, free_port, picture

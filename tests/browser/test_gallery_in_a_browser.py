@@ -12,11 +12,11 @@ import pytest
 
 from pipelines.pixels.png import encode_png
 from pipelines.records import no_progress
-from server.animation import generate_animation
+from server.features.animations import generate_animation
+from server.features.sprites import generate_sprites
 from server.gallery.build import data_uri, gallery_page, write_gallery
 from server.gallery.serve import gallery_server
 from server.settings import Settings
-from server.sprites import generate_sprites
 from server.studio import Studio
 from tests.browser.browser import Browser, find_chromium
 from tests.fakes import FakeBackend

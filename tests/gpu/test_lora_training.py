@@ -21,9 +21,9 @@ from loras.options import TrainOptions, options_for
 from loras.replay import Replayed
 from loras.trainer import Trainer, load_state, save_state
 from loras.worker import work
-from pipelines.diffusion import DiffusersBackend
-from pipelines.loading import Resident
-from pipelines.models import embedded_model
+from pipelines.models.catalog import embedded_model
+from pipelines.sdxl.diffusion import DiffusersBackend
+from pipelines.sdxl.loading import Resident
 
 pytestmark = [
     pytest.mark.gpu,

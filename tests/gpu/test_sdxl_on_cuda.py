@@ -17,13 +17,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.bench.model import SIZES, build
-from pipelines.diffusion import DiffusersBackend
-from pipelines.engine import Engine
+from pipelines.engine.engine import Engine
 from pipelines.errors import OutOfMemory
-from pipelines.presets import PRESETS
+from pipelines.models.presets import PRESETS
 from pipelines.records import Drawing, DrawRequest, LoraWeight, Recipe
-from pipelines.sprite import draw_sprites
+from pipelines.sdxl.diffusion import DiffusersBackend
+from pipelines.sprites.draw import draw_sprites
+from tests.random_sdxl import SIZES, build
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,7 +11,7 @@ from loras.cache import build_cache
 from loras.dataset import Dataset, Example
 from loras.options import TrainOptions
 from loras.trainer import Trainer, load_state, save_state
-from pipelines.fast import FastModel
+from pipelines.sdxl.fast import FastModel
 from tests.loras.rig import sprite, tiny_resident
 
 pytestmark = [

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipelines.bench.model import SIZES, build
-from pipelines.loading import Resident
-from pipelines.models import Model
+from pipelines.models.catalog import Model
 from pipelines.records import Pixels
-from pipelines.text import PromptEncoder
+from pipelines.sdxl.loading import Resident
+from pipelines.sdxl.text import PromptEncoder
+from tests.random_sdxl import SIZES, build
 
 
 def sprite(seed: int, side: int = 16) -> Pixels:

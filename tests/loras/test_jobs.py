@@ -19,7 +19,7 @@ from loras.options import options_for
 from loras.processes import identity, is_running
 from loras.registry import read_lora
 from loras.trainer import load_state
-from pipelines.models import embedded_model
+from pipelines.models.catalog import embedded_model
 
 MOST_SECONDS = 240
 

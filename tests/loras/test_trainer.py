@@ -22,11 +22,11 @@ from loras.loss import NoiseSchedule, spread_times
 from loras.options import CONVOLUTIONS, TrainOptions, options_for
 from loras.registry import read_lora
 from loras.trainer import Trainer, load_state, save_state
-from pipelines.adapters import WeightStack
-from pipelines.diffusion import DiffusersBackend
+from pipelines.adapters.stack import WeightStack
 from pipelines.embedded.architecture import build_scheduler
 from pipelines.embedded.words import read_prompt
-from pipelines.models import Model, embedded_model
+from pipelines.models.catalog import Model, embedded_model
+from pipelines.sdxl.diffusion import DiffusersBackend
 from tests.loras.rig import sprite, tiny_resident
 
 OPTIONS = TrainOptions(steps=4, batch=2, rank=4, rate=1e-2, resolution=64, average=0.9)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.records import Recipe
-from server.records import Asset
+from server.library.records import Asset
 from server.settings import Settings
 from server.studio import Studio
 from tests.fakes import FakeBackend

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.diffusion import DiffusersBackend
-from pipelines.engine import Engine
+from pipelines.engine.engine import Engine
 from pipelines.records import Recipe
+from pipelines.sdxl.diffusion import DiffusersBackend
 from pipelines.tiles.layouts import find_layout
 from pipelines.tiles.tileset import Tileset, draw_tileset
 

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.embedded import captions as says
 from pipelines.embedded.architecture import SIZE, SPECIAL, TOKENS
 from pipelines.embedded.colors import COLORS, main_colors, name_pixels, repaint
+from pipelines.embedded.training import captions as says
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.palette import extract_palette, lock
 from pipelines.records import Pixels

@@ -1,5 +1,6 @@
-"""Four steps without guidance for the embedded model: `python -m pipelines.embedded.distill DATA --out FOLDER`.
+"""Distillation of the embedded model to four steps without guidance.
 
+`python -m pipelines.embedded.training.distill DATA --out FOLDER`
 Owns the loss of progressive distillation (Salimans & Ho 2022) with the guidance distilled along (Meng et al. 2023): one
 step of the student lands where two guided DDIM steps of the teacher land. The student is the teacher with a low-rank
 adapter on every linear layer and convolution (as LCM-LoRA, Luo et al. 2023), so that one set of weights serves both.
@@ -20,10 +21,10 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from pipelines.embedded.architecture import CHECKPOINT, build_scheduler, load_embedded
-from pipelines.embedded.data import VARIANTS, Packed, read_sprites
-from pipelines.embedded.objective import Objective
-from pipelines.embedded.train import STATE, Plan, Trainer, mean_loss, prepare, run
-from pipelines.embedded.workers import Workers
+from pipelines.embedded.training.data import VARIANTS, Packed, read_sprites
+from pipelines.embedded.training.objective import Objective
+from pipelines.embedded.training.train import STATE, Plan, Trainer, mean_loss, prepare, run
+from pipelines.embedded.training.workers import Workers
 from pipelines.errors import InvalidRequest, PipelineError
 
 STEPS = 4
@@ -184,7 +185,7 @@ def distill(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Reads the command line, distils, and says in one line what was wrong."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.embedded.distill", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.embedded.training.distill", description=__doc__)
     parser.add_argument("data", nargs="+", type=Path, help="the training data of the model")
     parser.add_argument("--out", type=Path, required=True, help="folder for state, log and turbo.safetensors")
     parser.add_argument("--teacher", type=Path, default=CHECKPOINT, help="checkpoint folder (default: the shipped one)")

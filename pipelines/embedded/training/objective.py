@@ -15,7 +15,7 @@ from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from pipelines.embedded.architecture import SIZE, SPECIAL, build_scheduler
-from pipelines.embedded.data import Packed
+from pipelines.embedded.training.data import Packed
 
 DROPPED = 0.12
 """Share of captions that are replaced by zeros, so that guidance has something to push away from."""

@@ -1,4 +1,4 @@
-"""Trains the embedded model: `python -m pipelines.embedded.train DATA --out FOLDER`.
+"""Trains the embedded model: `python -m pipelines.embedded.training.train DATA --out FOLDER`.
 
 Owns the loop: schedule, optimizer, moving average, CUDA graph, progress, and a state file from which a run goes on bit
 for bit (on a CPU; on a GPU as far as its kernels repeat themselves). What is learned is in `objective`, from what in
@@ -29,9 +29,9 @@ from pipelines.embedded.architecture import (
     load_embedded,
     save_checkpoint,
 )
-from pipelines.embedded.data import VARIANTS, Packed, Sprite, pack, read_sprites, vocabulary
-from pipelines.embedded.objective import DRAWS, Objective
-from pipelines.embedded.workers import EVERY, Workers
+from pipelines.embedded.training.data import VARIANTS, Packed, Sprite, pack, read_sprites, vocabulary
+from pipelines.embedded.training.objective import DRAWS, Objective
+from pipelines.embedded.training.workers import EVERY, Workers
 from pipelines.errors import InvalidRequest, PipelineError
 
 STATE = "state.pt"
@@ -364,7 +364,7 @@ def _halves(objective: Objective) -> tuple[Any, Any, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Reads the command line, trains, and says in one line what was wrong."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.embedded.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.embedded.training.train", description=__doc__)
     parser.add_argument("data", nargs="+", type=Path, help="folders with a metadata.jsonl, or folders that hold such")
     parser.add_argument("--out", type=Path, required=True, help="folder for state, log and checkpoint")
     parser.add_argument(

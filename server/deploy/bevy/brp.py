@@ -1,7 +1,7 @@
 """A client of the Bevy Remote Protocol (JSON-RPC 2.0 over HTTP on loopback) for Bevy 0.15 to 0.20.
 
 Every call has a deadline for the whole exchange, because a game that is paused, minimised or hanging accepts a
-connection and never answers. Knows nothing of deployments; `server.bevy.verify` does.
+connection and never answers. Knows nothing of deployments; `server.deploy.bevy.verify` does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a Bevy project is made of: versions, features, and what its sources say about assets and the remote protocol.
 
 Reads Cargo.toml (workspaces too), Cargo.lock and the crate's own .rs files; runs nothing and writes nothing. Where to
-look is `server.project`'s to say; what to advise is `server.bevy.doctor`'s.
+look is `server.project.game`'s to say; what to advise is `server.deploy.bevy.doctor`'s.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.project import Project
+from server.project.game import Project
 
 MSRV = {15: "1.82", 16: "1.85", 17: "1.88", 18: "1.89", 19: "1.95", 20: "1.97"}
 """The Rust that each Bevy 0.x needs at least."""

@@ -1,6 +1,6 @@
-"""The doctor of a Bevy project: what stands between a deployed picture and the screen, in the order to mend it.
+"""The doctor of a Bevy project: what keeps a deployed picture from the screen, in the order to fix it.
 
-Reads the project and asks the running game, both through their own modules; changes nothing (`server.bevy.init_game`
+Reads the project and asks the running game, both through their own modules. Changes nothing: `init_game`
 does, when asked). Each finding that is not fine holds the exact lines for the Bevy version at hand.
 """
 
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.bevy.brp import BrpError
-from server.bevy.detect import MSRV, BevyProject, detect
-from server.bevy.verify import PROTOCOL, look
-from server.project import Project
+from server.deploy.bevy.brp import BrpError
+from server.deploy.bevy.detect import MSRV, BevyProject, detect
+from server.deploy.bevy.verify import PROTOCOL, look
+from server.project.game import Project
 
 TESTED = (19,)
 """The minors of Bevy that the example game and its tests are built with."""

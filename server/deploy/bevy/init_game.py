@@ -13,11 +13,11 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.bevy.detect import PLUGIN_FILE, BevyProject, detect, protocol_of
-from server.bevy.doctor import TESTED
-from server.bevy.verify import PROTOCOL
-from server.library import write_atomically
-from server.project import STATE_FOLDER, STYLE_FILE, Project
+from server.deploy.bevy.detect import PLUGIN_FILE, BevyProject, detect, protocol_of
+from server.deploy.bevy.doctor import TESTED
+from server.deploy.bevy.verify import PROTOCOL
+from server.library.store import write_atomically
+from server.project.game import STATE_FOLDER, STYLE_FILE, Project
 
 FEATURES = ("bevy_remote", "file_watcher")
 CRATES = {"serde": 'serde = { version = "1", features = ["derive"] }', "serde_json": 'serde_json = "1"'}
@@ -67,7 +67,7 @@ class Plan:
 def plugin_source() -> str:
     """The dev plugin's text, from the package or, in a checkout, from the example game."""
     here = Path(__file__).parent
-    for path in (here / PLUGIN_FILE, here.parents[1] / "bevy_example" / "src" / PLUGIN_FILE):
+    for path in (here / PLUGIN_FILE, here.parents[2] / "bevy_example" / "src" / PLUGIN_FILE):
         if path.is_file():
             return path.read_text(encoding="utf-8")
     raise FileNotFoundError(f"{PLUGIN_FILE} is missing from this installation of dgx-pixels; install it again.")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.records import Pixels
-from server.bevy.brp import BrpClient, BrpError, Discovery, Silent
+from server.deploy.bevy.brp import BrpClient, BrpError, Discovery, Silent
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -1,4 +1,4 @@
-"""What a running game made of a deployment: the witness that `server.deploy` asks.
+"""What a running game made of a deployment: the witness that `server.deploy.deploy` asks.
 
 The ladder, best proof first:
 1. the dev plugin tells the hash of the pixels that the game holds ("reloaded" is then a fact);
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from pipelines.records import Pixels
-from server.bevy.brp import DEFAULT_PORT, BrpClient, BrpError, Discovery, NotBevy, NotRunning, Refused, Silent
-from server.bevy.screenshot import find_sprite, read_rgba, take_screenshot, ways
-from server.project import Project
-from server.records import Verification
+from server.deploy.bevy.brp import DEFAULT_PORT, BrpClient, BrpError, Discovery, NotBevy, NotRunning, Refused, Silent
+from server.deploy.bevy.screenshot import find_sprite, read_rgba, take_screenshot, ways
+from server.library.records import Verification
+from server.project.game import Project
 
 PROTOCOL = 1
 """The version of the dev plugin's methods that this module speaks."""

@@ -20,14 +20,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.bases import noted
 from server.errors import LibraryError, ServerError
-from server.ranking import Rank, rank
+from server.features.bases import noted
+from server.features.comparisons.ranking import Rank, rank
 
 if TYPE_CHECKING:
     from pipelines.records import LoraWeight, OnProgress, Recipe
-    from server.library import Library
-    from server.project import Project
+    from server.library.store import Library
+    from server.project.game import Project
     from server.studio import Studio
 
 MOST_VARIANTS, MOST_PROMPTS, MOST_SEEDS, MOST_CELLS = 8, 8, 8, 96
@@ -291,7 +291,7 @@ def compare(
     """
     from pipelines.pixels.palette import Palette
     from pipelines.pixels.png import encode_png
-    from pipelines.sprite import draw_sprites
+    from pipelines.sprites.draw import draw_sprites
 
     _check(recipes, variants, seeds)
     order = list(variants)

@@ -6,11 +6,11 @@ import io
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from server.comparison import Comparison, Comparisons, picture_path
 from server.errors import LibraryError, explain
+from server.features.comparisons.compare import Comparison, Comparisons, picture_path
+from server.features.preview import on_chequers
 from server.gallery.build import data_uri
-from server.library import Library, write_atomically
-from server.preview import on_chequers
+from server.library.store import Library, write_atomically
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,10 +8,9 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from server.animation import DrawnAnimation, generate_animation, motions_of
-from server.bases import warnings_of
-from server.studio import Studio
-from server.tools.common import (
+from server.features.animations import DrawnAnimation, generate_animation, motions_of
+from server.features.bases import warnings_of
+from server.protocol.tools.common import (
     OnProgress,
     ProjectArgument,
     Seed,
@@ -22,6 +21,7 @@ from server.tools.common import (
     result,
     schema,
 )
+from server.studio import Studio
 
 
 class ClipItem(BaseModel):

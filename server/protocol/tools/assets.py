@@ -12,13 +12,23 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from pydantic import BaseModel, Field
 
-from server import deploy as deploying
-from server.comparison import Comparisons
+from server.deploy import deploy as deploying
 from server.errors import ServerError
-from server.library import Library
-from server.records import Asset
+from server.features.comparisons.compare import Comparisons
+from server.library.records import Asset
+from server.library.store import Library
+from server.protocol.tools.common import (
+    AssetId,
+    OnProgress,
+    ProjectArgument,
+    changes,
+    in_thread,
+    link,
+    reads,
+    result,
+    schema,
+)
 from server.studio import Studio
-from server.tools.common import AssetId, OnProgress, ProjectArgument, changes, in_thread, link, reads, result, schema
 
 GALLERY_VIEW = "ui://dgx-pixels/gallery.html"
 """The results page as an MCP App: a client that shows apps renders it beside the answer of list_assets."""

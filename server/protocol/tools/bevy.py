@@ -1,4 +1,4 @@
-"""The tool check_project: the doctor's findings for an assistant. What is looked at, `server.bevy.doctor` knows."""
+"""The tool check_project: the findings of `server.deploy.bevy.doctor` for an assistant."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
+from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, reads, result, schema
 from server.studio import Studio
-from server.tools.common import OnProgress, ProjectArgument, in_thread, reads, result, schema
 
 
 class FindingItem(BaseModel):
@@ -52,8 +52,8 @@ def check(studio: Studio, project: str = "") -> ProjectCheck:
     Raises:
         ProjectError: there is no game.
     """
-    from server.bevy.doctor import examine
-    from server.project import STYLE_FILE
+    from server.deploy.bevy.doctor import examine
+    from server.project.game import STYLE_FILE
 
     game = studio.require_project(project or None)
     findings = examine(game)

@@ -9,12 +9,18 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.bases import warnings_of
-from server.comparison import Comparison, Comparisons, compare, parse_variant, picture_path, winner_index
-from server.project import Project, Style
-from server.recipes import compose_recipe
-from server.studio import Studio
-from server.tools.common import (
+from server.features.bases import warnings_of
+from server.features.comparisons.compare import (
+    Comparison,
+    Comparisons,
+    compare,
+    parse_variant,
+    picture_path,
+    winner_index,
+)
+from server.features.recipes import compose_recipe
+from server.project.game import Project, Style
+from server.protocol.tools.common import (
     OnProgress,
     ProjectArgument,
     Seed,
@@ -25,6 +31,7 @@ from server.tools.common import (
     result,
     schema,
 )
+from server.studio import Studio
 
 _BASE_SEED = 1000
 
@@ -131,7 +138,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
             done = kept.vote(comparison_id, winner, None if prompt is None else prompt - 1)
             adopted = ""
             if owner is not None:
-                from server.adoption import adopt as adopting
+                from server.project.adoption import adopt as adopting
 
                 adopted = str(adopting(owner, done.variants[index]))
             step = (
@@ -145,7 +152,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 
 def _answer(studio: Studio, game: Project | None, done: Comparison, step: str, adopted: str = "") -> ToolResult:
-    from server.comparison_view import all_entries, write_picture
+    from server.features.comparisons.view import all_entries, write_picture
     from server.gallery.build import write_gallery
 
     library = studio.library(game)

@@ -8,10 +8,9 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.bases import warnings_of
-from server.edit import Edited, edit_sprite, parse_recolor
-from server.studio import Studio
-from server.tools.common import (
+from server.features.bases import warnings_of
+from server.features.edits import Edited, edit_sprite, parse_recolor
+from server.protocol.tools.common import (
     AssetId,
     OnProgress,
     ProjectArgument,
@@ -23,6 +22,7 @@ from server.tools.common import (
     result,
     schema,
 )
+from server.studio import Studio
 
 
 class EditAnswer(BaseModel):
@@ -99,7 +99,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 
 def _answer(done: Edited, edited_from: str) -> ToolResult:
-    from server.preview import preview_png
+    from server.features.preview import preview_png
 
     asset = done.asset
     warnings = warnings_of(asset.recipe)

@@ -8,9 +8,9 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.fix import FixedAsset, fix_pixel_art
+from server.features.pixel_fix import FixedAsset, fix_pixel_art
+from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, link, makes, result, schema
 from server.studio import Studio
-from server.tools.common import OnProgress, ProjectArgument, in_thread, link, makes, result, schema
 
 
 class FixAnswer(BaseModel):
@@ -82,7 +82,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 
 def _answer(done: FixedAsset) -> ToolResult:
-    from server.preview import fitted, preview_png
+    from server.features.preview import fitted, preview_png
 
     asset = done.asset
     warnings = []

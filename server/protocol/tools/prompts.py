@@ -13,7 +13,7 @@ from pydantic import Field
 
 from server.studio import Studio
 
-_EMBEDDED_WORDS = Path(__file__).parents[2] / "pipelines" / "embedded" / "checkpoint" / "tokenizer" / "tokenizer.json"
+_EMBEDDED_WORDS = Path(__file__).parents[3] / "pipelines" / "embedded" / "checkpoint" / "tokenizer" / "tokenizer.json"
 
 
 def register(mcp: FastMCP, studio: Studio) -> None:

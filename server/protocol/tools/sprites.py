@@ -8,10 +8,9 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.bases import warnings_of
-from server.sprites import DrawnSprites, generate_sprites
-from server.studio import Studio
-from server.tools.common import (
+from server.features.bases import warnings_of
+from server.features.sprites import DrawnSprites, generate_sprites
+from server.protocol.tools.common import (
     OnProgress,
     ProjectArgument,
     Prompt,
@@ -23,6 +22,7 @@ from server.tools.common import (
     result,
     schema,
 )
+from server.studio import Studio
 
 Side = Annotated[int | None, Field(description="Pixels, 8 to 64; none: as the game's style says (else 32).")]
 
@@ -117,7 +117,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 
 def _answer(done: DrawnSprites, prompt: str) -> ToolResult:
-    from server.preview import preview_png
+    from server.features.preview import preview_png
 
     items = [
         SpriteItem(

@@ -8,9 +8,9 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.status import lora_list, model_list, status
+from server.features.status import lora_list, model_list, status
+from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, reads, result, schema
 from server.studio import Studio
-from server.tools.common import OnProgress, ProjectArgument, in_thread, reads, result, schema
 
 
 class ModelItem(BaseModel):

@@ -10,11 +10,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from pydantic import BaseModel, Field
 
-from server.bases import warnings_of
 from server.errors import ServerError
-from server.studio import Studio
-from server.tilesets import DrawnTileset, bevy_snippet, generate_tileset
-from server.tools.common import (
+from server.features.bases import warnings_of
+from server.features.tilesets import DrawnTileset, bevy_snippet, generate_tileset
+from server.protocol.tools.common import (
     OnProgress,
     ProjectArgument,
     Seed,
@@ -25,6 +24,7 @@ from server.tools.common import (
     result,
     schema,
 )
+from server.studio import Studio
 
 
 class TilesetAnswer(BaseModel):
@@ -150,9 +150,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 
 def _answer(done: DrawnTileset) -> ToolResult:
-    from server.bevy.detect import detect
-    from server.deploy import default_path
-    from server.preview import preview_png
+    from server.deploy.bevy.detect import detect
+    from server.deploy.deploy import default_path
+    from server.features.preview import preview_png
 
     asset, tileset = done.asset, done.tileset
     recipe, size = asset.recipe, asset.recipe.width

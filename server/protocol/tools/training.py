@@ -11,9 +11,9 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult
 from pydantic import BaseModel, Field
 
+from server.features.training import make_room, start_training
+from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, makes, reads, result, schema
 from server.studio import Studio
-from server.tools.common import OnProgress, ProjectArgument, in_thread, makes, reads, result, schema
-from server.training import make_room, start_training
 
 if TYPE_CHECKING:
     from loras.jobs import Job

@@ -8,8 +8,8 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
+from server.protocol.tools.common import OnProgress, ProjectArgument, changes, in_thread, result, schema
 from server.studio import Studio
-from server.tools.common import OnProgress, ProjectArgument, changes, in_thread, result, schema
 
 
 class FailedItem(BaseModel):
@@ -56,8 +56,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         interrupted goes on where it was when the same call is made again. A wrong input's error says what is needed."""
 
         def work(on_progress: OnProgress) -> ToolResult:
-            from server.preview import preview_png
-            from server.runs import pictures, run
+            from server.features.preview import preview_png
+            from server.features.workflow_runs import pictures, run
 
             ran = run(studio, workflow, inputs or {}, on_progress, project or None)
             done = ran.result

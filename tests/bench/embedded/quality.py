@@ -1,4 +1,4 @@
-"""How well a checkpoint draws: `python -m pipelines.embedded.evaluate [CHECKPOINT ...] --data DATA` (`make eval`).
+"""How well a checkpoint draws: `python -m tests.bench.embedded.quality [CHECKPOINT ...] --data DATA` (`make eval`).
 
 Owns the prompts, the rows of the table and the contact sheets. Everything is counted on pictures as a user gets them:
 hard alpha, sixteen colours. Without the training data the rows that need it say so and are left out.
@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from pipelines.adapters import WeightStack
+from pipelines.adapters.stack import WeightStack
 from pipelines.embedded.architecture import CHECKPOINT, SIZE, load_embedded
 from pipelines.embedded.colors import COLORS, color_shares, main_colors, turn_hue
-from pipelines.embedded.data import Sprite, read_sprites
 from pipelines.embedded.judge import FOLDER, KINDS, accuracy, load_judge, noun_asked
+from pipelines.embedded.training.data import Sprite, read_sprites
 from pipelines.embedded.words import color_asked, read_prompt
 from pipelines.errors import PipelineError
+from pipelines.models.presets import PIXEL_PRESETS, PRESETS
 from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import extract_palette, lock
-from pipelines.presets import PIXEL_PRESETS, PRESETS
 from pipelines.records import Pixels
 
 PROMPTS = (
@@ -317,7 +317,7 @@ def human_rows(sprites: Sequence[Sprite], device: str) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """Prints a Markdown table, a column a checkpoint; sheets and eval.json go to --out."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.embedded.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.embedded.quality", description=__doc__)
     parser.add_argument("checkpoints", nargs="*", type=Path, default=[CHECKPOINT])
     parser.add_argument("--data", nargs="*", type=Path, default=[], help="the training data, for near-copies")
     parser.add_argument("--out", type=Path, default=Path("runs/eval"))

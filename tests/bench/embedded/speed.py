@@ -1,6 +1,6 @@
 """Bench of the embedded model: prompt to PNG bytes, beside the stock pipeline in the same run.
 
-    python -m pipelines.bench.embedded [--runs 15] [--sprites 100] [--json FILE]
+    python -m tests.bench.embedded.speed [--runs 15] [--sprites 100] [--json FILE]
 
 One UNet call of a 32x32 canvas takes about 30 ms on two cores, so what lies outside the UNet shows. Own road and stock
 pipeline take turns, so that what else the machine does hits both; best and median are given. The last line is JSON.
@@ -20,12 +20,12 @@ from typing import Any
 
 import torch
 
-from pipelines.diffusion import DiffusersBackend
-from pipelines.engine import Engine
-from pipelines.models import embedded_model
+from pipelines.engine.engine import Engine
+from pipelines.models.catalog import embedded_model
 from pipelines.pixels.png import encode_png
 from pipelines.records import Recipe
-from pipelines.sprite import draw_sprites
+from pipelines.sdxl.diffusion import DiffusersBackend
+from pipelines.sprites.draw import draw_sprites
 
 NOUNS = (
     *("dragon", "goblin", "knight", "sword", "axe", "potion", "ring", "chest"),

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipelines.bench.finishing import add_noise, blow_up, blur, jpeg
 from pipelines.pixels.clean import drop_specks, hard_mask, settle_noise, settle_orphans
 from pipelines.pixels.finish import native_pixels
 from pipelines.pixels.matte import cut_ground
@@ -16,6 +15,7 @@ from pipelines.pixels.outline import draw_outline
 from pipelines.pixels.palette import extract_palette, lock
 from pipelines.pixels.png import read_picture
 from pipelines.records import Pixels
+from tests.bench.finishing.table import add_noise, blow_up, blur, jpeg
 
 SCALE, GAP, TITLE = 6, 10, 16
 

@@ -2,7 +2,7 @@
 
 Real tiles become mosaics of 2x2 in at most 16 colours; each class of damage blows them up and spoils them. What comes
 back is locked to the true palette, and counted. Owns damage and counting; the peers run in a process of their own
-(finishing_peers.py, in a virtual environment of their own), since their needs are not ours.
+(peers.py, in a virtual environment of their own), since their needs are not ours.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def run_ours(cases: list[Case]) -> dict[str, list[tuple[float, float]]]:
 
 def run_peers(cases: list[Case], python: str) -> dict[str, list[tuple[float, float]]]:
     """The same for the peers, by the other virtual environment's `python`."""
-    script = Path(__file__).with_name("finishing_peers.py")
+    script = Path(__file__).with_name("peers.py")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for index, case in enumerate(cases):

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipelines.embedded.data import Sprite
+from pipelines.embedded.training.data import Sprite
 from pipelines.records import Pixels
 
 STEPS, BATCH, WIDTH = 500, 64, 96

@@ -1,6 +1,6 @@
 """`make eval-lora-kill`: a training job is killed (kill -9) at random moments, and must always go on.
 
-    python -m loras.evaluation.killed FOLDER --out DIR [--times 20]
+    python -m tests.bench.loras.killed FOLDER --out DIR [--times 20]
 
 Prints for every kill the step it hit and the checkpoint's, and fails where more was lost than the steps since the
 checkpoint, where a job could not be resumed, or where losses, weights or the LoRA file are not those of a run without a
@@ -29,7 +29,7 @@ STEPS, SAVE_EVERY = 150, 2
 
 def spec(data: Path, out: Path, name: str) -> JobSpec:
     """A small run that saves often."""
-    from pipelines.models import embedded_model
+    from pipelines.models.catalog import embedded_model
 
     options = options_for(
         embedded_model(), steps=STEPS, batch=1, rank=2, save_every=SAVE_EVERY, sample_every=20, seed=7
@@ -94,7 +94,7 @@ def same(job: Job, twin: Job) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     """Reads the command line, runs the killed job and one without a break, and compares."""
-    parser = argparse.ArgumentParser(prog="python -m loras.evaluation.killed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.loras.killed", description=__doc__)
     parser.add_argument("data", type=Path, help="a folder of sprites")
     parser.add_argument("--out", type=Path, default=Path("runs/eval-lora-kill"))
     parser.add_argument("--times", type=int, default=20)

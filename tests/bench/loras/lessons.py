@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from loras.evaluation.real import real_sprites
-from loras.evaluation.styles import STYLES
 from pipelines.records import Pixels
+from tests.bench.loras.real import real_sprites
+from tests.bench.loras.styles import STYLES
 
 if TYPE_CHECKING:
-    from pipelines.embedded.data import Sprite
+    from pipelines.embedded.training.data import Sprite
 
 TRAINED, FEWEST = 40, 20
 """Sprites that are taught, and the least number of others in the style."""

@@ -1,7 +1,7 @@
 """How fast a LoRA is learned here: SDXL with random weights, the project's own trainer, rank 32, batch 1.
 
-    python -m loras.evaluation.pace --size full     a CUDA card (24 GB); a minute
-    python -m loras.evaluation.pace --size tiny     any CPU: proves that every line runs
+    python -m tests.bench.loras.pace --size full     a CUDA card (24 GB); a minute
+    python -m tests.bench.loras.pace --size tiny     any CPU: proves that every line runs
 
 The base is frozen in bfloat16, as a job holds it, and latents are cached. A table, then one line of JSON.
 """
@@ -17,8 +17,8 @@ import torch
 from loras.cache import Bucket, Cache
 from loras.options import TrainOptions
 from loras.trainer import Trainer
-from pipelines.bench.measure import Results, Row, device_name, measure, product_rate
-from pipelines.bench.rig import PLANS, Rig
+from tests.bench.measure import Results, Row, device_name, measure, product_rate
+from tests.bench.sdxl.rig import PLANS, Rig
 
 RANK = 32
 STEPS = 3000

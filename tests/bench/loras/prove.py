@@ -1,6 +1,6 @@
 """`make eval-lora`: unseen styles are taught from 40 sprites each, and what was learned is measured.
 
-    python -m loras.evaluation.prove DATA... --out FOLDER [--real FOLDER...] [--picture FILE]
+    python -m tests.bench.loras.prove DATA... --out FOLDER [--real FOLDER...] [--picture FILE]
 
 Everything is kept in the folder, so that a run that was ended goes on. Fails (exit 1) where a distance does not shrink
 with p < 0.01 for every style, where weight 0 is not bit-equal to no LoRA, or where a stack of two is not what it says.
@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loras.evaluation import distances as far
-from loras.evaluation.lessons import TRAINED, Lesson, lessons
-from loras.evaluation.picture import picture
 from loras.files import read_json, write_json
 from loras.jobs import Jobs, JobSpec
 from loras.options import options_for
 from pipelines.records import DrawRequest, LoraWeight, Pixels
+from tests.bench.loras import distances as far
+from tests.bench.loras.lessons import TRAINED, Lesson, lessons
+from tests.bench.loras.picture import picture
 
 if TYPE_CHECKING:
-    from pipelines.diffusion import DiffusersBackend
+    from pipelines.sdxl.diffusion import DiffusersBackend
 
 SAMPLES, BATCH = 200, 8
 LEVEL = 0.01
@@ -75,7 +75,7 @@ class Line:
 
 def taught(jobs: Jobs, style: str, dataset: Path, output: Path, steps: int) -> dict[str, Any]:
     """Trains the style's LoRA as a job (or goes on with it); returns the job's last state."""
-    from pipelines.models import embedded_model
+    from pipelines.models.catalog import embedded_model
 
     job = next((j for j in jobs.list() if j.name == style), None)
     if job is None:
@@ -123,7 +123,7 @@ def measured(
     arms: Mapping[str, tuple[Sequence[Pixels], Sequence[Pixels]]], styles: Sequence[Lesson], network: Any
 ) -> list[Line]:
     """For each style: distances of its arms (base, LoRA) to the reference, and p. Every number is of all samples."""
-    from loras.evaluation.features import features
+    from tests.bench.loras.features import features
 
     lines: list[Line] = []
     for lesson in styles:
@@ -144,7 +144,7 @@ def ruler(network: Any, styles: Sequence[Lesson]) -> list[str]:
 
     Of a made style these are the same sprites with and without its rule; of the real one, other artists' sprites.
     """
-    from loras.evaluation.features import features
+    from tests.bench.loras.features import features
 
     lines = []
     for lesson in styles:
@@ -177,10 +177,10 @@ def prove(data: Sequence[Path], real: Sequence[Path], out: Path, steps: int, pic
     """Everything; prints what it finds and returns whether all of it holds."""
     import torch
 
-    from loras.evaluation.features import train_features
-    from pipelines.diffusion import DiffusersBackend
-    from pipelines.embedded.data import read_sprites
-    from pipelines.embedded.evaluate import NEAR, copy_distances
+    from pipelines.embedded.training.data import read_sprites
+    from pipelines.sdxl.diffusion import DiffusersBackend
+    from tests.bench.embedded.quality import NEAR, copy_distances
+    from tests.bench.loras.features import train_features
 
     out.mkdir(parents=True, exist_ok=True)
     sprites = read_sprites(data)
@@ -246,9 +246,9 @@ def prove(data: Sequence[Path], real: Sequence[Path], out: Path, steps: int, pic
 
 def main(argv: list[str] | None = None) -> int:
     """Reads the command line and proves."""
-    parser = argparse.ArgumentParser(prog="python -m loras.evaluation.prove", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.loras.prove", description=__doc__)
     parser.add_argument("data", nargs="+", type=Path, help="folders of sprites with metadata.jsonl")
-    parser.add_argument("--real", nargs="*", default=[], type=Path, help="more styles: see loras/evaluation/real.py")
+    parser.add_argument("--real", nargs="*", default=[], type=Path, help="more styles: see tests/bench/loras/real.py")
     parser.add_argument("--out", type=Path, default=Path("runs/eval-lora"))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--picture", type=Path)

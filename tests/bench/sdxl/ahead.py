@@ -3,7 +3,7 @@
 A process takes about a minute a shape, nearly all of it on one core. Each draws with a model of its own; what they
 leave is inductor's cache on disk. Nothing is timed while they run.
 
-    python -m pipelines.bench.ahead --size full step:2:1024 decode:1:1024
+    python -m tests.bench.sdxl.ahead --size full step:2:1024 decode:1:1024
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from pipelines.bench import variants
-from pipelines.bench.measure import Results
-from pipelines.bench.rig import PLANS, Rig
+from tests.bench.measure import Results
+from tests.bench.sdxl import variants
+from tests.bench.sdxl.rig import PLANS, Rig
 
 Shapes = tuple[str, ...]
 """Calls as kind:rows:side; the kinds are step, decode, any (a step whose code serves any shape) and variants.WAYS."""
@@ -28,7 +28,7 @@ def start(size: str, groups: list[Shapes], folder: Path | None) -> list[subproce
     """One process a group; what they print goes into files of `folder`."""
     processes = []
     for i, shapes in enumerate(groups):
-        command = [sys.executable, "-m", "pipelines.bench.ahead", "--size", size, *shapes]
+        command = [sys.executable, "-m", "tests.bench.sdxl.ahead", "--size", size, *shapes]
         if folder is None:
             processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
             continue

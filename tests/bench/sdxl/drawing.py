@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from pipelines.bench.measure import Row, measure
-from pipelines.bench.profile import profile_step
-from pipelines.bench.rig import Rig
-from pipelines.graphs import Captured
+from pipelines.sdxl.graphs import Captured
+from tests.bench.measure import Row, measure
+from tests.bench.sdxl.profile import profile_step
+from tests.bench.sdxl.rig import Rig
 
 
 def pictures(rig: Rig) -> None:

@@ -1,6 +1,6 @@
 """The SDXL bench's picture: time of a guided step and of a picture, arm by arm, as an SVG without any library.
 
-python -m pipelines.bench.plot result.json docs/performance.svg
+python -m tests.bench.sdxl.plot result.json docs/performance.svg
 """
 
 from __future__ import annotations

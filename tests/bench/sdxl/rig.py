@@ -17,15 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.bench.measure import Results, Row, count_tflop, measure
-from pipelines.bench.model import SIZES, Size, build, unet_config, vae_config
-from pipelines.denoise import Conditioning, predict_with
-from pipelines.diffusion import DiffusersBackend
-from pipelines.graphs import Captured
-from pipelines.loading import Resident
-from pipelines.models import Model
+from pipelines.models.catalog import Model
 from pipelines.records import Drawing, DrawRequest
-from pipelines.text import PromptEncoder
+from pipelines.sdxl.denoise import Conditioning, predict_with
+from pipelines.sdxl.diffusion import DiffusersBackend
+from pipelines.sdxl.graphs import Captured
+from pipelines.sdxl.loading import Resident
+from pipelines.sdxl.text import PromptEncoder
+from tests.bench.measure import Results, Row, count_tflop, measure
+from tests.random_sdxl import SIZES, Size, build, unet_config, vae_config
 
 PROMPT, NEGATIVE = "pixel art sprite of a mossy stone golem", "red dragon"
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from pipelines.adapters import WeightStack
-from pipelines.bench.measure import Row, synchronize
-from pipelines.bench.model import random_adapter
-from pipelines.bench.rig import Rig
-from pipelines.denoise import Conditioning, predict_with
-from pipelines.graphs import Captured
+from pipelines.adapters.stack import WeightStack
+from pipelines.sdxl.denoise import Conditioning, predict_with
+from pipelines.sdxl.graphs import Captured
+from tests.bench.measure import Row, synchronize
+from tests.bench.sdxl.rig import Rig
+from tests.random_sdxl import random_adapter
 
 RANK = 32
 

@@ -1,8 +1,8 @@
 """`make bench`: SDXL with random weights, stock and ours, in one run. A table, then one line of JSON.
 
-    python -m pipelines.bench.sdxl --size full      a CUDA card (40 GB; 15 GB with --no-ahead); 6-9 minutes
-    python -m pipelines.bench.sdxl --size tiny      any CPU: proves that every line runs
-    python -m pipelines.bench.sdxl --size full --arms "one step"     a CPU with 24 GB: proves that it fits
+    python -m tests.bench.sdxl.table --size full      a CUDA card (40 GB; 15 GB with --no-ahead); 6-9 minutes
+    python -m tests.bench.sdxl.table --size tiny      any CPU: proves that every line runs
+    python -m tests.bench.sdxl.table --size full --arms "one step"     a CPU with 24 GB: proves that it fits
 
 Speed does not depend on what weights say: nothing is downloaded. The ceiling of every row is a matrix product, measured
 in the same run. Shapes are compiled ahead by several processes at once (ahead.py), because that is most of the time;
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from pipelines.bench import ahead, drawing, stacks, variants
-from pipelines.bench.measure import Results, copy_rate, device_name, product_rate, sustained_rate
-from pipelines.bench.rig import PLANS, Plan, Rig
+from tests.bench.measure import Results, copy_rate, device_name, product_rate, sustained_rate
+from tests.bench.sdxl import ahead, drawing, stacks, variants
+from tests.bench.sdxl.rig import PLANS, Plan, Rig
 
 ARMS: tuple[tuple[str, Callable[[Rig], None], float], ...] = (
     ("batches", drawing.batches, 0),

@@ -15,13 +15,13 @@ import torch._dynamo
 import torch._inductor.config
 from torch import Tensor
 
-from pipelines import graphs
-from pipelines.attention import WordKeys, fuse_attention_inputs, split_wide_heads
-from pipelines.bench.drawing import compare_with_stock
-from pipelines.bench.measure import Row, measure
-from pipelines.bench.rig import NEGATIVE, PROMPT, Rig
-from pipelines.denoise import Conditioning, predict_with
-from pipelines.graphs import Captured, compiled_regions
+from pipelines.sdxl import graphs
+from pipelines.sdxl.attention import WordKeys, fuse_attention_inputs, split_wide_heads
+from pipelines.sdxl.denoise import Conditioning, predict_with
+from pipelines.sdxl.graphs import Captured, compiled_regions
+from tests.bench.measure import Row, measure
+from tests.bench.sdxl.drawing import compare_with_stock
+from tests.bench.sdxl.rig import NEGATIVE, PROMPT, Rig
 
 
 def pipeline(rig: Rig, parts: dict[str, Any]) -> Any:

@@ -73,7 +73,7 @@ async def call_milliseconds(rounds: int = 40) -> tuple[list[float], list[float]]
     """Milliseconds that generate_sprite and deploy_asset take on a backend that draws at once, finishing included."""
     from fastmcp import Client
 
-    from server.app import create_server
+    from server.protocol.app import create_server
     from server.settings import Settings
     from tests.fakes import FakeBackend
 

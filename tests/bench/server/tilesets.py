@@ -1,7 +1,7 @@
 """`make eval-tilesets`: 10 pairs of terrains x 5 seeds on the embedded model, every layout, both methods, and
 which way of sampling tiles best.
 
-    python -m server.evaluation.tilesets [--seeds 5] [--picture a.png] [--layouts-picture b.png] [--joint-picture c.png]
+    python -m tests.bench.server.tilesets [--seeds 5] [--picture a.png] [--layouts-picture b.png] [--joint-picture c]
 
 Prints the seam ratios (difference across a seam over the mean inside: the mean of all pairs, the worst set's, the worst
 single pair, and the worst line of pixels inside a tile) and fails when a gate does not hold.
@@ -23,12 +23,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.diffusion import DiffusersBackend
-from pipelines.engine import Engine
+from pipelines.engine.engine import Engine
 from pipelines.records import DrawRequest, Pixels, Recipe
+from pipelines.sdxl.diffusion import DiffusersBackend
 from pipelines.tiles.seams import SEAM_LIMIT, texture_seam
 from pipelines.tiles.tileset import METHODS, Tileset, draw_tileset
-from server.tilesets import CANDIDATES
+from server.features.tilesets import CANDIDATES
 
 PAIRS = (
     ("grass", "water"),
@@ -191,8 +191,8 @@ def _without(*, padding: bool, rolling: bool) -> Iterator[None]:
         return denoiser
 
     with (
-        mock.patch("pipelines.diffusion.circular", plain) if padding else nullcontext(),
-        mock.patch("pipelines.diffusion.rolled", still) if rolling else nullcontext(),
+        mock.patch("pipelines.sdxl.diffusion.circular", plain) if padding else nullcontext(),
+        mock.patch("pipelines.sdxl.diffusion.rolled", still) if rolling else nullcontext(),
     ):
         yield
 

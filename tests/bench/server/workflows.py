@@ -1,7 +1,7 @@
 """`make eval-workflows`: every shipped workflow on the embedded model, a batch that is killed again and again, and
 24 animations on one sheet. Prints tables, writes docs pictures where told, and fails when something does not hold.
 
-    python -m server.evaluation.workflows [--sheet docs/animations.png] [--kills 20] [--items 40] [--only animations]
+    python -m tests.bench.server.workflows [--sheet docs/animations.png] [--kills 20] [--items 40] [--only animations]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.records import no_progress
-from server.runs import run
+from server.features.workflow_runs import run
 from server.settings import Settings
 from server.studio import Studio
 
@@ -149,8 +149,8 @@ def animations(studio: Studio, sheet: Path | None, console: Console) -> bool:
     """6 characters x 4 motions: every sheet must pass its gates."""
     import numpy as np
 
-    from server.animation import generate_animation
-    from server.sprites import generate_sprites
+    from server.features.animations import generate_animation
+    from server.features.sprites import generate_sprites
 
     table = Table("character", *MOTIONS, title="animations: gates that do not hold")
     rows, good = [], True
@@ -170,7 +170,7 @@ def animations(studio: Studio, sheet: Path | None, console: Console) -> bool:
     if sheet:
         from PIL import Image
 
-        from server.preview import on_chequers
+        from server.features.preview import on_chequers
 
         Image.fromarray(on_chequers(np.concatenate(rows)).repeat(2, 0).repeat(2, 1)).save(sheet, optimize=True)
         console.print(f"{sheet}: {len(CHARACTERS)} characters, {' '.join(MOTIONS)}")

@@ -18,10 +18,10 @@ from diffusers.utils.state_dict_utils import convert_state_dict_to_kohya
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipelines.adapter_keys import read_header
-from pipelines.adapters import WeightStack
-from pipelines.bench.model import SIZES, build, random_adapter
+from pipelines.adapters.keys import read_header
+from pipelines.adapters.stack import WeightStack
 from pipelines.errors import AdapterError
+from tests.random_sdxl import SIZES, build, random_adapter
 
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipelines.animation.motion import MOTIONS, animate, seen_from_behind
 from pipelines.errors import InvalidRequest
-from pipelines.motion import MOTIONS, animate, seen_from_behind
 from pipelines.records import Pixels
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.animation.sheets import animated_preview, arrange, aseprite_json, check_clips, grid, layout_json
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels
-from pipelines.sheets import animated_preview, arrange, aseprite_json, check_clips, grid, layout_json
 
 
 def frame(x: int, color: tuple[int, int, int] = (200, 40, 40), feet: int = 15) -> Pixels:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipelines.embedded.evaluate import HELD_OUT_PROMPTS
 from pipelines.embedded.judge import KINDS, as_seen, load_judge, match, noun_asked
 from pipelines.embedded.words import unknown_words
+from tests.bench.embedded.quality import HELD_OUT_PROMPTS
 
 NOUNS = ("axe", "king", "skeleton", "hat", "sword", "boots", "crystal")
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.backend import OnStep
-from pipelines.engine import HEARTBEAT, Engine, halve
+from pipelines.engine.backend import OnStep
+from pipelines.engine.engine import HEARTBEAT, Engine, halve
 from pipelines.errors import Cancelled, ModelError, OutOfMemory
 from pipelines.records import Drawing, DrawRequest, Region
 from tests.fakes import FakeBackend

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pipelines.hardware import Machine, describe, doctor, free_bytes, judge, look
+from pipelines.engine.hardware import Machine, describe, doctor, free_bytes, judge, look
 
 GB = 1 << 30
 SPARK = Machine(
@@ -83,5 +83,5 @@ def test_this_machine_is_described_in_json_and_in_words() -> None:
 
 
 def test_the_module_is_loaded_without_torch() -> None:
-    code = "import sys, pipelines.hardware; sys.exit('torch' in sys.modules)"
+    code = "import sys, pipelines.engine.hardware; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipelines import hub
 from pipelines.errors import ModelError
-from pipelines.hub import Repo, cached_file, plan_pull, pull, snapshot
+from pipelines.models import hub
+from pipelines.models.hub import Repo, cached_file, plan_pull, pull, snapshot
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = bytes(range(256)) * 4096

@@ -14,15 +14,23 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import diffusion
-from pipelines.bench.model import SIZES, build
-from pipelines.diffusion import DiffusersBackend, plan_sampling
-from pipelines.engine import Engine
+from pipelines.engine.engine import Engine
 from pipelines.errors import InvalidRequest, ModelError, OutOfMemory
-from pipelines.models import embedded_model, find_model, folder_model, hub_repos, preset_lora, revision_of, sdxl_info
-from pipelines.presets import PRESETS, bucket
+from pipelines.models.catalog import (
+    embedded_model,
+    find_model,
+    folder_model,
+    hub_repos,
+    preset_lora,
+    revision_of,
+    sdxl_info,
+)
+from pipelines.models.presets import PRESETS, bucket
 from pipelines.records import DrawRequest, Recipe
-from pipelines.sprite import draw_sprites
+from pipelines.sdxl import diffusion
+from pipelines.sdxl.diffusion import DiffusersBackend, plan_sampling
+from pipelines.sprites.draw import draw_sprites
+from tests.random_sdxl import SIZES, build
 
 
 @pytest.fixture(scope="session")

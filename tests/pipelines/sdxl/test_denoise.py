@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipelines.bench.model import SIZES, build
-from pipelines.denoise import (
+from pipelines.sdxl.denoise import (
     Conditioning,
     Keep,
     Words,
@@ -22,8 +21,9 @@ from pipelines.denoise import (
     predict_with,
     start_latents,
 )
-from pipelines.loading import make_scheduler
-from pipelines.text import PromptEncoder
+from pipelines.sdxl.loading import make_scheduler
+from pipelines.sdxl.text import PromptEncoder
+from tests.random_sdxl import SIZES, build
 
 PROMPTS = ["red dragon", "mossy stone golem"]
 SEEDS = [3, 7]

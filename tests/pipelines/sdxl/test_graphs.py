@@ -14,22 +14,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipelines.adapters import WeightStack
-from pipelines.attention import WordKeys, fuse_attention_inputs, split_wide_heads
-from pipelines.bench.model import SIZES, build, random_adapter
-from pipelines.denoise import Conditioning, predict_with
-from pipelines.engine import Engine
-from pipelines.fast import FastModel
-from pipelines.graphs import (
+from pipelines.adapters.stack import WeightStack
+from pipelines.engine.engine import Engine
+from pipelines.records import DrawRequest
+from pipelines.sdxl.attention import WordKeys, fuse_attention_inputs, split_wide_heads
+from pipelines.sdxl.denoise import Conditioning, predict_with
+from pipelines.sdxl.fast import FastModel
+from pipelines.sdxl.graphs import (
     Captured,
     Interrupted,
     compiled,
     compiled_regions,
     keep_code,
 )
-from pipelines.records import DrawRequest
-from pipelines.text import PromptEncoder
+from pipelines.sdxl.text import PromptEncoder
 from tests.fakes import FakeBackend
+from tests.random_sdxl import SIZES, build, random_adapter
 
 CPU = torch.device("cpu")
 
@@ -206,7 +206,7 @@ def test_a_wide_head_as_products_answers_the_same() -> None:
         expected = layer(pixels)
         split_wide_heads(layer)
         assert torch.equal(layer(pixels), expected)  # not on a CPU
-        with mock.patch("pipelines.attention.SCORES", 2 * 24 * 5):
+        with mock.patch("pipelines.sdxl.attention.SCORES", 2 * 24 * 5):
             result = layer.processor.apply(layer, pixels)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 

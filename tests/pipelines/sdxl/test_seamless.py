@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipelines.bench.model import SIZES, build
-from pipelines.denoise import Conditioning
-from pipelines.seamless import circular, rolled
+from pipelines.sdxl.denoise import Conditioning
+from pipelines.sdxl.seamless import circular, rolled
+from tests.random_sdxl import SIZES, build
 
 
 def convolutions() -> nn.Sequential:

@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipelines.bench.model import SIZES, build
-from pipelines.diffusion import DiffusersBackend
 from pipelines.errors import ModelError
-from pipelines.models import find_model, revision_of
+from pipelines.models.catalog import find_model, revision_of
 from pipelines.records import DrawRequest
-from tests.pipelines.single_file import write_single_file
+from pipelines.sdxl.diffusion import DiffusersBackend
+from tests.pipelines.sdxl.single_file import write_single_file
+from tests.random_sdxl import SIZES, build
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.backend import OnStep
-from pipelines.diffusion import DiffusersBackend
-from pipelines.engine import Engine
+from pipelines.engine.backend import OnStep
+from pipelines.engine.engine import Engine
 from pipelines.records import Drawing, DrawRequest, Pixels, Recipe
-from pipelines.sprite import draw_sprites
+from pipelines.sdxl.diffusion import DiffusersBackend
+from pipelines.sprites.draw import draw_sprites
 from tests.fakes import FakeBackend
 
 POTION = Recipe("sprite", "red potion", 32, 32, 5, candidates=3)

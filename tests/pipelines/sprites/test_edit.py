@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from pipelines.edit import mask_of_place, recolor, redraw, repaint, resize
-from pipelines.engine import Engine
+from pipelines.engine.engine import Engine
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.palette import Palette
 from pipelines.records import Pixels, Recipe
+from pipelines.sprites.edit import mask_of_place, recolor, redraw, repaint, resize
 from tests.fakes import FakeBackend
 
 

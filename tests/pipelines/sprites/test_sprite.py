@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.backend import OnStep
-from pipelines.diffusion import DiffusersBackend
-from pipelines.engine import Engine
+from pipelines.engine.backend import OnStep
+from pipelines.engine.engine import Engine
 from pipelines.errors import InvalidRequest
-from pipelines.models import embedded_model
+from pipelines.models.catalog import embedded_model
 from pipelines.pixels.png import encode_png
 from pipelines.records import Drawing, DrawRequest, Recipe
-from pipelines.sprite import Sprite, candidate_seed, draw_batch, draw_sprites, ground_of, plan_passes
+from pipelines.sdxl.diffusion import DiffusersBackend
+from pipelines.sprites.draw import Sprite, candidate_seed, draw_batch, draw_sprites, ground_of, plan_passes
 from tests.fakes import FakeBackend
 
 DRAGON = Recipe("sprite", "red dragon", 32, 32, 5, steps=3, guidance=1.0)
@@ -57,11 +57,12 @@ def test_every_size_passes_the_gates(engine: Engine, size: tuple[int, int], prom
 def test_a_fresh_process_draws_the_same_bytes(engine: Engine):
     here = hashlib.sha256(png(draw_sprites(engine, DRAGON)[0])).hexdigest()
     script = (
-        "import hashlib; from pipelines.diffusion import DiffusersBackend; from pipelines.engine import Engine\n"
-        "from tests.pipelines.test_sprite import DRAGON, draw_sprites, png\n"
+        "import hashlib; from pipelines.sdxl.diffusion import DiffusersBackend\n"
+        "from pipelines.engine.engine import Engine\n"
+        "from tests.pipelines.sprites.test_sprite import DRAGON, draw_sprites, png\n"
         "print(hashlib.sha256(png(draw_sprites(Engine(DiffusersBackend('cpu')), DRAGON)[0])).hexdigest())"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     there = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120, cwd=root
     )

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.bench.model import SIZES, build
-from pipelines.diffusion import DiffusersBackend
-from pipelines.engine import Engine
+from pipelines.engine.engine import Engine
 from pipelines.records import DrawRequest, Recipe
+from pipelines.sdxl.diffusion import DiffusersBackend
 from pipelines.tiles.joint import painters_scale
 from pipelines.tiles.seams import texture_seam
 from pipelines.tiles.tileset import draw_tileset
+from tests.random_sdxl import SIZES, build
 
 
 @pytest.fixture(scope="module")

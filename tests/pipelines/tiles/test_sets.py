@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.engine import Engine
+from pipelines.engine.engine import Engine
 from pipelines.records import Drawing, DrawRequest, Pixels, Recipe
 from pipelines.tiles.geometry import NORTH, SOUTH, noise
 from pipelines.tiles.layouts import LAYOUTS, find_layout

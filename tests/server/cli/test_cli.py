@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from server import commands
-from server.cli import COMMANDS, main
-from server.preview import preview_png
+from server.cli import commands
+from server.cli.app import COMMANDS, main
+from server.cli.terminal import picture_text
+from server.features.preview import preview_png
 from server.studio import Studio
-from server.terminal import picture_text
 from tests.fakes import FakeBackend, fake_picture
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.records import Recipe
-from server.deploy import Verify, deploy, deployed_names, undo
+from server.deploy.deploy import Verify, deploy, deployed_names, undo
 from server.errors import DeployError, LibraryError, ProjectError
-from server.project import Project
-from server.records import Asset, Verification
+from server.library.records import Asset, Verification
+from server.project.game import Project
 from server.studio import Studio
 
 
@@ -121,7 +121,7 @@ def test_without_a_game_the_user_hears_how_to_name_it(
 DEPLOY_IN_A_CHILD = """
 import os, resource, signal, sys
 from pathlib import Path
-from server.deploy import deploy
+from server.deploy.deploy import deploy
 from server.errors import ServerError
 from server.settings import Settings
 from server.studio import Studio
@@ -143,7 +143,7 @@ except ServerError as error:
 def in_a_child(asset: Asset, tmp_path: Path, *, limit: int = 0, user: int = 0) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", DEPLOY_IN_A_CHILD, str(limit), str(user), asset.id, str(tmp_path / "data")],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
         timeout=60,

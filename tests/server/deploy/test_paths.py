@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from server.deploy.paths import Bundle, check_path, suggest_path
 from server.errors import DeployError
-from server.paths import Bundle, check_path, suggest_path
 
 BAD = [
     "",

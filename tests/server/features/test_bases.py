@@ -12,7 +12,7 @@ from fastmcp import Client
 from safetensors.torch import save_file
 
 from pipelines.pixels.png import read_recipe
-from server.app import create_server
+from server.protocol.app import create_server
 from server.settings import Settings
 from tests.fakes import FakeBackend
 

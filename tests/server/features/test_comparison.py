@@ -11,13 +11,13 @@ import pytest
 
 from pipelines.pixels.png import read_picture
 from pipelines.records import LoraWeight, no_progress
-from server.adoption import adopt
-from server.comparison import Comparison, Comparisons, Variant, compare, parse_variant, voted_pairs
-from server.comparison_view import all_entries, comparison_png, vote_from_page
 from server.errors import LibraryError, ProjectError, ServerError
+from server.features.comparisons.compare import Comparison, Comparisons, Variant, compare, parse_variant, voted_pairs
+from server.features.comparisons.ranking import rank
+from server.features.comparisons.view import all_entries, comparison_png, vote_from_page
+from server.features.recipes import compose_recipe
 from server.gallery.build import gallery_page
-from server.ranking import rank
-from server.recipes import compose_recipe
+from server.project.adoption import adopt
 from server.studio import Studio
 from tests.fakes import FakeBackend
 

@@ -12,10 +12,10 @@ from fastmcp.exceptions import ToolError
 
 from pipelines.pixels.palette import Palette, read_palette
 from pipelines.pixels.png import encode_png, read_picture, read_recipe
-from server import palettes
-from server.app import create_server
-from server.cli import main
+from server.cli.app import main
 from server.errors import ServerError
+from server.features import palettes
+from server.protocol.app import create_server
 from server.settings import Settings
 from tests.fakes import FakeBackend, fake_picture
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from pipelines.errors import PipelineError
 from pipelines.records import no_progress
-from server.deploy import deploy
+from server.deploy.deploy import deploy
 from server.errors import ServerError
+from server.features.tilesets import bevy_snippet, generate_tileset
 from server.studio import Studio
-from server.tilesets import bevy_snippet, generate_tileset
 
 
 def test_a_set_and_its_files_go_into_the_game_and_name_each_other(studio: Studio, game: Path) -> None:

@@ -16,11 +16,11 @@ from PIL import Image
 from loras.files import write_json
 from loras.jobs import Jobs, JobSpec
 from pipelines.records import no_progress
-from server.app import create_server
 from server.errors import ServerError
+from server.features.training import dataset_path, make_room, start_training
+from server.protocol.app import create_server
 from server.settings import Settings
 from server.studio import Studio
-from server.training import dataset_path, make_room, start_training
 from tests.fakes import FakeBackend
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from pipelines.pixels.png import read_picture
+from server.features.watch import Watch
 from server.studio import Studio
-from server.watch import Watch
 from tests.fakes import FakeBackend
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipelines.backend import OnStep
+from pipelines.engine.backend import OnStep
 from pipelines.errors import InvalidRequest
 from pipelines.records import Drawing, DrawRequest, no_progress
-from server.animation import generate_animation
-from server.edit import edit_sprite, parse_recolor
+from server.cli.workflows import parse_settings
 from server.errors import ServerError
-from server.operations import expand_rows
-from server.runs import check, pictures, run
-from server.sprites import Drawn, generate_each, generate_sprites
+from server.features.animations import generate_animation
+from server.features.edits import edit_sprite, parse_recolor
+from server.features.sprites import Drawn, generate_each, generate_sprites
+from server.features.workflow_operations import expand_rows
+from server.features.workflow_runs import check, pictures, run
 from server.studio import Studio
-from server.workflow_commands import parse_settings
 from tests.fakes import FakeBackend
 from workflows.errors import WorkflowError
 from workflows.load import shipped

@@ -17,12 +17,12 @@ from fastmcp import Client
 from mcp_types import TextResourceContents
 
 from pipelines.records import Recipe
-from server.app import create_server
 from server.errors import ServerError
 from server.gallery.build import gallery_page, write_gallery
 from server.gallery.serve import gallery_server
-from server.library import Library
-from server.records import Asset
+from server.library.records import Asset
+from server.library.store import Library
+from server.protocol.app import create_server
 from server.studio import Studio
 from tests.fakes import FakeBackend
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.records import LoraWeight, Recipe
 from server.errors import LibraryError
-from server.library import Library
+from server.library.store import Library
 
 RECIPE = Recipe("sprite", "100% red_dragon", 32, 16, seed=3, loras=(LoraWeight("mine", 0.5),), palette=("ff0000",))
 

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from server.app import create_server
+from server.protocol.app import create_server
 from server.settings import Settings
 from tests.fakes import FakeBackend
 

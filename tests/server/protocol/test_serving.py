@@ -9,10 +9,10 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from server.app import create_server
 from server.errors import ServerError
-from server.http_token import OneToken
-from server.serving import serve_http
+from server.protocol.app import create_server
+from server.protocol.http_token import OneToken
+from server.protocol.serving import serve_http
 from server.settings import Settings
 from tests.fakes import FakeBackend
 

@@ -16,7 +16,7 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 from rich.console import Console
 
-from server.demo import Wish, run
+from server.cli.demo import Wish, run
 
 SERVER = Path(__file__).parent / "fake_server.py"
 ENDLESS = "1000000000"
@@ -115,17 +115,17 @@ def test_a_cancelled_call_is_not_answered_and_the_next_one_is(game: Path, tmp_pa
 def test_serving_loads_nothing_heavy(game: Path) -> None:
     heavy = ("torch", "diffusers", "transformers", "numpy", "PIL", "scipy", "cyclopts", "griffe", "fastmcp.client")
     code = (
-        "import sys\nimport server.cli\nfrom server.app import create_server\ncreate_server()\n"
+        "import sys\nimport server.cli.app\nfrom server.protocol.app import create_server\ncreate_server()\n"
         f"print([m for m in {heavy!r} if m in sys.modules])"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.anyio
 async def test_the_clone_s_mcp_json_serves_the_example_game() -> None:
-    clone = Path(__file__).parents[2]
+    clone = Path(__file__).parents[3]
     entry = json.loads((clone / ".mcp.json").read_text())["mcpServers"]["dgx-pixels"]
     assert entry["command"] == ".venv/bin/dgx-pixels"
     environment = {**os.environ, **entry["env"]}

@@ -13,8 +13,8 @@ from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOC
 from PIL import Image
 
 from loras.jobs import Jobs
-from server.tasks import EXTENSION
-from tests.server.test_stdio import hear, raw_server, send
+from server.protocol.tasks import EXTENSION
+from tests.server.protocol.test_stdio import hear, raw_server, send
 
 MOST_SECONDS = 240
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from pipelines.pixels.png import read_recipe
 from pipelines.records import Recipe
-from server.app import create_server
+from server.protocol.app import create_server
 from server.settings import Settings
 from tests.fakes import FakeBackend
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.embedded.captions import families, read_words
-from pipelines.embedded.data import read_sprites
+from pipelines.embedded.training.captions import families, read_words
+from pipelines.embedded.training.data import read_sprites
 
 
 @pytest.mark.parametrize(

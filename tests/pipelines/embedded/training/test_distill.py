@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from pipelines.adapters import WeightStack
-from pipelines.embedded import distill
+from pipelines.adapters.stack import WeightStack
 from pipelines.embedded.architecture import Architecture, build_scheduler, load_embedded, save_checkpoint
-from pipelines.embedded.data import read_sprites
-from pipelines.embedded.distill import STEPS, Distillation
-from pipelines.embedded.objective import DRAWS, Objective
-from pipelines.embedded.train import Trainer, build, prepare
+from pipelines.embedded.training import distill
+from pipelines.embedded.training.data import read_sprites
+from pipelines.embedded.training.distill import STEPS, Distillation
+from pipelines.embedded.training.objective import DRAWS, Objective
+from pipelines.embedded.training.train import Trainer, build, prepare
 
 TINY = Architecture(blocks=(32, 32, 32), text_width=32, text_layers=2, text_heads=2, size_embedding=8)
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.embedded import train as training
 from pipelines.embedded.architecture import SPECIAL, Architecture, build_text_encoders, load_embedded, save_checkpoint
-from pipelines.embedded.captions import head_words, read_words
 from pipelines.embedded.colors import COLORS, color_shares, main_colors, name_pixels, repaint
-from pipelines.embedded.data import CLEAR, Sprite, pack, place, read_sprites, vocabulary
-from pipelines.embedded.objective import DRAWS, Objective, text_states
-from pipelines.embedded.train import Plan, Trainer, build, prepare, save_state
+from pipelines.embedded.training import train as training
+from pipelines.embedded.training.captions import head_words, read_words
+from pipelines.embedded.training.data import CLEAR, Sprite, pack, place, read_sprites, vocabulary
+from pipelines.embedded.training.objective import DRAWS, Objective, text_states
+from pipelines.embedded.training.train import Plan, Trainer, build, prepare, save_state
 from pipelines.errors import InvalidRequest
 
 TINY = Architecture(blocks=(32, 32, 32), text_width=32, text_layers=2, text_heads=2, size_embedding=8)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from server.bevy.brp import NAMES_BEFORE_0_17
+from server.deploy.bevy.brp import NAMES_BEFORE_0_17
 
 SINCE_0_17 = (*NAMES_BEFORE_0_17, "rpc.discover")
 PLUGIN = ("status", "reload", "await", "preview", "clear", "screenshot")

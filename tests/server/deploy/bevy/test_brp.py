@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from server.bevy.brp import BrpClient, NotBevy, NotRunning, Refused, Silent
-from tests.server.bevy.standin import StandIn
+from server.deploy.bevy.brp import BrpClient, NotBevy, NotRunning, Refused, Silent
+from tests.server.deploy.bevy.standin import StandIn
 
 VERSIONS = ("0.15.3", "0.16.1", "0.17.3", "0.18.1", "0.19.1", "0.20.1")
 

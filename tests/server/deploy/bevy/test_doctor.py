@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from fastmcp import Client
 
-from server.app import create_server
-from server.bevy.detect import detect
-from server.bevy.doctor import Finding, examine
-from server.bevy.init_game import plan
-from server.project import Project, find_project
+from server.deploy.bevy.detect import detect
+from server.deploy.bevy.doctor import Finding, examine
+from server.deploy.bevy.init_game import plan
+from server.project.game import Project, find_project
+from server.protocol.app import create_server
 from server.settings import Settings
 from tests.fakes import FakeBackend
-from tests.server.bevy.standin import StandIn
+from tests.server.deploy.bevy.standin import StandIn
 
 GOOD = """\
 [package]

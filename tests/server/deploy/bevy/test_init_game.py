@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from server.bevy.commands import init_game
-from server.bevy.init_game import Plan, add_features, add_plugin, plan, plugin_source
-from server.project import find_project
+from server.cli.games import init_game
+from server.deploy.bevy.init_game import Plan, add_features, add_plugin, plan, plugin_source
+from server.project.game import find_project
 
 MAIN = """\
 //! A game.

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.records import Recipe
-from server.bevy.sidecars import assets_ron, image_meta
-from server.deploy import deploy, undo
+from server.deploy.bevy.sidecars import assets_ron, image_meta
+from server.deploy.deploy import deploy, undo
 from server.studio import Studio
-from tests.server.bevy.test_verify import png
+from tests.server.deploy.bevy.test_verify import png
 
 
 def test_every_field_that_bevy_demands_is_there() -> None:

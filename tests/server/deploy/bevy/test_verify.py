@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from server.bevy.screenshot import find_sprite, read_rgba
-from server.bevy.verify import PATIENCE, witness, word_hash
-from server.project import Project, find_project
-from server.records import Verification
-from tests.server.bevy.standin import StandIn, fnv
+from server.deploy.bevy.screenshot import find_sprite, read_rgba
+from server.deploy.bevy.verify import PATIENCE, witness, word_hash
+from server.library.records import Verification
+from server.project.game import Project, find_project
+from tests.server.deploy.bevy.standin import StandIn, fnv
 
 PATH = "sprites/hero.png"
 

@@ -1,0 +1,1 @@
+"""LoRA files: key names, and stacks that are merged into resident weights."""

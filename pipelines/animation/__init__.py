@@ -1,0 +1,1 @@
+"""Animations: motion of a sprite's pixels, and sheets of frames."""

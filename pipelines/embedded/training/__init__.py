@@ -1,0 +1,1 @@
+"""Training of the embedded model: data, captions, objective, loop, distillation."""

@@ -1,0 +1,1 @@
+"""The catalog of models, their presets, and the files of the hub."""

@@ -1,0 +1,1 @@
+"""SDXL by stage: text encoders, denoising loop, decoding, loading, CUDA graphs."""

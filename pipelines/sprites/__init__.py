@@ -1,0 +1,1 @@
+"""Sprites: drawing, choosing among candidates, editing."""

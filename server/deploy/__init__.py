@@ -1,0 +1,1 @@
+"""Putting assets into a game and taking them back."""

@@ -1,0 +1,1 @@
+"""The library of what was made: records and their SQLite store."""

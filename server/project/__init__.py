@@ -1,0 +1,1 @@
+"""The game: where it is, its style file, and edits of that file."""
