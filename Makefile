@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: eval eval-tilesets test-tiled test-gpu eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-bevy bench-server check clean eval-workflows
+.PHONY: eval eval-tilesets test-tiled test-gpu eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-all test-bevy bench-server check clean eval-workflows
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -27,7 +27,10 @@ setup: $(STAMP) ## the virtual environment, with everything that demo and test n
 demo: setup ## draw three sprites and a floor tile into bevy_example/assets (PROMPT="red dragon" SIZE=32 draws that)
 	@$(BIN)/dgx-pixels demo --size $(SIZE) $(if $(PROMPT),--prompt "$(PROMPT)")
 
-test: setup ## the tests
+test: setup ## the tests that a change usually breaks (3 minutes on two cores)
+	@$(BIN)/pytest -m "not slow"
+
+test-all: setup ## every test that needs no GPU, no browser and no game
 	@$(BIN)/pytest
 
 # Cargo's target folder (2.3 GB) is kept outside the checkout, so that the next build takes seconds.

@@ -46,6 +46,7 @@ def room(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 def test_ten_thousand_files_half_of_them_broken_are_read_and_the_report_stays_short(tmp_path: Path) -> None:
     for number in range(MANY):
         good = number % 2 == 0
@@ -58,6 +59,7 @@ def test_ten_thousand_files_half_of_them_broken_are_read_and_the_report_stays_sh
     assert len(json.dumps(report)) < 20_000
 
 
+@pytest.mark.slow
 def test_a_single_picture_is_learned_to_the_end(tmp_path: Path) -> None:
     save(tmp_path / "art" / "dragon.png", sprite(1))
     jobs = Jobs(tmp_path / "jobs")
@@ -68,6 +70,7 @@ def test_a_single_picture_is_learned_to_the_end(tmp_path: Path) -> None:
     assert "1 picture teach" in job.report["notes"][0]
 
 
+@pytest.mark.slow
 def test_a_job_whose_pictures_are_broken_says_so(tmp_path: Path) -> None:
     (tmp_path / "art").mkdir()
     for number in range(2):
@@ -78,6 +81,7 @@ def test_a_job_whose_pictures_are_broken_says_so(tmp_path: Path) -> None:
     assert "None of the 2 pictures" in job.error
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_training_is_told_and_the_job_goes_on_afterwards(
     sprites: Path, tmp_path: Path
 ) -> None:

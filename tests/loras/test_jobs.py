@@ -48,6 +48,7 @@ def stopped_job(jobs: Jobs, sprites: Path, tmp_path: Path, status: str, worker: 
     return job_id
 
 
+@pytest.mark.slow
 def test_a_job_killed_at_work_is_resumed_and_ends_with_a_lora(sprites: Path, tmp_path: Path) -> None:
     jobs = Jobs(tmp_path / "jobs")
     job = jobs.start(spec(sprites, tmp_path, steps=6, save_every=1, sample_every=100))
@@ -74,6 +75,7 @@ def test_a_job_killed_at_work_is_resumed_and_ends_with_a_lora(sprites: Path, tmp
         jobs.start(spec(sprites, tmp_path))
 
 
+@pytest.mark.slow
 def test_a_cancel_amid_training_ends_it_within_one_step_and_loses_none(sprites: Path, tmp_path: Path) -> None:
     jobs = Jobs(tmp_path / "jobs")
     asked = spec(sprites, tmp_path, steps=10_000, save_every=1, sample_every=10_000)
@@ -93,6 +95,7 @@ def test_a_cancel_amid_training_ends_it_within_one_step_and_loses_none(sprites: 
     assert job.done == kept["done"] == len(kept["losses"])
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_in_the_users_words(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     jobs = Jobs(tmp_path / "jobs")

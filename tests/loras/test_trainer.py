@@ -54,6 +54,7 @@ def answer(unet: Any) -> torch.Tensor:
     return unet(seen, 500, encoder_hidden_states=states, added_cond_kwargs=added).sample
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_goes_on_with_the_very_same_losses(tmp_path: Path) -> None:
     scheduler = V_PREDICTION
     whole = trainer(scheduler=scheduler)

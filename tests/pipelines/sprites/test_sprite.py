@@ -54,6 +54,7 @@ def test_every_size_passes_the_gates(engine: Engine, size: tuple[int, int], prom
         assert sprite.recipe.options["ground"] == "opaque"
 
 
+@pytest.mark.slow
 def test_a_fresh_process_draws_the_same_bytes(engine: Engine):
     here = hashlib.sha256(png(draw_sprites(engine, DRAGON)[0])).hexdigest()
     script = (
@@ -77,6 +78,7 @@ def test_a_sprite_of_several_is_drawn_again_by_its_own_recipe(engine: Engine):
         assert png(again) == png(sprite)
 
 
+@pytest.mark.slow
 def test_sprites_of_a_batch_are_drawn_again_by_their_own_recipes(engine: Engine):
     prompts = ("red dragon", "gray stone wall", "blue Quuxosaurus potion")
     batch = draw_batch(engine, [replace(DRAGON, prompt=p, seed=9 - i, candidates=2) for i, p in enumerate(prompts)])

@@ -63,7 +63,7 @@ def drawn(
     return draw_tileset(engine, recipe, given=given)
 
 
-@pytest.mark.parametrize("size", [8, 16, 24, 32])
+@pytest.mark.parametrize("size", [16, *(pytest.param(size, marks=pytest.mark.slow) for size in (8, 24, 32))])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_set_holds_its_gates(engine: Engine, layout: str, size: int) -> None:
     for upper, lower in (("grass", "water"), ("water", "grass"), ("brick", "snow")):
@@ -80,6 +80,7 @@ def test_a_path_is_whole_from_side_to_side(engine: Engine, size: int) -> None:
     assert not plain & {tuple(color) for color in middle.tolist()}
 
 
+@pytest.mark.slow
 def test_no_pair_of_many_sets_stands_out(engine: Engine) -> None:
     """A border that goes a pixel up just between two tiles is a step that every map shows."""
     worst = [

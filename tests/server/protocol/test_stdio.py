@@ -43,6 +43,7 @@ async def test_the_main_job_over_stdio(game: Path, command: tuple[str, ...], era
     assert (game / "assets/dragon.png").read_bytes() == Path(drawn["paths"][0]).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_the_demo_shows_what_it_deployed_and_can_run_again(game: Path, command: tuple[str, ...]) -> None:
     wishes = (Wish("red dragon", 32, "sprites/dragon.png"), Wish("blue imp", 16))

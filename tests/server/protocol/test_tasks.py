@@ -53,6 +53,7 @@ class Wire:
         return task
 
 
+@pytest.mark.slow
 def test_a_client_with_tasks_gets_one_and_follows_it_to_the_finished_lora(art: Path, tmp_path: Path) -> None:
     with raw_server(tmp_path / "data", "4") as child:
         wire = Wire(child)
@@ -81,6 +82,7 @@ def test_a_client_with_tasks_gets_one_and_follows_it_to_the_finished_lora(art: P
         assert bad["isError"]
 
 
+@pytest.mark.slow
 def test_a_task_is_cancelled_and_clients_without_tasks_get_the_job_at_once(art: Path, tmp_path: Path) -> None:
     with raw_server(tmp_path / "data", "4") as child:
         wire = Wire(child)
@@ -95,6 +97,7 @@ def test_a_task_is_cancelled_and_clients_without_tasks_get_the_job_at_once(art: 
     assert [job.status for job in jobs.list()] == ["cancelled"]
 
 
+@pytest.mark.slow
 def test_a_client_of_the_older_protocol_never_gets_a_task(art: Path, tmp_path: Path) -> None:
     capable = {"extensions": {EXTENSION: {}}}
     with raw_server(tmp_path / "data", "4") as child:

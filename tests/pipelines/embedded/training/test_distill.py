@@ -93,6 +93,7 @@ def test_a_student_that_lands_where_its_teacher_lands_has_no_loss(data: Path, ch
         torch.testing.assert_close(landed, landings[1], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_adapter_learns_where_the_teacher_lands(data: Path, checkpoint: Path):
     model = distillation(data, checkpoint)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-2)

@@ -142,6 +142,7 @@ def test_the_fast_text_states_equal_the_encoders_own():
         torch.testing.assert_close(pooled, own)
 
 
+@pytest.mark.slow
 def test_a_hundred_steps_from_nothing_bring_the_loss_down(sprites: list[Sprite]):
     trainer, _ = trainer_of(sprites, Plan(steps=120, batch=8, rate=3e-3, warmup=10, dropout=0.0))
     losses = []
