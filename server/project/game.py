@@ -54,7 +54,8 @@ class Style:
 
     `palette` is a file (.hex, .gpl, .pal, .txt, .act, .ase or a PNG strip) relative to the game's root; empty: colours
     are extracted. An empty `model` leaves the choice to the server's settings. `brp_port`: the port of the running
-    game's remote protocol; 0: 15702. `meta`: whether a Bevy `.meta` (nearest-neighbour sampling) goes beside each deployed picture.
+    game's remote protocol; 0: 15702. `meta`: whether a Bevy `.meta` (nearest-neighbour sampling) goes beside each
+    deployed picture.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
