@@ -1,6 +1,6 @@
-"""The records that travel between layers: what was asked, and what makes a picture again.
+"""Records that travel between layers: requests, results, and the recipe that makes a picture again.
 
-Knows nothing of torch, files or tools. Everything is frozen; arrays inside are never written to.
+Everything is frozen; arrays inside are never written to. Imports no torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Pixels: TypeAlias = "NDArray[np.uint8]"
 
 
 def no_progress(done: int, total: int, message: str) -> None:
-    """The OnProgress of a caller who does not care."""
+    """An OnProgress that does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Recipe:
 
     It is stored in the PNG (iTXt chunk `dgx-pixels`) and in the library. `width` and `height` are the finished size in
     pixels. `palette` is the locked palette as RRGGBB words, empty when `colors` colours are extracted. `options` holds
-    what only one kind of asset knows (layout, frames, ...), as JSON values.
+    what only one kind of asset has (layout, frames, ...), as JSON values.
     """
 
     kind: str
@@ -69,12 +69,12 @@ class Recipe:
     version: int = RECIPE_VERSION
 
     def to_json(self) -> str:
-        """The recipe as one line of JSON with sorted keys (stable: it is hashed)."""
+        """Returns the recipe as one line of JSON with sorted keys. The text is stable, because it is hashed."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> Recipe:
-        """The recipe that `to_json` wrote.
+        """Reads a recipe that `to_json` wrote.
 
         Raises:
             InvalidRequest: the text is no recipe, or one of a later version.
@@ -94,9 +94,9 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A second prompt that rules a part of each picture: predictions are blended by `weight` at every step.
+    """A second prompt for a part of each picture. Predictions are blended by `weight` at every step.
 
-    `weight`: float32 (batch, height, width) in 0..1, canvas pixels; 0 keeps the main prompt, 1 is this one alone.
+    `weight`: float32 (batch, height, width) in 0..1, canvas pixels; 0 is the main prompt, 1 is this one.
     """
 
     prompt: str
@@ -108,7 +108,7 @@ class DrawRequest:
     """One batch of pictures for a Backend. Sizes are canvas pixels: what the model draws, before finishing.
 
     `None` means the model's own default. `init` (one RGBA picture an image) with `strength` in 0..1 is image-to-image;
-    `mask` (bool, (height, width), True = draw anew) makes it inpainting. `tile_x`, `tile_y` make the picture wrap.
+    `mask` (bool, (height, width), True = is drawn) makes it inpainting. `tile_x`, `tile_y` make the picture wrap.
     `native` is SDXL's original-size conditioning in pixels. `couple` is called after every step with the latents
     (batch, channels, h, w), the step's index and the number of steps, and returns the latents to go on with.
     """

@@ -1,9 +1,9 @@
 """SDXL's attention layers in fewer and larger products, over the weights where they lie.
 
 Three replacements, each with the numbers of the plain layer up to rounding: query, key and value of a self-attention as
-one product; the keys and values of the words, for all cross-attentions of a UNet, as one product instead of 140 small
-ones; and a head that is wider than fused kernels serve (the VAE's one head of 512) as matrix products. The layers stay,
-as views of common storage: a LoRA that is merged into them in place is seen. Knows nothing of graphs or models' names.
+one product; the cross-attention keys and values of a prompt, for all layers of a UNet, as one product instead of 140
+small ones; and a head that is wider than fused kernels support (the VAE's single head of 512) as matrix products. The
+layers remain as views of shared storage, so a LoRA that is merged into them in place takes effect.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def fuse_attention_inputs(model: nn.Module) -> None:
 
 
 class WordKeys:
-    """The keys and values of a UNet's words, for every cross-attention by one product.
+    """Computes the keys and values of a prompt for every cross-attention of a UNet by one product.
 
-    Within `given` the cross-attentions read them; outside, or where a layer is wrapped, they make their own. The
-    weights' storage moves once, here: make this before graphs exist.
+    Within `given` the cross-attentions read them. Outside, or where a layer is wrapped, each layer computes its own.
+    The weights' storage moves once, here: make this before graphs exist.
     """
 
     def __init__(self, unet: Any) -> None:
@@ -56,7 +56,7 @@ class WordKeys:
 
     @contextmanager
     def given(self, hidden: Tensor) -> Iterator[None]:
-        """For the time of one call of the UNet with these words (batch, tokens, width)."""
+        """Provides the prompt's hidden states (batch, tokens, width) for one call of the UNet."""
         if not self._layers:
             yield
             return
@@ -90,7 +90,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class _FusedInputs:
-    """diffusers' attention processor for `fuse_attention_inputs`; whatever it does not serve goes to the plain one."""
+    """diffusers' attention processor for `fuse_attention_inputs`; anything it does not support goes to the plain
+    processor.
+    """
 
     def __init__(self) -> None:
         self._plain = _plain_processor()
@@ -114,7 +116,7 @@ class _FusedInputs:
 
 
 class _GivenWords:
-    """diffusers' attention processor for `WordKeys`; without given words the plain one."""
+    """diffusers' attention processor for `WordKeys`; calls the plain processor where no prompt is given."""
 
     def __init__(self) -> None:
         self._plain = _plain_processor()

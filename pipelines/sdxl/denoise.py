@@ -1,7 +1,8 @@
-"""The denoise loop: from noise to latents, as functions over any UNet and any diffusers scheduler.
+"""Denoises latents: functions over any UNet and any diffusers scheduler.
 
-Owns guidance, image-to-image, inpainting, blended regions and the order of one step. Knows nothing of models, prompts
-as text, devices or files. `StableDiffusionXLPipeline` on the same weights and seed gives the same latents (a test).
+One step is: predict with guidance, step the scheduler, restore what an inpaint mask keeps. Prompts, models and
+devices are
+handled by `diffusion`. A test holds the latents to those of `StableDiffusionXLPipeline` with the same weights and seed.
 Sources: classifier-free guidance (Ho & Salimans 2022), guidance in a limited interval (Kynkäänniemi et al. 2024),
 RePaint-like inpainting as in diffusers' SDXL inpaint pipeline.
 """
@@ -21,20 +22,20 @@ from pipelines.engine.backend import OnStep
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conditioning:
-    """What a UNet is told of each picture of a batch."""
+    """The conditioning of each picture of a batch."""
 
     hidden: Tensor  # (batch, tokens, width): both encoders' hidden states, side by side
     pooled: Tensor  # (batch, width): the second encoder's pooled output
     sizes: Tensor  # (batch, 6): original height, width, crop top, left, target height, width
 
     def rows(self, indices: Sequence[int]) -> Conditioning:
-        """Those pictures' conditioning."""
+        """Selects the conditioning of some pictures."""
         index = list(indices)
         return Conditioning(self.hidden[index], self.pooled[index], self.sizes[index])
 
     @staticmethod
     def join(parts: Sequence[Conditioning]) -> Conditioning:
-        """One batch out of several."""
+        """Concatenates several batches into one."""
         return Conditioning(
             torch.cat([p.hidden for p in parts]),
             torch.cat([p.pooled for p in parts]),
@@ -48,25 +49,25 @@ Predict = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Words:
-    """The conditioning of a drawing: what is wanted, what is not, and what else is wanted in a part of the picture."""
+    """The conditioning of a drawing: positive and negative prompt, and a second prompt for a region."""
 
     positive: Conditioning
     negative: Conditioning | None = None
     region: Conditioning | None = None
-    region_weight: Tensor | None = None  # (batch, 1, h, w) in 0..1, latent cells: 1 is the region's words alone
+    region_weight: Tensor | None = None  # (batch, 1, h, w) in 0..1, latent cells: 1 uses only the region's prompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keep:
-    """Inpainting: where `mask` is 0 the picture stays what it was. All in latent cells."""
+    """Inpainting: where `mask` is 0 the picture stays unchanged. All shapes are in latent cells."""
 
     init: Tensor  # (batch, c, h, w): the picture's latents
     noise: Tensor  # (batch, c, h, w): the noise that the drawing began with
-    mask: Tensor  # (batch, 1, h, w): 1 draws anew, 0 keeps
+    mask: Tensor  # (batch, 1, h, w): 1 is drawn, 0 is kept
 
 
 def predict_with(unet: Any) -> Predict:
-    """The plain call of a UNet2DConditionModel with SDXL's conditioning."""
+    """Calls a UNet2DConditionModel with SDXL's conditioning."""
 
     def predict(latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
         return unet(
@@ -83,9 +84,9 @@ def predict_with(unet: Any) -> Predict:
 def predict_guided(
     predict: Predict, latents: Tensor, timestep: Tensor, words: Words, guidance: Sequence[float]
 ) -> Tensor:
-    """One prediction for each picture, guided by its own scale; a picture whose scale is <= 1 costs no second pass.
+    """Predicts with classifier-free guidance, each picture with its own scale. A scale <= 1 costs no second pass.
 
-    Region and main words are blended before guidance (both are linear, so the order is free), all in one call.
+    The predictions of region and main prompt are blended before guidance (both are linear), all in one call.
     """
     guided = [i for i, scale in enumerate(guidance) if scale > 1] if words.negative is not None else []
     batch = len(latents)
@@ -105,7 +106,7 @@ def predict_guided(
         wanted = torch.lerp(wanted, prediction[-batch:], words.region_weight)
     if not guided:
         return wanted
-    if len(guided) == batch and len(set(guidance)) == 1:  # a plain number: nothing to copy, no wait for the device
+    if len(guided) == batch and len(set(guidance)) == 1:  # a plain number needs no copy and no wait for the device
         return without + guidance[0] * (wanted - without)
     scales = torch.tensor([guidance[i] for i in guided], dtype=latents.dtype, device=latents.device).view(-1, 1, 1, 1)
     if len(guided) == batch:
@@ -116,19 +117,21 @@ def predict_guided(
 
 
 def draw_noise(shape: tuple[int, int, int], generators: Sequence[torch.Generator], like: Tensor) -> Tensor:
-    """Standard normal noise (batch, *shape), each picture from its own CPU generator: a seed means the same picture in
-    any batch and on any device."""
+    """Draws standard normal noise (batch, *shape), each picture from its own CPU generator.
+
+    A seed therefore gives the same picture in any batch and on any device.
+    """
     rows = [torch.randn((1, *shape), generator=g, dtype=like.dtype) for g in generators]
     return torch.cat(rows).to(like.device)
 
 
 def first_step(steps: int, strength: float) -> int:
-    """The step at which image-to-image begins: strength 1 is all steps, and at least one is taken."""
+    """Returns the step at which image-to-image begins. Strength 1 takes all steps; at least one is taken."""
     return steps - max(1, min(int(steps * strength + 1e-6), steps))
 
 
 def start_latents(scheduler: Any, noise: Tensor, init: Tensor | None, begin: int) -> Tensor:
-    """What the loop starts from: noise at the scheduler's scale, or `init` with the noise of step `begin`."""
+    """Returns the first latents: noise at the scheduler's scale, or `init` with the noise of step `begin`."""
     if init is None:
         return noise * scheduler.init_noise_sigma
     set_begin(scheduler, begin)
@@ -136,13 +139,13 @@ def start_latents(scheduler: Any, noise: Tensor, init: Tensor | None, begin: int
 
 
 def set_begin(scheduler: Any, begin: int) -> None:
-    """Tells a scheduler that counts its steps where the count begins."""
+    """Sets the first step of a scheduler that counts its steps."""
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(begin * getattr(scheduler, "order", 1))
 
 
 def step_arguments(scheduler: Any, generators: Sequence[torch.Generator], eta: float) -> dict[str, Any]:
-    """The arguments that only some schedulers' `step` takes."""
+    """Returns the arguments that only some schedulers' `step` accepts."""
     takes = inspect.signature(scheduler.step).parameters
     extra: dict[str, Any] = {}
     if "eta" in takes:
@@ -168,9 +171,10 @@ def denoise(
     couple: Callable[[Tensor, int, int], Tensor] | None = None,
     on_step: OnStep = lambda done, total: None,
 ) -> Tensor:
-    """Latents (batch, c, h, w) denoised by the scheduler's timesteps, which the caller has set (on the CPU).
+    """Denoises latents (batch, c, h, w) over the scheduler's timesteps, which the caller has set (on the CPU).
 
-    `guided` is the part of the steps (from, to; of 1) in which guidance acts. Raising from `on_step` ends the loop.
+    `guided` is the interval of the steps (from, to; 0..1) in which guidance acts. `couple` may change the latents
+    after a step. Raising from `on_step` ends the loop.
     """
     timesteps = scheduler.timesteps[begin * getattr(scheduler, "order", 1) :]
     total = len(timesteps)
@@ -190,7 +194,7 @@ def denoise(
             if i + 1 < total:
                 kept = scheduler.add_noise(keep.init, keep.noise, timesteps[i + 1 : i + 2])
             latents = torch.lerp(kept, latents, keep.mask)
-        # 4. whatever ties the pictures of the batch together
+        # 4. couple the pictures of the batch
         if couple is not None:
             latents = couple(latents, i, total)
         on_step(i + 1, total)

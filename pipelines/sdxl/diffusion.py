@@ -1,6 +1,6 @@
-"""The Backend that draws: resident SDXL models, and the road from a DrawRequest to pictures.
+"""The Backend that draws with diffusers: keeps models resident and turns a DrawRequest into pictures.
 
-Owns which models are resident and the order encode -> denoise -> decode. Knows nothing of queues, threads or finishing.
+The order is encode the prompt, denoise, decode. The engine's worker is its only caller.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Sampling:
 
 
 def _in_known_words(model: Model, request: DrawRequest) -> tuple[DrawRequest, tuple[str, ...]]:
-    """The request in the words that the embedded model knows, and the words of its prompts that it has none for."""
+    """Translates the prompts into the model's vocabulary. Returns the request and the words without a translation."""
     if model.id != "embedded":
         return request, ()
     native = request.native or request.width
@@ -76,7 +76,7 @@ class DiffusersBackend:
     """SDXL-family models of diffusers on one device."""
 
     def __init__(self, device: str | torch.device | None = None, find_lora: Callable[[str], Path | str] = Path) -> None:
-        """`find_lora` turns a LoRA's name into its file (AdapterError: there is none); by default names are paths."""
+        """`find_lora` returns the file of a LoRA's name (AdapterError: there is none); by default names are paths."""
         self.device = torch.device(device) if device else pick_device()
         self._find_lora = find_lora
         self._stacks: dict[str, WeightStack] = {}
@@ -85,7 +85,7 @@ class DiffusersBackend:
         self._built: dict[str, Resident] = {}
 
     def adopt(self, resident: Resident) -> FastModel:
-        """A model that was built here rather than loaded (the bench's): it draws under its id, and never leaves."""
+        """Adds a model that was built in memory rather than loaded (benches, tests). It is never unloaded."""
         name = resident.model.id
         self._built[name] = self._residents[name] = resident
         return self._made_fast(resident)
@@ -150,7 +150,7 @@ class DiffusersBackend:
         return fast
 
     def _admit(self, model: Model, dtype: torch.dtype) -> None:
-        """Room for the model: the one that was longest unused leaves first.
+        """Makes room for the model; unloads the model that was unused for longest first.
 
         Raises:
             OutOfMemory: there is not enough, even alone.
@@ -167,14 +167,14 @@ class DiffusersBackend:
             )
 
     def _make_room(self, keep: Model) -> None:
-        """Everything but `keep` leaves the device."""
+        """Unloads every model but `keep`."""
         for name in [name for name in self._residents if name != keep.id and name not in self._built]:
             self.unload(name)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _merge(self, resident: Resident, request: DrawRequest, preset: Preset | None) -> None:
-        """Makes preset's, model's and request's LoRAs the resident stack; none, and none before, costs nothing."""
+        """Merges the LoRAs of preset, model and request into the resident weights."""
         wanted: list[tuple[Path | str, float]] = []
         if preset and (path := preset_lora(resident.model, preset)):
             wanted.append((path, preset.lora_weight))
@@ -203,7 +203,7 @@ class DiffusersBackend:
             torch.cuda.empty_cache()
 
     def warm(self, should_stop: Callable[[], bool]) -> bool:
-        """Makes one shape that was drawn faster, between requests; False when nothing is left, or it gave way."""
+        """Captures one shape that was drawn, between requests. False when none is left or a request interrupted it."""
         return any(fast.warm(should_stop) for fast in list(self._fast.values()))
 
     def models(self) -> tuple[ModelInfo, ...]:
@@ -267,7 +267,7 @@ def plan_sampling(model: Model, request: DrawRequest) -> Sampling:
 
 
 def _default_preset(model: Model, request: DrawRequest) -> str:
-    """Of a model that has "turbo": that for a plain drawing, "guided" for whatever its adapter was not taught."""
+    """Chooses between "turbo" (plain drawings) and "guided" (everything that the turbo adapter was not taught)."""
     if "turbo" not in model.presets:
         return ""
     turbo = PRESETS["turbo"]
@@ -294,7 +294,7 @@ def _check(request: DrawRequest, resident: Resident) -> None:
 def _draw(
     resident: Resident, fast: FastModel, request: DrawRequest, plan: Sampling, on_step: OnStep
 ) -> tuple[Pixels, ...]:
-    # 1. the words
+    # 1. the prompts
     batch = len(request.prompts)
     sizes = _size_conditioning(request).to(resident.device, resident.dtype)
 
@@ -360,7 +360,7 @@ def _draw(
 
 
 def _size_conditioning(request: DrawRequest) -> Tensor:
-    """(1, 6): the size that the picture is to look as if it came from, no crop, the size it is drawn at."""
+    """Returns SDXL's size conditioning (1, 6): original size, no crop, target size."""
     target = (request.height, request.width)
     original = (request.native, request.native) if request.native else target
     return torch.tensor([[*original, 0, 0, *target]], dtype=torch.float32)
@@ -374,7 +374,7 @@ def _cells(weight: Any, resident: Resident, touched: bool = False) -> Tensor:
 
 
 def _encode(resident: Resident, images: Sequence[Pixels]) -> Tensor:
-    """RGBA pictures -> latents (batch, c, h, w). A model without transparency sees them on white."""
+    """RGBA pictures -> latents (batch, c, h, w). A model without an alpha channel gets them over white."""
     pixels = torch.from_numpy(np.stack(images)).to(resident.device).movedim(-1, 1).to(resident.dtype)
     alpha = pixels[:, 3:] / 255
     if resident.vae.config.in_channels == 4:

@@ -1,7 +1,6 @@
-"""The fast callers of one resident model: UNet, decoder and text encoders as graphs, where the device has them.
+"""Calls UNet, decoder and text encoders of one resident model through CUDA graphs where the device has them.
 
-Owns when the plain module must be called instead (a drawing that wraps, a UNet that is being trained) and the layout
-that compiled blocks want. Knows nothing of requests, prompts or queues. On a CPU every call is the plain one.
+A drawing that wraps and a UNet that is being trained call the plain module instead. On a CPU every call is plain.
 """
 
 from __future__ import annotations
@@ -20,9 +19,10 @@ from pipelines.sdxl.text import PromptEncoder
 
 
 class FastModel:
-    """Of a UNet, a VAE and the text side of one model on one device.
+    """The fast calls of a UNet, a VAE and the text encoders of one model on one device.
 
-    `compiles` asks for compiled blocks and fused attention (worth it at SDXL's size). The text side is given its graph.
+    `compiles` asks for compiled blocks and fused attention (worth it at SDXL's size). The prompt encoder gets its
+    graph here.
     """
 
     def __init__(self, unet: Any, vae: Any, prompts: PromptEncoder, compiles: bool, tiny_vae: Any = None) -> None:
@@ -42,7 +42,10 @@ class FastModel:
         self._encode = prompts.call = Captured(prompts.run, device)
 
     def predict(self, plain: bool = False) -> Predict:
-        """The step for one drawing. `plain`: the module itself is called, as `seamless.circular` needs it."""
+        """Returns the prediction function of one drawing.
+
+        `plain` calls the module itself, as `seamless.circular` needs.
+        """
         if plain or _wrapped(self._unet):
             return self._plain
 
@@ -52,15 +55,19 @@ class FastModel:
         return predict
 
     def decode(self, latents: Tensor, plain: bool = False) -> Tensor:
-        """Latents (batch, c, h, w), already divided by the scaling factor -> values (batch, channels, h * 8, w * 8)."""
+        """Decodes latents (batch, c, h, w), already divided by the scaling factor, to (batch, channels, h * 8, w
+        * 8).
+        """
         return self._call_vae(latents) if plain else self._decode(latents)
 
     def draft(self, latents: Tensor, plain: bool = False) -> Tensor:
-        """The same by the tiny decoder, for latents as the loop leaves them."""
+        """Decodes latents as the loop leaves them with the tiny decoder."""
         return self._call_tiny(latents) if plain else self._draft(latents)
 
     def warm(self, should_stop: Callable[[], bool]) -> bool:
-        """Captures one shape that was drawn and has no graph; False when there is nothing to do or it gave way."""
+        """Captures one shape that was drawn and has no graph; False when there is nothing to do or it was
+        interrupted.
+        """
         done = any(captured.warm(should_stop) for captured in (self._encode, self._step, self._decode, self._draft))
         states = (self._step.compile_state, self._decode.compile_state)
         if self._compiles and all(state.startswith("failed") for state in states):

@@ -1,4 +1,4 @@
-"""A model's call as a CUDA graph: one for each shape of its inputs, over fixed buffers, with compiled blocks inside.
+"""Calls a model through CUDA graphs: one graph for each shape of its inputs, over fixed buffers.
 
 Eager SDXL waits for the CPU that launches its kernels; a graph is launched once. The weights are read where they lie,
 so a LoRA stack that is merged in place keeps every graph valid. Compiled code exists only inside a graph: `warm`
@@ -6,8 +6,7 @@ switches it on, captures, and switches it off, so a call of a shape without a gr
 module. On a CPU everything here is the plain call. A graph does not see what is changed in a module's code: a drawing
 that wraps (`seamless.circular`) calls the module itself.
 
-Owns buffers, graphs and the probe that decides whether compiled code is used; knows nothing of prompts, schedulers,
-models' names or queues. One thread at a time, always the same one.
+A probe compares compiled with plain output and decides whether compiled code is used. All calls come from one thread.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from pipelines.sdxl.recording import record, run_aside
 logger = logging.getLogger(__name__)
 
 MOST_GRAPHS = 12
-"""Graphs of one module; the one longest unused leaves first. They share their memory."""
+"""Graphs of one module; the least recently used is dropped first. They share one memory pool."""
 LARGEST_ERROR = 0.05
 """Relative difference (norm) between compiled and plain output above which compiled code is not trusted: wrong code is
 off by 1 or not finite, fp16 rounding by thousandths."""
@@ -44,7 +43,7 @@ Output = Tensor | tuple[Tensor, ...]
 
 
 class Interrupted(Exception):
-    """Warming gave way to a request. What was compiled so far is kept."""
+    """A request interrupted the warm-up. What was compiled so far is kept."""
 
 
 @dataclass(eq=False)
@@ -104,7 +103,7 @@ class Captured:
 
     @torch.inference_mode()
     def warm(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
-        """Captures one waiting shape. False when none waits, or `should_stop` asked to give way before it was done.
+        """Captures one waiting shape. False when none waits, or `should_stop` interrupted it.
 
         Called between requests. It takes about a second, and up to a minute where blocks are compiled: `should_stop` is
         asked before each of them. Any failure falls back: compiled -> plain graph -> plain call, with the reason in
@@ -117,7 +116,7 @@ class Captured:
             self._graphs[shape] = self._capture(inputs, should_stop)
         except Interrupted:
             return False
-        except Exception as error:  # whatever it was, the plain call still draws
+        except Exception as error:  # the plain call still draws, whatever failed
             logger.exception("Capturing a CUDA graph failed")
             self._failed[shape] = _reason(error)
             torch.cuda.empty_cache()
@@ -127,7 +126,7 @@ class Captured:
         return True
 
     def reset(self) -> None:
-        """Forgets every graph: the module's weights moved or changed their layout."""
+        """Drops every graph, because the module's weights moved or changed their layout."""
         self._graphs.clear()
         self._wanted.clear()
         self._failed.clear()
@@ -145,7 +144,7 @@ class Captured:
         }
 
     def _capture(self, inputs: tuple[Tensor, ...], should_stop: Callable[[], bool]) -> _Graph:
-        """The best graph that this device makes: with compiled blocks and chosen kernels, or else with less."""
+        """Captures with compiled blocks and chosen kernels, or with less where that fails."""
         if self._regions and not self.compile_state.startswith("failed"):
             failure = ""
             for kernels in (fastest_kernels, _usual_kernels):
@@ -197,7 +196,7 @@ class Captured:
 
 
 def keep_code() -> None:
-    """Compiled code survives a restart, and is found in seconds: torch's own place for it is a temporary folder."""
+    """Keeps compiled code over restarts. torch's default place for it is a temporary folder."""
     if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
         from platformdirs import user_cache_path
 
@@ -211,9 +210,9 @@ def compiled(
     dynamic: bool = False,
     **options: Any,
 ) -> Iterator[None]:
-    """Within the context the regions run as code that torch.compile made; afterwards they are plain again.
+    """Runs the regions as code of torch.compile within the context; afterwards they are plain again.
 
-    Alike regions share one piece of code for each shape, which later contexts find again; with `dynamic` one for all
+    Equal regions share one piece of code for each shape, which later contexts find again; with `dynamic` one for all
     shapes. `options`: torch.compile's.
     """
     import torch._dynamo
@@ -241,7 +240,7 @@ def compiled(
 
 
 def compiled_regions(model: nn.Module, whole_transformers: bool = False) -> list[Region]:
-    """What is worth compiling in an SDXL UNet or VAE: everything between the convolutions and matrix products.
+    """Lists what is worth compiling in an SDXL UNet or VAE: everything between convolutions and matrix products.
 
     In channels_last these regions also spare the copies from and to the convolutions' layout, which the plain group
     norm would make. `whole_transformers`: ten blocks in a row are one region, which takes longer to compile.
@@ -261,7 +260,7 @@ def compiled_regions(model: nn.Module, whole_transformers: bool = False) -> list
 
 @contextmanager
 def fastest_kernels(device: torch.device) -> Iterator[None]:
-    """For the time of a capture: convolutions are chosen by trying, and on Hopper cuDNN's attention comes first."""
+    """Lets cuDNN benchmark convolutions within the context, and prefers cuDNN's attention on Hopper."""
     if device.type != "cuda":
         yield
         return

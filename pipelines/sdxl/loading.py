@@ -1,6 +1,6 @@
-"""From a model of the catalog to components on a device. Owns which classes are let in and in which dtype they load.
+"""Loads a model of the catalog: its components, from allowed classes only, in the dtype that suits the device.
 
-Only safetensors are read: a pickle can run code. Knows nothing of drawing.
+Only safetensors are read, because a pickle can run code.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Resident:
 
     @property
     def scale(self) -> int:
-        """Canvas pixels a latent cell."""
+        """Canvas pixels for each latent cell."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @property
@@ -52,12 +52,12 @@ class Resident:
 
     @property
     def bytes(self) -> int:
-        """Memory of the weights."""
+        """Bytes of the weights."""
         return sum(p.numel() * p.element_size() for m in self.modules.values() for p in m.parameters())
 
 
 def pick_device() -> torch.device:
-    """The best device here: CUDA, then MPS, then CPU."""
+    """Returns the best device of this machine: CUDA, then MPS, then CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -71,14 +71,14 @@ def pick_dtype(model: Model, device: torch.device) -> torch.dtype:
 
 
 def load_model(model: Model, device: torch.device, dtype: torch.dtype | None = None) -> Resident:
-    """The model's components on `device`.
+    """Loads the model's components onto `device`.
 
     Raises:
         ModelError: a component is missing, broken, or of a class that is not SDXL's.
     """
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # the caller has a progress of its own
+    disable_progress_bar()  # the caller shows progress
     dtype = dtype or pick_dtype(model, device)
     if model.file is not None:
         parts = _load_file(model, dtype)
@@ -110,7 +110,7 @@ def load_model(model: Model, device: torch.device, dtype: torch.dtype | None = N
 
 
 def weight_bytes(model: Model, dtype: torch.dtype) -> int:
-    """Memory that the model's weights will take, from the sizes of its files."""
+    """Estimates the bytes of the model's weights from the sizes of its files."""
     if model.file is not None:
         files = [model.file]
     else:
@@ -173,7 +173,7 @@ def _load_file(model: Model, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def unified_memory() -> bool:
-    """Whether GPU and CPU share their memory (GB10, Jetson)."""
+    """Returns whether GPU and CPU share memory (GB10, Jetson)."""
     return torch.cuda.is_available() and bool(torch.cuda.get_device_properties(0).is_integrated)
 
 
@@ -222,7 +222,7 @@ def _load_scheduler(model: Model) -> Any:
 
 
 def make_scheduler(name: str, config: Any) -> Any:
-    """A fresh scheduler of a diffusers class, made from another's configuration.
+    """Builds a scheduler of a diffusers class from the configuration of another.
 
     Raises:
         ModelError: diffusers has no such scheduler.

@@ -1,7 +1,4 @@
-"""Pictures that wrap: every convolution pads with the other edge, per axis, for as long as a drawing lasts.
-
-Owns the change to the modules and its undoing. Knows nothing of tiles, Wang edges or finishing.
-"""
+"""Draws pictures that wrap: every convolution pads circularly, per axis, for the time of one drawing."""
 
 from __future__ import annotations
 
@@ -17,9 +14,9 @@ from pipelines.sdxl.denoise import Conditioning, Predict
 
 @contextmanager
 def circular(modules: Sequence[nn.Module], tile_x: bool, tile_y: bool) -> Iterator[None]:
-    """Within the context every padded Conv2d of the modules wraps in the axes asked for, and pads zeros in the others.
+    """Makes every padded Conv2d of the modules wrap in the given axes, within the context.
 
-    The modules are what they were afterwards, also when the drawing fails. Compiled or captured calls do not see it.
+    The modules are restored afterwards, also when the drawing fails. Compiled or captured calls are not affected.
     """
     changed: list[nn.Conv2d] = []
     try:
@@ -48,7 +45,7 @@ def _wrapping(convolution: nn.Conv2d, tile_x: bool, tile_y: bool):
 
 
 def rolled(predict: Predict, seed: int, tile_x: bool, tile_y: bool) -> Predict:
-    """`predict` on latents that are shifted by a random amount each step, in the axes that wrap, and shifted back.
+    """Wraps `predict`: shifts the latents by a random amount at each step, in the axes that wrap, and shifts back.
 
     A UNet halves the picture at fixed places; the shift keeps those from showing as a seam.
     """

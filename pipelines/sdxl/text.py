@@ -1,7 +1,6 @@
-"""Prompts as SDXL's two text encoders see them, cached, and the words that a model does not know.
+"""Encodes prompts with SDXL's two text encoders, with a cache, and finds the words that a model does not know.
 
-Owns tokenizing, encoding and the cache. Knows nothing of guidance, sizes or LoRA files (a `state` names what is merged
-into the encoders, so that the cache keeps its word).
+`PromptEncoder.state` names the LoRAs that are merged into the encoders, so that the cache stays valid.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Embedding:
 
 
 class PromptEncoder:
-    """The text side of one resident model.
+    """The tokenizers and text encoders of one resident model.
 
     Each prompt is encoded by itself, so that its embedding does not depend on what else is in the batch.
     """
@@ -39,10 +38,10 @@ class PromptEncoder:
         self.call: Callable[..., Any] = self.run
         """What encodes token ids: `run`, or a faster caller of it."""
         self.state: Hashable = ()
-        """What is merged into the encoders now: prompts are encoded anew for each."""
+        """The LoRAs that are merged into the encoders. Part of the cache's key."""
 
     def encode(self, prompt: str) -> Embedding:
-        """The prompt's embedding. What is longer than the tokenizers' limit is cut off, as `unread_words` tells."""
+        """Returns the prompt's embedding. Tokens over the limit are cut off; `unread_words` lists them."""
         key = (prompt, self.state)
         if key not in self._cache:
             self._cache[key] = self._encode(prompt)
@@ -52,7 +51,7 @@ class PromptEncoder:
         return self._cache[key]
 
     def encode_negative(self, prompt: str) -> Embedding:
-        """What guidance leads away from: zeros for an empty prompt where the model was trained so."""
+        """Returns the negative embedding: zeros for an empty prompt where the model was trained that way."""
         if prompt or not self._zeros_for_empty:
             return self.encode(prompt)
         blank = self.encode("")
@@ -78,7 +77,7 @@ class PromptEncoder:
         return torch.cat([output.hidden_states[-2] for output in outputs], dim=-1), outputs[-1][0]
 
     def unread_words(self, prompt: str) -> tuple[str, ...]:
-        """The words of the prompt that a word-level model does not know, or that come after its limit.
+        """Returns the words of the prompt that a word-level model does not know, or that come after its limit.
 
         Empty for CLIP's own tokenizer, which spells any word out.
         """

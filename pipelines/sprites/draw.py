@@ -1,7 +1,4 @@
-"""From a recipe to finished sprites: what is drawn for a size, how it is finished, and which candidate is kept.
-
-Owns the way from a size in pixels to a model's canvases, and the kind of ground. Knows nothing of files or games.
-"""
+"""Draws finished sprites from a recipe: plans the canvas for a size, finishes the drawing, keeps the best candidate."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ SMALLEST, LARGEST = 8, 64
 """Sides of a sprite, in pixels."""
 
 BATCH = 8
-"""Pictures that are drawn at once, at most."""
+"""The largest batch of pictures."""
 
 REFINE = 0.38
 """Strength with which a picture that was enlarged is drawn over: 3 of 8 steps, or 1 of 4. From 0.5 on speckle comes."""
@@ -68,11 +65,11 @@ class _Pass:
 def draw_sprites(engine: Engine, recipe: Recipe, count: int = 1, on_progress: OnProgress = no_progress) -> list[Sprite]:
     """Draws `count` sprites with seeds recipe.seed, +1, ...; of `recipe.candidates` each the best is kept.
 
-    A sprite's own recipe says what was settled (steps, guidance, revision, ground), and which batch it came from:
-    drawn again with it, the bytes are the same on the same device.
+    Each sprite's own recipe holds the resolved steps, guidance, revision and background, and its batch. Drawing with it
+    again gives the same bytes on the same device.
 
     Args:
-        recipe: `options` may have `ground`: "auto" (by the words), "transparent" or "opaque".
+        recipe: `options` may have `ground`: "auto" (by the prompt), "transparent" or "opaque".
 
     Raises:
         InvalidRequest: a size outside 8..64, or an unknown option.
@@ -90,7 +87,7 @@ def draw_sprites(engine: Engine, recipe: Recipe, count: int = 1, on_progress: On
 
 
 def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgress = no_progress) -> list[Sprite]:
-    """A sprite for each recipe, drawn together: the recipes differ in nothing but prompt and seed.
+    """Draws a sprite for each recipe as one batch. The recipes differ only in prompt and seed.
 
     Several have the batch in their recipes' options (`batch`: prompts, seeds, at), since a picture's last bits may
     depend on what was drawn beside it. Arguments and errors as `draw_sprites`.
@@ -157,7 +154,7 @@ def candidate_seed(seed: int, candidate: int) -> int:
 
 
 def ground_of(recipe: Recipe) -> str:
-    """ "transparent" or "opaque": what the recipe says, else by the words (floors and walls fill their square).
+    """Returns "transparent" or "opaque": as the recipe says, else by the prompt (floors and walls fill their square).
 
     Raises:
         InvalidRequest: the recipe's ground is none of GROUNDS.
@@ -171,7 +168,7 @@ def ground_of(recipe: Recipe) -> str:
 
 
 def plan_passes(model: Model, width: int, height: int, preset: str = "") -> tuple[_Pass, ...]:
-    """The drawings, one over the other, that lead to a sprite of that size.
+    """Plans the passes that lead to a sprite of that size; each draws over the one before.
 
     A model that draws pixels draws its own sizes well; a larger sprite is drawn at 32, enlarged, and drawn over at its
     own size: from nothing, such a canvas would be filled with two creatures. A smaller one is made smaller.
@@ -190,9 +187,9 @@ def plan_passes(model: Model, width: int, height: int, preset: str = "") -> tupl
 
 
 def style_prompt(prompt: str, ground: str) -> str:
-    """The words for a model that knows all kinds of pictures: pixel art, and a ground that can be cut away.
+    """Extends the prompt for a general model: pixel art on a background that can be cut away.
 
-    A ground of one flat saturated colour is what `pixels.matte` cuts best.
+    `pixels.matte` cuts one flat saturated colour best.
     """
     if ground == "opaque":
         return f"pixel art, seamless game texture of {prompt}, top-down, flat lighting, fills the frame"
@@ -219,7 +216,7 @@ def _draw(
     batch: Sequence[tuple[str, int]],
     on_progress: OnProgress,
 ) -> Drawing:
-    """One batch of (prompt, seed) through all passes."""
+    """Draws one batch of (prompt, seed) through all passes."""
     drawing: Drawing | None = None
     prompts = [prompt for prompt, _ in batch]
     if not find_model(recipe.model).draws_pixels:
@@ -246,7 +243,7 @@ def _draw(
 
 
 def _part_of(on_progress: OnProgress, index: int, parts: int) -> OnProgress:
-    """The OnProgress of one of several drawings that count as one: in thousandths of each, so that it only grows."""
+    """Returns the OnProgress of one of several drawings, in thousandths of each, so that the sum only grows."""
     if parts == 1:
         return on_progress
     return lambda done, total, message: on_progress(index * 1000 + 1000 * done // total, parts * 1000, message)
@@ -279,7 +276,7 @@ def _halved(image: Pixels) -> Pixels:
 
 
 def _grounded(image: Pixels, recipe: Recipe, ground: str) -> Pixels:
-    """For an opaque ground: every pixel solid (holes take the nearest colour), cut to the shape that is asked for."""
+    """Makes every pixel solid (holes take the nearest colour) and crops to the wanted shape."""
     if ground != "opaque":
         return image
     image = image.copy()
@@ -298,7 +295,7 @@ def _grounded(image: Pixels, recipe: Recipe, ground: str) -> Pixels:
 
 
 def _judged(finished: Finished, ground: str) -> Finished:
-    """With the ground in the report: a creature on a solid square is a worse candidate."""
+    """Adds the background to the report: a creature on a solid square is a worse candidate."""
     scores = dict(finished.report.scores)
     right = ground == "opaque" or scores["occupancy"] < 0.95
     scores["ground"] = float(right)

@@ -1,7 +1,4 @@
-"""Editing a finished sprite: drawn over in part or whole, recoloured, resized. Pixels outside a mask stay as they are.
-
-Owns how a sprite becomes the start of a drawing and how the drawing comes back into the sprite. Knows no files.
-"""
+"""Edits a finished sprite: draws over it in part or whole, recolours, resizes. Pixels outside the mask stay equal."""
 
 from __future__ import annotations
 
@@ -51,7 +48,7 @@ _WORDS: Mapping[str, str] = {
 
 
 def mask_of_place(image: Pixels, words: str) -> NDArray[np.bool_]:
-    """(h, w), True where the words of place point: "the hat", "left boots". Several words mean their overlap.
+    """(h, w), True in the part that `place` names: "the hat", "left boots". Several words mean their overlap.
 
     Raises:
         InvalidRequest: no word of place is known, or nothing is drawn there.
@@ -89,7 +86,7 @@ def redraw(
     mask: NDArray[np.bool_] | None = None,
     on_progress: OnProgress = no_progress,
 ) -> Sprite:
-    """Draws over a sprite ((h, w, 4), finished) by the recipe's words, seed, model and palette.
+    """Draws over a finished sprite (h, w, 4) with the recipe's prompt, seed, model and palette.
 
     Args:
         engine: what draws.
@@ -108,7 +105,7 @@ def redraw(
     if mask is not None and (mask.shape != image.shape[:2] or not mask.any()):
         raise InvalidRequest("The mask must have the sprite's size, and at least one pixel that may change.")
     model = find_model(recipe.model)
-    if recipe.preset == "turbo":  # its adapter was taught whole drawings: an edit is done with the model's own steps
+    if recipe.preset == "turbo":  # the turbo adapter learned whole drawings only: an edit uses the model's own steps
         recipe = replace(recipe, preset="", steps=0, guidance=0.0)
     last = plan_passes(model, recipe.width, recipe.height, recipe.preset)[-1]
     height, width = image.shape[:2]
@@ -164,7 +161,7 @@ def redraw(
 
 
 def recolor(image: Pixels, recipe: Recipe, mapping: Mapping[str, str]) -> Sprite:
-    """The sprite with colours swapped: RRGGBB -> RRGGBB. Every other pixel stays.
+    """Swaps colours, RRGGBB -> RRGGBB. Every other pixel stays.
 
     Raises:
         InvalidRequest: no colour of the mapping is in the sprite.
@@ -187,14 +184,14 @@ def recolor(image: Pixels, recipe: Recipe, mapping: Mapping[str, str]) -> Sprite
 
 
 def repaint(image: Pixels, recipe: Recipe, palette: Palette) -> Sprite:
-    """The sprite in another palette: each pixel takes the nearest colour (OKLab)."""
+    """Maps each pixel to the nearest colour of another palette (OKLab)."""
     locked = lock(image, palette)
     settled = replace(recipe, palette=palette.words)
     return Sprite(settled, locked, palette, _report(locked, settled, palette))
 
 
 def resize(image: Pixels, recipe: Recipe, width: int, height: int) -> Sprite:
-    """The sprite at another size: enlarged by whole pixels where that fits, else sampled cell by cell."""
+    """Resizes the sprite: enlarges by whole factors where that fits, else samples cell by cell."""
     palette = Palette.from_words(recipe.palette) if recipe.palette else _own_palette(image, recipe)
     options = FinishOptions(width, height, recipe.colors, palette, None, "none", place=False)
     times = min(width // image.shape[1], height // image.shape[0])

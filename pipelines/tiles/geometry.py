@@ -3,7 +3,7 @@
 A map is a grid of cells that show the upper terrain or the lower one. A blob tile is a cell and knows its neighbours;
 a corner tile lies on the dual grid, half a cell off, and sees a quarter of four cells; an edge tile is a piece of a
 path between the middles of cells. Every border is a distance field of nearby cells, so a tile's edge depends on nothing
-but what the neighbour beyond that edge knows too. Knows nothing of colours, models or files.
+but what the neighbour beyond that edge knows too.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def blob_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, Cel
 
 
 def path_field(mask: int, size: int, width: float, pad: int = 0) -> Field:
-    """The field of a path `width` pixels wide from the tile's middle to the sides in the mask; mask 0 is no path."""
+    """The field of a path `width` pixels wide from the tile's middle to the sides in the mask; mask 0 has none."""
     y, x = np.mgrid[-pad : size + pad, -pad : size + pad].astype(np.float32) + np.float32(0.5 - size / 2)
     distance = np.full(y.shape, float(4 * size), np.float32)
     for bit, (dy, dx) in ((NORTH, (-1, 0)), (EAST, (0, 1)), (SOUTH, (1, 0)), (WEST, (0, -1))):

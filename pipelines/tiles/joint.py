@@ -1,4 +1,4 @@
-"""Joint diffusion of a whole corner set: the tiles are drawn together, what two of them share is tied at every step.
+"""Joint diffusion of a corner set: draws all tiles together and ties what two of them share at every step.
 
 After each step all latent cells that show the same place of the same seam are set to their mean (MultiDiffusion,
 Bar-Tal et al. 2023, on the graph of tiles in place of a panorama): a tile's canvas reaches `margin` pixels over its
@@ -91,7 +91,7 @@ def draw_joint(
 ) -> tuple[list[Pixels], Drawing]:
     """The 16 corner tiles (recipe.width square, opaque) in one batch, and the drawing that they came from.
 
-    The lower terrain's words rule everything and the upper one's the part of each tile that is upper.
+    The lower terrain's prompt is the main prompt; the upper one's prompt applies to the upper part of each tile.
 
     Raises:
         InvalidRequest: tiles too small for a margin.
@@ -183,6 +183,6 @@ def ease(tiles: Sequence[Pixels], most: float) -> list[Pixels]:
 
 
 def upper_weight(size: int, margin: int, rim: Rim, softness: float) -> NDArray[np.float32]:
-    """(16, size + 2 margin, same) in 0..1: how much of the upper terrain's words rules each pixel of each tile."""
+    """(16, size + 2 margin, same) in 0..1: the weight of the upper terrain's prompt for each pixel of each tile."""
     fields = np.stack([corner_field(mask, size, rim, margin)[0] for mask in range(16)])
     return (1 / (1 + np.exp(-np.clip(fields / softness, -30, 30)))).astype(np.float32)

@@ -1,7 +1,7 @@
-"""What is measured on a set of tiles: whether its sides fit to the pixel, and how much a seam shows.
+"""Measures a set of tiles: whether its sides fit to the pixel, and how much a seam shows.
 
 Two sides fit when every tile with the same thing to show at a side has the very same strip of pixels there. How much a
-seam shows is the colour step across it against the steps inside the tiles, in OKLab. Changes no pixel.
+seam shows is the colour step across it against the steps inside the tiles, in OKLab.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Terrains from words: pictures that wrap, drawn by a model, and the choice of the one that tiles best.
-
-Owns the wording that suits the embedded model, the canvas for a tile size and the scores of a texture. Knows nothing of
-layouts and borders.
-"""
+"""Draws terrains from prompts: pictures that wrap, scored, so that the one that tiles best is chosen."""
 
 from __future__ import annotations
 
@@ -49,7 +45,7 @@ _USUAL = {
     "brick": "brown", "bricks": "brown", "stone": "gray", "rock": "gray", "gravel": "gray", "cobblestone": "gray",
     "lava": "red", "magma": "red", "snow": "white", "marble": "white", "crystal": "purple",
 }  # fmt: skip
-"""The colour of a terrain whose words name none."""
+"""The colour of a terrain whose prompt names none."""
 _SYNONYMS = {
     "sea": "water", "ocean": "water", "river": "water", "lake": "water", "beach": "sand", "desert": "sand",
     "soil": "dirt", "earth": "dirt", "mud": "dirt", "path": "dirt", "road": "dirt", "rock": "stone", "magma": "lava",
@@ -59,7 +55,7 @@ _SYNONYMS = {
 _BUILT = {"brick", "bricks", "planks", "wood", "wooden", "wall", "tiles"}
 """Terrains made of pieces: drawn at half their size, so that several pieces fit into a tile."""
 _SOFT = {"grass", "dirt", "water", "swamp", "gravel"}
-"""Terrains that are drawn lighter and more evenly when they are called a ground."""
+"""Terrains that are drawn lighter and more evenly when the prompt says "ground"."""
 LIQUIDS = {"water", "sea", "ocean", "river", "lake", "lava", "magma", "acid", "swamp"}
 
 
@@ -84,12 +80,13 @@ def words_of(prompt: str) -> list[str]:
 def embedded_wording(prompt: str) -> str:
     """The prompt as the embedded model draws it best: the terrain's usual colour where none is named, and what it is.
 
-    Without a colour it draws terrain of any hue; without `floor`, `ground` or `wall` a thing with a clear ground.
+    Without a colour it draws terrain of any hue; without `floor`, `ground` or `wall` a thing on a transparent
+    background.
     """
     words = words_of(prompt)
     usual = next((_USUAL[word] for word in words if word in _USUAL), "")
     named = any(word in _COLORS and word not in _USUAL for word in words)
-    words = [_SYNONYMS.get(word, word) for word in words if word != "ground"]  # snow that is called so is no tile
+    words = [_SYNONYMS.get(word, word) for word in words if word != "ground"]  # "snow ground" is not drawn as a tile
     if usual and not named:
         words.insert(0, usual)
     if not {"floor", "wall"} & set(words):
@@ -98,7 +95,7 @@ def embedded_wording(prompt: str) -> str:
 
 
 def usual_color(prompt: str) -> Lab | None:
-    """The colour (OKLab) that a terrain of these words has; None where nothing says."""
+    """Returns the usual colour (OKLab) of the terrain that a prompt names; None where it names none."""
     words = words_of(prompt)
     named = sorted((word for word in words if word in _COLORS), key=lambda word: word in _USUAL)
     name = next(iter(named), "") or next((_USUAL[word] for word in words if word in _USUAL), "")
@@ -156,7 +153,7 @@ def draw_textures(
 
 
 def terrain_seed(seed: int, prompt: str, candidate: int) -> int:
-    """A seed that depends on the words, so that two terrains of a set do not share their noise, but grass on water
+    """Derives a seed from the prompt, so that two terrains of a set do not share their noise, but grass on water
     and grass on sand have the same grass."""
     digest = 0
     for letter in prompt.encode():

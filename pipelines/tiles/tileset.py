@@ -1,7 +1,4 @@
-"""From a recipe to a finished tileset: terrains are drawn, bordered, brought to one palette, laid out and checked.
-
-Owns the order of work and the recipe's options of a tileset. Knows nothing of games, libraries or tools.
-"""
+"""Makes a finished tileset from a recipe: draws terrains, paints borders, applies one palette, lays out, checks."""
 
 from __future__ import annotations
 
@@ -90,7 +87,7 @@ def draw_tileset(
     Args:
         engine: what draws.
         recipe: kind "tileset", width = height = the tile's size. `options`: `layout` (see layouts.LAYOUTS), `upper` and
-            `lower` (terrains in words; an empty lower one leaves the ground clear), `border` (auto, grassy, soft,
+            `lower` (terrains in words; an empty lower one leaves the background clear), `border` (auto, grassy, soft,
             crisp), `method` (composite, joint), `axes` (both, x, y; for seamless), `variants` (of a variations set).
         on_progress: see OnProgress.
         given: terrains of earlier sets that are taken as they are, by "upper" or "lower": (size, size, 4), wrapping.
@@ -102,12 +99,12 @@ def draw_tileset(
     layout = check_recipe(recipe)
     given = dict(given or {})
     if given and recipe.options.get("method") == "joint":
-        raise InvalidRequest("method='joint' draws both terrains anew. To go on from an earlier set leave method= out.")
+        raise InvalidRequest("method='joint' draws both terrains itself. To continue an earlier set leave method= out.")
     for name, texture in given.items():
         if texture.shape[:2] != (recipe.height, recipe.width):
             raise InvalidRequest(
                 f"The {name} terrain of the earlier set has {texture.shape[1]} px tiles, this set {recipe.width} px. "
-                f"Ask for tile_size={texture.shape[1]}, or make the earlier set anew in the other size."
+                f"Ask for tile_size={texture.shape[1]}, or make the earlier set again in the other size."
             )
     work = _Work(engine, recipe, layout, given, on_progress)
     tiles = work.tiles()
@@ -144,7 +141,7 @@ def check_recipe(recipe: Recipe) -> Layout:
             "for one terrain alone use layout='seamless' or 'variations'."
         )
     if layout.name == "platformer" and not lower:
-        raise InvalidRequest("A platformer set needs lower=, what the ground is made of below its surface: 'dirt'.")
+        raise InvalidRequest("A platformer set needs lower=, what lies below the surface, for example 'dirt'.")
     if not layout.two and lower:
         raise InvalidRequest(f"The layout {layout.name} has one terrain. Leave lower= out, or use layout='wang16'.")
     for name, known in (("border", ("auto", *BORDERS)), ("method", METHODS), ("axes", AXES)):
@@ -199,13 +196,13 @@ def terrain_of(tiles_atlas: Pixels, layout: Layout, size: int, which: str) -> Pi
     if place is None:
         raise InvalidRequest(
             f"A {layout.name} set has no whole tile of its {which} terrain. Take the terrain from a wang16, blob47, "
-            "seamless or variations set, or say it in words."
+            "seamless or variations set, or describe it in the prompt."
         )
     index, shift = place
     y, x = divmod(index, layout.columns)
     tile = tiles_atlas[y * size : (y + 1) * size, x * size : (x + 1) * size]
     if not tile[..., 3].all():
-        raise InvalidRequest(f"The {which} terrain of that set is clear. Say the terrain in words instead.")
+        raise InvalidRequest(f"The {which} terrain of that set is clear. Describe the terrain in the prompt instead.")
     return np.roll(tile, (-shift, -shift), (0, 1))
 
 
@@ -369,7 +366,7 @@ class _Work:
         return bool(LIQUIDS & set(words_of(str(self.recipe.options.get(name, "")))))
 
     def _border(self) -> Border:
-        """What is asked for, or by the words of the higher terrain."""
+        """Returns the border that was asked for, or the one that suits the upper terrain's prompt."""
         wanted = str(self.recipe.options.get("border", "auto"))
         if wanted != "auto":
             return BORDERS[wanted]

@@ -1,8 +1,8 @@
 """Variants of a terrain that fit it and each other: one frame for all, other insides along the cut that shows least.
 
 An inside comes from another drawing of the terrain, at any shift, since all of them wrap. Where it goes over into the
-frame is a minimum cut (graph-cut textures, Kwatra et al. 2003), so no square is seen. Knows nothing of models and
-layouts, and makes no new colours.
+frame is a minimum cut (graph-cut textures, Kwatra et al. 2003), so no square is seen.
+No new colours are made.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Along the border of a distance field the higher terrain gets an edge line and tufts that hang over the edge, the lower
 one a shadow to the south and, where it is a liquid, a bright shore. All of it is painted inside upper cells, from the
 padded field and from noise that wraps, so a tile's edge strip depends only on what its neighbour knows too.
-Knows nothing of models and files; colours are free here and locked to a palette afterwards.
+Colours are free here and locked to a palette afterwards.
 """
 
 from __future__ import annotations
