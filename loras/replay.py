@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.sdxl.recording import record, run_aside
-
 logger = logging.getLogger(__name__)
 
 MOST_GRAPHS = 6
@@ -46,7 +44,12 @@ class Replayed:
                 buffer.copy_(value)
             graph.replay()
             return loss
-        loss = run_aside(lambda: self._work(*inputs).clone(), self._device)
+        # on a side stream, as a recording wants its warm-up
+        stream = torch.cuda.Stream(self._device)
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            loss = self._work(*inputs).clone()
+        torch.cuda.current_stream(self._device).wait_stream(stream)
         if len(self._graphs) < MOST_GRAPHS:
             try:
                 self._graphs[shape] = self._record(inputs)
@@ -66,5 +69,7 @@ class Replayed:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         buffers = tuple(x.clone() for x in inputs)
-        graph, loss = record(lambda: self._work(*buffers), self._pool)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            loss = self._work(*buffers)
         return buffers, loss, graph

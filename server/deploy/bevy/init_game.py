@@ -13,7 +13,6 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.text_files import encode_like, read_text
 from server.deploy.bevy.detect import PLUGIN_FILE, BevyProject, detect, protocol_of
 from server.deploy.bevy.doctor import TESTED
 from server.deploy.bevy.verify import PROTOCOL
@@ -62,8 +61,7 @@ class Plan:
         """
         for path, (_, new) in self.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # the file keeps its encoding and its line ends
-            write_atomically(path, encode_like(new, path.read_bytes() if path.is_file() else b""))
+            write_atomically(path, new.encode())
 
 
 def plugin_source() -> str:
@@ -97,7 +95,7 @@ def plan(project: Project) -> Plan:
 
 
 def _old(path: Path) -> str | None:
-    return read_text(path, str(path)) if path.is_file() else None
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def _style(project: Project, files: dict[Path, tuple[str | None, str]]) -> None:
@@ -124,7 +122,7 @@ def _plugin(project: Project, bevy: BevyProject, files: dict[Path, tuple[str | N
 
 
 def _manifest(bevy: BevyProject, files: dict[Path, tuple[str | None, str]], by_hand: list[str]) -> None:
-    old = read_text(bevy.manifest, str(bevy.manifest))
+    old = bevy.manifest.read_text(encoding="utf-8")
     new = old
     missing = [feature for feature in FEATURES if not bevy.has(feature)]
     if missing:

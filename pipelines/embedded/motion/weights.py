@@ -1,0 +1,32 @@
+"""Loads the shipped motion networks; each is read once and kept."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pipelines.embedded.motion.network import SheetNet
+from pipelines.embedded.motion.parts import PartNet
+
+FOLDER = Path(__file__).parent
+"""Where sheet.safetensors and parts.safetensors lie, with their model card."""
+
+
+@cache
+def sheet_net() -> SheetNet:
+    """The walk sheet network, fp32 on the CPU, in evaluation mode (43 MB)."""
+    from safetensors.torch import load_file
+
+    net = SheetNet()
+    net.load_state_dict({name: weight.float() for name, weight in load_file(FOLDER / "sheet.safetensors").items()})
+    return net.eval()
+
+
+@cache
+def part_net() -> PartNet:
+    """The part map network, fp32 on the CPU, in evaluation mode (5 MB)."""
+    from safetensors.torch import load_file
+
+    net = PartNet()
+    net.load_state_dict({name: weight.float() for name, weight in load_file(FOLDER / "parts.safetensors").items()})
+    return net.eval()
