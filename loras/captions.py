@@ -1,15 +1,20 @@
-"""What a training picture is called: from metadata.jsonl, a text file beside it, or its file name.
-
-Owns words only. Knows nothing of pixels, tokens or models.
-"""
+"""Captions of training pictures: from a metadata file, a text file beside the picture, or the picture's file name."""
 
 from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from loras.errors import DatasetError
+from pipelines.errors import TextError
+from pipelines.tables import Table, parse_table
+from pipelines.text_files import read_text
+
+METADATA = ("metadata.jsonl", "metadata.csv")
+SUFFIXES = (".txt", ".caption", ".TXT", ".CAPTION")
+"""Endings of caption files, the first that holds text wins: `.txt` as most tools write it, `.caption` as kohya does."""
 
 _NO_WORDS = frozenset(
     ("sprite", "sprites", "tile", "tiles", "icon", "icons", "img", "image", "assets", "texture", "textures", "final")
@@ -17,13 +22,21 @@ _NO_WORDS = frozenset(
 
 
 def read_metadata(file: Path) -> dict[str, str]:
-    """file_name -> caption of an imagefolder's metadata.jsonl (keys `file_name` and `text`, as Hugging Face has them).
+    """file_name -> caption of an imagefolder's metadata file (`file_name` and `text`, as Hugging Face has them).
+
+    `file` is a metadata.jsonl with an object per line, or a metadata.csv with a header.
 
     Raises:
-        DatasetError: a line is not such an entry; it says which.
+        DatasetError: it is not text, or a line is not such an entry; it names the file and the line.
     """
+    try:
+        text = read_text(file, str(file))
+        if file.suffix.lower() == ".csv":
+            return _from_table(parse_table(text, str(file)))
+    except TextError as error:
+        raise DatasetError(str(error)) from error
     captions: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -31,22 +44,37 @@ def read_metadata(file: Path) -> dict[str, str]:
             captions[str(entry["file_name"])] = " ".join(str(entry.get("text", "")).split())
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetError(
-                f"{file}, line {number} is no entry of a metadata.jsonl ({error}). A line is "
-                '{"file_name": "goblin.png", "text": "green goblin with a club"}: mend it or take it out.'
+                f"{file}, line {number} is not an entry of a metadata.jsonl ({error}). A line is "
+                '{"file_name": "goblin.png", "text": "green goblin with a club"}: correct or delete it.'
             ) from error
     return captions
 
 
+def _from_table(table: Table) -> dict[str, str]:
+    columns = table.column("file_name"), table.column("text")
+    if columns[0] is None or columns[1] is None:
+        raise DatasetError(
+            f"{table.name}, line {table.header_line}: the header is '{', '.join(table.header)}'. It needs the columns "
+            "file_name and text."
+        )
+    return {row[columns[0]]: " ".join(row[columns[1]].split()) for row in table.rows}
+
+
 def beside(picture: Path) -> str:
-    """The caption in the `.txt` file of the picture's name; empty where there is none."""
-    try:
-        return " ".join(picture.with_suffix(".txt").read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError):
-        return ""
+    """The caption in the `.txt` or `.caption` file of the picture's name; empty where there is none.
+
+    Raises:
+        TextError: the file is not text in UTF-8 or UTF-16.
+    """
+    for suffix in SUFFIXES:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if caption := " ".join(read_text(picture.with_suffix(suffix)).split()):
+                return caption
+    return ""
 
 
 def from_name(path: Path | str) -> str:
-    """Words out of a relative path: `monsters/red_dragon_02.png` is "red dragon", `goblin/03.png` is "goblin".
+    """A caption from a relative path: `monsters/red_dragon_02.png` is "red dragon", `goblin/03.png` is "goblin".
 
     >>> from_name("items/HealthPotion-2.png")
     'health potion'

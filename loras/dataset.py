@@ -7,7 +7,6 @@ or an imagefolder with metadata.jsonl. Owns what is taken and refused and why. K
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,10 @@ import numpy as np
 from loras import captions
 from loras.buckets import true_pixels
 from loras.errors import DatasetError
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, TextError
 from pipelines.pixels.png import read_picture
 from pipelines.records import Pixels
+from pipelines.text_files import read_json
 
 SUFFIXES = frozenset((".png", ".gif", ".webp", ".bmp", ".jpg", ".jpeg"))
 MOST_FILES = 20_000
@@ -105,11 +105,7 @@ def read_dataset(source: Path, tile_size: tuple[int, int] | None = None) -> Data
     source = source.expanduser()
     reading = _Reading()
     if source.is_file():
-        layout = _tile_size(source) or tile_size
-        if layout:
-            _read_sheet(reading, source, source.name, layout)
-        else:
-            _read_one(reading, source, source.name, captions.beside(source) or captions.from_name(source.name))
+        _read_file(reading, source, source.name, "", tile_size)
     elif source.is_dir():
         _read_folder(reading, _inside(source), tile_size)
     else:
@@ -134,12 +130,7 @@ def _read_folder(reading: _Reading, folder: Path, tile_size: tuple[int, int] | N
     tables: dict[Path, dict[str, str]] = {}
     for path in files:
         name = path.relative_to(folder).as_posix()
-        layout = _tile_size(path) or tile_size
-        if layout:
-            _read_sheet(reading, path, name, layout)
-            continue
-        caption = _from_metadata(path, folder, tables) or captions.beside(path) or captions.from_name(name)
-        _read_one(reading, path, name, caption)
+        _read_file(reading, path, name, _from_metadata(path, folder, tables), tile_size)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
@@ -155,16 +146,30 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 
 def _from_metadata(path: Path, top: Path, tables: dict[Path, dict[str, str]]) -> str:
-    """The caption in the nearest metadata.jsonl between the picture and `top`."""
+    """The caption in the nearest metadata file between the picture and `top`."""
     for folder in path.parents:
         if folder not in tables:
-            file = folder / "metadata.jsonl"
-            tables[folder] = captions.read_metadata(file) if file.is_file() else {}
+            files = [folder / name for name in captions.METADATA if (folder / name).is_file()]
+            tables[folder] = captions.read_metadata(files[0]) if files else {}
         if caption := tables[folder].get(path.relative_to(folder).as_posix()):
             return caption
         if folder == top:
             break
     return ""
+
+
+def _read_file(reading: _Reading, path: Path, name: str, caption: str, tile_size: tuple[int, int] | None) -> None:
+    """Takes a picture or the tiles of a sheet; `caption` is what a metadata file says."""
+    try:
+        caption = caption or captions.beside(path) or captions.from_name(name)
+    except (TextError, OSError) as error:
+        reading.refused.append((name, f"its caption cannot be read: {error}"))
+        return
+    layout = _tile_size(path) or tile_size
+    if layout:
+        _read_sheet(reading, path, name, caption, layout)
+    else:
+        _read_one(reading, path, name, caption)
 
 
 def _read_one(reading: _Reading, path: Path, name: str, caption: str) -> None:
@@ -182,7 +187,7 @@ def _why(error: PipelineError, path: Path) -> str:
     return f"it {said.removeprefix(path.name).strip()}" if said.startswith(f"{path.name} ") else said
 
 
-def _read_sheet(reading: _Reading, path: Path, name: str, tile: tuple[int, int]) -> None:
+def _read_sheet(reading: _Reading, path: Path, name: str, caption: str, tile: tuple[int, int]) -> None:
     try:
         image = read_picture(path)
     except PipelineError as error:
@@ -193,7 +198,6 @@ def _read_sheet(reading: _Reading, path: Path, name: str, tile: tuple[int, int])
     if not rows or not columns:
         reading.refused.append((name, f"it is smaller than a tile of {width}x{height} pixels"))
         return
-    caption = captions.beside(path) or captions.from_name(name)
     for index in range(rows * columns):
         y, x = divmod(index, columns)
         cell = image[y * height : (y + 1) * height, x * width : (x + 1) * width]
@@ -205,7 +209,7 @@ def _tile_size(picture: Path) -> tuple[int, int] | None:
     """(width, height) of the tiles where a layout lies beside the picture: ours, or Aseprite's JSON."""
     for file in (picture.with_suffix(".sheet.json"), picture.with_suffix(".json")):
         try:
-            layout = json.loads(file.read_text(encoding="utf-8"))
+            layout = read_json(file)
             if "tile_size" in layout:
                 width, height = layout["tile_size"]
             else:
@@ -214,7 +218,7 @@ def _tile_size(picture: Path) -> tuple[int, int] | None:
                 width, height = first["frame"]["w"], first["frame"]["h"]
             if int(width) > 0 and int(height) > 0:
                 return int(width), int(height)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration):
+        except (TextError, OSError, ValueError, KeyError, TypeError, IndexError, StopIteration):
             continue
     return None
 

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.sdxl.recording import record, run_aside
+
 logger = logging.getLogger(__name__)
 
 MOST_GRAPHS = 6
@@ -44,12 +46,7 @@ class Replayed:
                 buffer.copy_(value)
             graph.replay()
             return loss
-        # on a side stream, as a recording wants its warm-up
-        stream = torch.cuda.Stream(self._device)
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            loss = self._work(*inputs).clone()
-        torch.cuda.current_stream(self._device).wait_stream(stream)
+        loss = run_aside(lambda: self._work(*inputs).clone(), self._device)
         if len(self._graphs) < MOST_GRAPHS:
             try:
                 self._graphs[shape] = self._record(inputs)
@@ -69,7 +66,5 @@ class Replayed:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         buffers = tuple(x.clone() for x in inputs)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            loss = self._work(*buffers)
+        graph, loss = record(lambda: self._work(*buffers), self._pool)
         return buffers, loss, graph

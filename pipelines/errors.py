@@ -3,6 +3,7 @@
 PipelineError
 ├── InvalidRequest      a size, prompt, option or file that cannot be used
 │   ├── PaletteError    a palette file that is not one
+│   ├── TextError       a text file of another encoding, or a JSON file or table with a mistake
 │   └── ImageError      a picture that cannot be read
 ├── ModelError          a model that is unknown, not downloaded, or not of the SDXL family
 │   └── AdapterError    a LoRA that is unknown or of a form that cannot be merged
@@ -21,6 +22,10 @@ class InvalidRequest(PipelineError):
 
 class PaletteError(InvalidRequest):
     """A palette file or list that holds no usable palette."""
+
+
+class TextError(InvalidRequest):
+    """A text file that cannot be decoded, or whose JSON or table has a mistake; it names the file and the line."""
 
 
 class ImageError(InvalidRequest):

@@ -1,17 +1,19 @@
 """Turns what a user gave for a run into values of the declared types, once, before anything runs.
 
-Owns types, tables from CSV and JSON files, and the rule that paths stay inside the project.
+Converts types, reads tables from CSV and JSON files, and keeps paths inside the project.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import TextError
+from pipelines.tables import TABLE_SUFFIXES, parse_table
+from pipelines.text_files import parse_json, read_text
 from workflows.errors import WorkflowError
 from workflows.schema import Input, Workflow
 
@@ -109,41 +111,82 @@ def _list(value: Any, declared: Input, where: str) -> list[Any]:
 
 
 def _table(value: Any, declared: Input, project: Path, where: str) -> list[dict[str, Any]]:
-    rows: Any = value
-    if isinstance(value, str) and value.lower().endswith((".csv", ".json")):
-        path = inside(value, project, where)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise WorkflowError(
-                f"'{value}' cannot be read as a table ({why}). Give a .csv or .json file below {project.name}/.",
-                where=where,
-            ) from error
-        if path.suffix.lower() == ".csv":
-            rows = list(csv.DictReader(io.StringIO(text)))
-        else:
-            try:
-                rows = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise WorkflowError(f"'{value}', line {error.lineno}: {error.msg}.", where=where) from error
-    elif isinstance(value, str):
-        rows = _list(value, declared, where)
-    if not isinstance(rows, list):
-        raise WorkflowError("A table is a list of rows, or a .csv or .json file of them.", where=where)
-    return [_row(row, i, where) for i, row in enumerate(rows)]
+    if isinstance(value, str) and value.lower().endswith((*TABLE_SUFFIXES, ".json")):
+        return _read_table(value, project, where)
+    if isinstance(value, str):
+        _refuse_other_files(value, project, where)
+        value = _list(value, declared, where)
+    if not isinstance(value, list):
+        raise WorkflowError("A table is a list of rows, or a .csv, .tsv or .json file of them.", where=where)
+    return [_row(row, f"{where}[{i}]") for i, row in enumerate(value)]
 
 
-def _row(row: Any, i: int, where: str) -> dict[str, Any]:
-    """A row as a mapping; a bare word is a prompt, and a row without a name is named after its prompt."""
+def _read_table(value: str, project: Path, where: str) -> list[dict[str, Any]]:
+    path = inside(value, project, where)
+    try:
+        text = read_text(path, value)
+        rows: Any = parse_json(text, value) if path.suffix.lower() == ".json" else None
+        table = None if rows is not None else parse_table(text, value)
+    except OSError as error:
+        raise WorkflowError(
+            f"'{value}' cannot be read as a table ({error.strerror}). Give a .csv, .tsv or .json file below "
+            f"{project.name}/.",
+            where=where,
+        ) from error
+    except TextError as error:
+        raise WorkflowError(str(error), where=where) from error
+    if table is None:
+        if not isinstance(rows, list):
+            raise WorkflowError(f"{value}: a table in JSON is a list of rows: [...].", where=where)
+        return [_row(row, f"{where}, {value}[{i}]") for i, row in enumerate(rows)]
+    columns = ", ".join(table.header)
+    if table.column("prompt") is None:
+        raise WorkflowError(
+            f"{value}, line {table.header_line}: the header is '{columns}'. Add a column named 'prompt'.", where=where
+        )
+    return [
+        _row(row, f"{where}, {value}, line {line}", f" The header is '{columns}'.")
+        for row, line in zip(table.rows, table.lines, strict=True)
+    ]
+
+
+def _refuse_other_files(value: str, project: Path, where: str) -> None:
+    """A path is never a prompt: a misspelled table would draw its own file name."""
+    text = value.strip()
+    if text.startswith("[") or "," in text:
+        return
+    try:
+        exists = bool(text) and (project / text).exists()
+    except (OSError, ValueError):  # too long for a name, or a zero byte
+        exists = False
+    if exists or re.search(r"[^\s.]\.[A-Za-z][A-Za-z0-9]{1,4}$", text):
+        raise WorkflowError(
+            f"'{text}' is not a table. Give a .csv, .tsv or .json file below {project.name}/ with a column 'prompt', "
+            'or the prompts themselves as a list: ["red potion", "blue potion"].',
+            where=where,
+        )
+
+
+_KNOWN_COLUMNS = ("prompt", "name", "seed")
+
+
+def _row(row: Any, where: str, header: str = "") -> dict[str, Any]:
+    """A row as a mapping; a plain string is a prompt, and a row without a name is named after its prompt."""
     if isinstance(row, str):
         row = {"prompt": row}
+    if isinstance(row, dict):
+        row = {_column(str(k)): v.strip() if isinstance(v, str) else v for k, v in row.items() if k}
     if not isinstance(row, dict) or not row.get("prompt"):
         raise WorkflowError(
-            "Each row needs a 'prompt' (a column of that name, or a plain string).", where=f"{where}[{i}]"
+            f"This row has no 'prompt'. Give it one in a column of that name, or as a plain string.{header}",
+            where=where,
         )
-    row = {str(k): v.strip() if isinstance(v, str) else v for k, v in row.items() if k}
     return {"name": file_word(str(row.get("name") or row["prompt"])), **{k: v for k, v in row.items() if k != "name"}}
+
+
+def _column(name: str) -> str:
+    """The column's name; a known one in lower case."""
+    return name.strip().lower() if name.strip().lower() in _KNOWN_COLUMNS else name
 
 
 def file_word(text: str) -> str:

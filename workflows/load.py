@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipelines.errors import TextError
+from pipelines.text_files import read_text
 from workflows.errors import WorkflowError
 from workflows.references import find
 from workflows.schema import Workflow
@@ -39,7 +41,10 @@ def read(name_or_path: str) -> tuple[Workflow, str]:
         path = Path(name_or_path)
         if not path.is_file():
             raise WorkflowError(f"There is no workflow '{name_or_path}'. Give a file, or one of: {', '.join(known)}.")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = read_text(path)
+        except TextError as error:
+            raise WorkflowError(str(error)) from error
     return parse(text), text
 
 

@@ -72,12 +72,19 @@ def _look_up(text: str, scope: Mapping[str, Any], where: str) -> Any:
     found: Any = scope[root]
     for depth, part in enumerate(parts):
         try:
-            found = found[part]
+            found = found[_spelled(found, part)]
         except (KeyError, IndexError, TypeError):
             so_far = root + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts[:depth])
             has = ", ".join(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
             raise WorkflowError(f"'${{{text}}}': {so_far} has no '{part}' (it is: {has}).", where=where) from None
     return found
+
+
+def _spelled(found: Any, part: str | int) -> Any:
+    """The key as a table's header spells it: `${item.size}` finds a column `Size`."""
+    if isinstance(found, Mapping) and isinstance(part, str) and part not in found:
+        return next((key for key in found if isinstance(key, str) and key.casefold() == part.casefold()), part)
+    return part
 
 
 def _text(value: Any) -> str:

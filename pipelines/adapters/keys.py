@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipelines.errors import AdapterError
+from pipelines.errors import AdapterError, TextError
+from pipelines.text_files import read_json
 
 FOLDER_FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
 """Names that diffusers and PEFT give the one weights file of an adapter folder."""
@@ -249,8 +250,8 @@ def _alphas(path: Path, metadata: dict[str, str]) -> tuple[dict[tuple[str, str],
         if metadata.get("lora_adapter_metadata"):
             config = json.loads(metadata["lora_adapter_metadata"])
         elif path.name == "adapter_model.safetensors" and beside.is_file():
-            config = {f"unet.{k}": v for k, v in json.loads(beside.read_text(encoding="utf-8")).items()}
-    except ValueError as error:
+            config = {f"unet.{k}": v for k, v in read_json(beside).items()}
+    except (ValueError, TextError) as error:
         raise AdapterError(f"The settings of {path.name} cannot be read ({error}). Export it again.") from error
     alphas: dict[tuple[str, str], float] = {}
     root_scaled: set[str] = set()

@@ -15,7 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import InvalidRequest, ModelError
+from pipelines import text_files
+from pipelines.errors import InvalidRequest, ModelError, TextError
 from pipelines.models.hub import Repo, cached_file, snapshot
 from pipelines.models.presets import PIXEL_PRESETS, PRESETS, SDXL_PRESETS, Preset
 from pipelines.records import ModelInfo
@@ -327,14 +328,14 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: it is missing or broken.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return text_files.read_json(path, str(path))
     except FileNotFoundError:
         raise ModelError(
             f"{path.parent} is not a complete checkpoint: {path.name} is missing. Give the folder that holds "
             "model_index.json with unet/, vae/, text_encoder/ and text_encoder_2/ beside it, or download it again."
         ) from None
-    except ValueError as error:
-        raise ModelError(f"{path} is broken ({error}). Download the model again.") from error
+    except TextError as error:
+        raise ModelError(f"{error} Or download the model again.") from error
 
 
 def revision_of(model: Model) -> str:

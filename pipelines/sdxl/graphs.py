@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.sdxl.recording import record, run_aside
+
 logger = logging.getLogger(__name__)
 
 MOST_GRAPHS = 12
@@ -182,22 +184,14 @@ class Captured:
             return self._record(inputs, compiled=False)
 
     def _run_aside(self, inputs: tuple[Tensor, ...]) -> Output:
-        """A call on a side stream, as a capture wants its warm-up."""
-        stream = torch.cuda.Stream(self._device)
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            output = self._call(*inputs)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
+        output = run_aside(lambda: self._call(*inputs), self._device)
         torch.cuda.synchronize(self._device)
         return output
 
     def _record(self, inputs: tuple[Tensor, ...], compiled: bool) -> _Graph:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
-        # Other threads (a training preview, a gallery) may allocate meanwhile: only this one's calls are captured.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            output = self._call(*inputs)
+        graph, output = record(lambda: self._call(*inputs), self._pool)
         return _Graph(inputs, output, graph, compiled)
 
 

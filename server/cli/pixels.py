@@ -103,7 +103,7 @@ def palette(
     folder
         Such as assets/.
     palette
-        For apply: the palette file (.hex, .gpl, .pal, .png).
+        For apply: the palette file (.hex, .gpl, .pal, .txt, .act, .ase, .png).
     colors
         For extract: the most colours.
     out
@@ -112,7 +112,7 @@ def palette(
     write
         For apply: replace the pictures; without it only the preview is made.
     """
-    from pipelines.pixels.palette import read_palette, write_palette
+    from pipelines.pixels.palette_files import read_palette, write_palette
     from server.features import palettes
     from server.features.preview import fitted, preview_png
     from server.library.store import write_atomically

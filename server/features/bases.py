@@ -1,7 +1,7 @@
-"""LoRAs that were taught on other weights than those that drew: said in the recipe, from where tools repeat it.
+"""LoRAs that were trained on other weights than those that drew: a fact in the recipe, a sentence in the answer.
 
-Owns the comparison of two hashes. Knows nothing of tools, and nothing of LoRAs whose file does not say what they were
-taught on.
+`record_bases` compares the hash in a LoRA's file with the revision of the model that drew. Files that do not name the
+weights that they were trained on are skipped.
 """
 
 from __future__ import annotations
@@ -16,26 +16,32 @@ if TYPE_CHECKING:
     from pipelines.records import Recipe
     from server.studio import Studio
 
-OPTION = "warnings"
-"""Where they stand in a recipe's options."""
+BASES = "lora_bases"
+"""The recipe option: LoRA name -> hash of the weights that it was trained on, where those did not draw."""
+STORED = "warnings"
+"""The option in which versions before 2026-11-30 stored whole sentences. They are still shown."""
 
 
-def noted(studio: Studio, recipe: Recipe) -> Recipe:
-    """The settled recipe of something that was drawn, with a warning for each LoRA of another base."""
-    warnings = []
+def record_bases(studio: Studio, recipe: Recipe) -> Recipe:
+    """The recipe of something that was just drawn, with `lora_bases` in its options where a LoRA has another base."""
+    bases: dict[str, str] = {}
     for lora in recipe.loras if recipe.revision else ():
         with suppress(AdapterError):  # it was there when it was drawn
-            info = studio.loras.find(lora.name)
-            if info.base_hash and info.base_hash != recipe.revision:
-                warnings.append(
-                    f"The LoRA '{lora.name}' was taught on other weights ({info.base or 'model'} {info.base_hash[:8]}) "
-                    f"than those that drew ({recipe.model} {recipe.revision[:8]}): its style may be weak or wrong. "
-                    f"Teach it again with train_lora, or draw with the model that it was taught on."
-                )
-    options = {name: value for name, value in recipe.options.items() if name != OPTION}
-    return replace(recipe, options=options | ({OPTION: warnings} if warnings else {}))
+            base = studio.loras.find(lora.name).base_hash
+            if base and base != recipe.revision:
+                bases[lora.name] = base
+    options = {name: value for name, value in recipe.options.items() if name not in (BASES, STORED)}
+    return replace(recipe, options=options | ({BASES: bases} if bases else {}))
 
 
-def warnings_of(*recipes: Recipe) -> list[str]:
-    """What `noted` found, each sentence once."""
-    return list(dict.fromkeys(text for recipe in recipes for text in recipe.options.get(OPTION, ())))
+def base_warnings(*recipes: Recipe) -> list[str]:
+    """A sentence for each LoRA that `record_bases` found in the recipes, without repetitions."""
+    sentences = [sentence for recipe in recipes for sentence in recipe.options.get(STORED, ())]
+    for recipe in recipes:
+        for name, base in recipe.options.get(BASES, {}).items():
+            sentences.append(
+                f"The LoRA '{name}' was trained on other weights ({base[:8]}) than the model that drew "
+                f"({recipe.model} {recipe.revision[:8]}), so its style may be weak or wrong. Train it again with "
+                "train_lora, or draw with the model that it was trained on."
+            )
+    return list(dict.fromkeys(sentences))

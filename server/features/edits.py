@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
-from server.features.bases import noted
+from server.features.bases import record_bases
 from server.features.recipes import palette_words
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def edit_sprite(
         sprite = edit.redraw(studio.engine, image, wanted, strength, mask, on_progress)
         origin |= {"strength": str(strength), "place": place}
     options = {name: value for name, value in sprite.recipe.options.items() if name != "batch"} | {"edit": origin}
-    final = noted(studio, replace(sprite.recipe, options=options))
+    final = record_bases(studio, replace(sprite.recipe, options=options))
     png = encode_png(sprite.image, final.to_json(), sprite.palette)
     details = {"palette": list(sprite.palette.words), "unknown_words": list(sprite.unknown_words)}
     library = studio.library(game)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from server.studio import Studio
 
 SMALLEST, LARGEST = 8, 64
-_WORDS = re.compile(r"(#?[0-9a-fA-F]{6})([\s,]+#?[0-9a-fA-F]{6})*[\s,]*")
+_WORDS = re.compile(r"#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?(?:[\s,]+#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)*[\s,]*")
 
 
 def compose_recipe(
@@ -98,7 +98,7 @@ def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]
         file = project.palette_file
     else:
         return ()
-    from pipelines.pixels.palette import read_palette
+    from pipelines.pixels.palette_files import read_palette
 
     return read_palette(file).words
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import Cancelled, InvalidRequest, PipelineError
 from server.errors import ServerError
-from server.features.bases import noted
+from server.features.bases import record_bases
 from server.features.recipes import compose_recipe
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _recipe(studio: Studio, game: Project | None, prompt: str, wanted: Mapping[s
 def _keep(studio: Studio, library: Library, sprite: Sprite) -> Drawn:
     from pipelines.pixels.png import encode_png
 
-    recipe = noted(studio, sprite.recipe)
+    recipe = record_bases(studio, sprite.recipe)
     png = encode_png(sprite.image, recipe.to_json(), sprite.palette)
     details = {"palette": _used(sprite), "unknown_words": list(sprite.unknown_words)}
     asset = library.add("sprite", {"sprite.png": png}, recipe, sprite.report.to_dict(), details)

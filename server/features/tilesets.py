@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
-from server.features.bases import noted
+from server.features.bases import record_bases
 from server.features.recipes import compose_recipe
 from server.library.store import ASSET_ID
 from server.project.game import Style
@@ -107,7 +107,7 @@ def generate_tileset(
     )
     check_recipe(recipe)
     tileset = draw_tileset(studio.engine, recipe, on_progress, given)
-    tileset = replace(tileset, recipe=noted(studio, tileset.recipe))
+    tileset = replace(tileset, recipe=record_bases(studio, tileset.recipe))
     library = studio.library(game)
     details = {
         "palette": list(tileset.palette.words),

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import PipelineError
 from pipelines.records import no_progress
+from pipelines.text_files import decode_text
 from server.errors import ServerError, explain
 from server.library.store import write_atomically
 from server.project.game import STATE_FOLDER, Project
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from server.studio import Studio
 
 SUFFIX = ".sprite.json"
-PALETTES = (".hex", ".gpl", ".pal")
+PALETTES = (".hex", ".gpl", ".pal", ".act")
 QUIET = 0.15
 """Seconds without a further event before a saved file is taken up: editors save in several steps."""
 _SKIPPED = {STATE_FOLDER, "target", ".git", ".venv", "node_modules"}
@@ -142,7 +143,7 @@ class Watch:
             first = error.errors(include_url=False)[0]
             line = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}" if first["loc"] else first["msg"]
             self.say(f"{name}: {line}. Correct and save it again.")
-        except (ServerError, PipelineError, UnicodeDecodeError) as error:
+        except (ServerError, PipelineError) as error:
             self.say(f"{name}: {error}")
         except FileNotFoundError:
             return  # saved under another name, or gone again
@@ -183,7 +184,7 @@ class Watch:
         from server.features.sprites import generate_sprites
 
         started = time.perf_counter()
-        wanted = SpriteFile.model_validate_json(content)
+        wanted = SpriteFile.model_validate_json(decode_text(content, path.name))
         fields = wanted.model_dump(exclude={"prompt", "path"})
         if fields["seed"] is None:  # no seed: one that stays, so that the same file makes the same picture
             fields["seed"] = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4], "big") >> 1
@@ -197,7 +198,7 @@ class Watch:
 
     def _repaint(self, path: Path, name: str) -> tuple[str, str]:
         """Repaints what is deployed in the palette's colours of before; the note is its colours of now."""
-        from pipelines.pixels.palette import read_palette
+        from pipelines.pixels.palette_files import read_palette
         from server.deploy.deploy import deploy
 
         palette = read_palette(path)

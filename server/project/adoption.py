@@ -12,6 +12,8 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.errors import TextError
+from pipelines.text_files import decode_text, encode_like
 from server.errors import ProjectError, explain
 from server.library.store import write_atomically
 from server.project.game import STYLE_FILE, Project
@@ -31,7 +33,8 @@ def adopt(project: Project, variant: Variant) -> Path:
     """
     path = project.root / STYLE_FILE
     try:
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        original = path.read_bytes() if path.exists() else b""
+        before = decode_text(original, str(path))
         lines = _lines(variant)
         after = "\n".join([*_with(before.splitlines(), lines), ""])
         wanted = _values(before) | {"model": variant.model, "loras": _stack(variant)}
@@ -42,7 +45,9 @@ def adopt(project: Project, variant: Variant) -> Path:
                 f"{path} has a form that is not changed by machine. Write these lines at its top yourself: "
                 + "; ".join(lines)
             )
-        write_atomically(path, after.encode())
+        write_atomically(path, encode_like(after, original))
+    except TextError as error:
+        raise ProjectError(str(error)) from error
     except OSError as error:
         raise ProjectError(explain(error, path)) from error
     return path

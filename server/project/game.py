@@ -18,6 +18,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from pipelines.errors import TextError
+from pipelines.text_files import read_text
 from server.errors import ProjectError
 
 STYLE_FILE = "dgx-pixels.toml"
@@ -50,9 +52,10 @@ class Folders:
 class Style:
     """How the game's art looks, from `dgx-pixels.toml`: what a request does not say, the style says.
 
-    `palette` is a file (.hex, .gpl, .pal or a PNG strip) relative to the game's root; empty: colours are extracted.
-    An empty `model` leaves the choice to the server's settings. `brp_port`: where the running game is asked; 0: 15702.
-    `meta`: whether a Bevy `.meta` (nearest-neighbour sampling) goes beside each deployed picture.
+    `palette` is a file (.hex, .gpl, .pal, .txt, .act, .ase or a PNG strip) relative to the game's root; empty: colours
+    are extracted. An empty `model` leaves the choice to the server's settings. `brp_port`: the port of the running
+    game's remote protocol; 0: 15702. `meta`: whether a Bevy `.meta` (nearest-neighbour sampling) goes beside each
+    deployed picture.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -156,11 +159,13 @@ def _depends_on_bevy(manifest: dict[str, Any]) -> bool:
 def _toml(path: Path) -> dict[str, Any]:
     """The file's tables; empty where there is no such file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path, str(path)))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{path} cannot be read: {error}. Mend it and ask again.") from error
+    except TextError as error:
+        raise ProjectError(str(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ProjectError(f"{path} is not TOML: {error}. Correct that line and ask again.") from error
 
 
 def _open(root: Path) -> Project:

@@ -30,6 +30,39 @@ def test_captions_come_from_metadata_then_a_text_file_then_the_name(sprites: Pat
     }
 
 
+def test_a_caption_file_of_kohyas_ending_counts_in_every_encoding(sprites: Path) -> None:
+    (sprites / "red_dragon.caption").write_text("an old\nred dragon", encoding="utf-8-sig")
+    (sprites / "blue_potion.caption").write_text("a blue potion", encoding="utf-16")
+    captions = {e.source: e.caption for e in read_dataset(sprites).examples}
+    assert captions["red_dragon.png"] == "an old red dragon"
+    assert captions["blue_potion.png"] == "a blue potion"
+
+
+def test_a_caption_that_cannot_be_decoded_is_refused_with_file_and_line(sprites: Path) -> None:
+    (sprites / "red_dragon.txt").write_bytes("ein alter\nDrache, grün".encode("latin-1"))
+    read = read_dataset(sprites)
+    assert [name for name, _ in read.refused] == ["red_dragon.png"]
+    assert "red_dragon.txt, line 2" in read.refused[0][1]
+
+
+def test_metadata_in_another_encoding_is_refused_with_file_and_line(sprites: Path) -> None:
+    (sprites / "metadata.jsonl").write_bytes('{"file_name": "red_dragon.png", "text": "grün"}\n'.encode("latin-1"))
+    with pytest.raises(DatasetError, match=r"metadata\.jsonl, line 1: .*UTF-8"):
+        read_dataset(sprites)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.jsonl", '\ufeff{"file_name": "red_dragon.png", "text": "an old\u2028dragon"}\r\n'),
+        ("metadata.csv", "File_Name;Text\nred_dragon.png;an old dragon\n"),
+    ],
+)
+def test_metadata_is_read_in_both_forms(sprites: Path, name: str, text: str) -> None:
+    (sprites / name).write_text(text, encoding="utf-8")
+    assert {e.source: e.caption for e in read_dataset(sprites).examples}["red_dragon.png"] == "an old dragon"
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [

@@ -214,6 +214,16 @@ def test_broken_json_is_named_with_its_line() -> None:
         parse('{\n "name": "x",\n "steps": [}\n')
 
 
+TABLES = {
+    "list.txt": "red potion\nblue potion\n",
+    "no_prompt.csv": "subject;name\nred potion;red\n",
+    "empty_prompt.csv": "prompt,name\nred potion,red\n,blue\n",
+    "open_quote.csv": 'prompt,name\n"red potion,red\n',
+    "latin1.csv": "prompt,name\ngrün,g\n",
+    "mistake.json": '["a",\n',
+}
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -222,20 +232,47 @@ def test_broken_json_is_named_with_its_line() -> None:
         ({"subjects": ["a"], "colour": 1}, "no input 'colour'"),
         ({"subjects": "missing.csv"}, "cannot be read"),
         ({"subjects": "../outside.csv"}, "leads out of the project"),
-        ({"subjects": [{"name": "no prompt"}]}, "needs a 'prompt'"),
+        ({"subjects": [{"name": "no prompt"}]}, r"subjects\[0\]: This row has no 'prompt'"),
+        ({"subjects": "list.txt"}, "'list.txt' is not a table"),
+        ({"subjects": "misspelled.xlsx"}, "'misspelled.xlsx' is not a table"),
+        ({"subjects": "no_prompt.csv"}, r"no_prompt\.csv, line 1: the header is 'subject, name'.*named 'prompt'"),
+        ({"subjects": "empty_prompt.csv"}, r"empty_prompt\.csv, line 3: .*no 'prompt'.*header is 'prompt, name'"),
+        ({"subjects": "open_quote.csv"}, r"open_quote\.csv, line 2: a double quote is opened"),
+        ({"subjects": "latin1.csv"}, r"latin1\.csv, line 2: .*UTF-8"),
+        ({"subjects": "mistake.json"}, r"mistake\.json, line 2"),
     ],
 )
 def test_a_wrong_input_is_refused_before_anything_runs(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+    for name, text in TABLES.items():
+        (tmp_path / name).write_bytes(text.encode("latin-1"))
     with pytest.raises(WorkflowError, match=message):
         run(tmp_path, BATCH, given)
     assert not (tmp_path / "log.txt").exists()
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_csv_file_gives_the_items(tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_text("name,prompt\nhp,red potion\nmp,blue potion\n", encoding="utf-8")
-    result = run(tmp_path, BATCH, {"subjects": "items.csv"})
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("items.csv", b"name,prompt\nhp,red potion\nmp,blue potion\n"),
+        ("items.csv", "\ufeffPROMPT;Name\r\nred potion;hp\r\n;\r\nblue potion;mp\r\n".encode()),
+        ("items.CSV", "prompt,name\nred potion,hp\nblue potion,mp\n".encode("utf-16")),
+        ("items.tsv", b"prompt\tname\nred potion\thp\nblue potion\tmp\n"),
+        ("items.json", '\ufeff[{"Prompt": "red potion", "name": "hp"}, {"prompt": "b", "name": "mp"}]'.encode()),
+    ],
+    ids=["comma", "semicolon with bom", "utf-16", "tab", "json with bom"],
+)
+def test_a_table_file_gives_the_items(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    result = run(tmp_path, BATCH, {"subjects": name})
     assert [r["path"] for r in result.outputs["paths"]] == ["items/hp.png", "items/mp.png"]
+
+
+def test_a_column_is_found_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("prompt,name,Folder\nred potion,hp,food\n", encoding="utf-8")
+    workflow = json.loads(json.dumps(BATCH).replace("items/", "${item.item.folder}/"))
+    result = run(tmp_path, workflow, {"subjects": "items.csv"})
+    assert [r["path"] for r in result.outputs["paths"]] == ["food/hp.png"]
 
 
 def test_the_line_of_a_path_is_found() -> None:

@@ -33,6 +33,7 @@ from pipelines.embedded.training.data import VARIANTS, Packed, Sprite, pack, rea
 from pipelines.embedded.training.objective import DRAWS, Objective
 from pipelines.embedded.training.workers import EVERY, Workers
 from pipelines.errors import InvalidRequest, PipelineError
+from pipelines.sdxl.recording import record, run_aside
 
 STATE = "state.pt"
 """Name of the file in the output folder that a run goes on from."""
@@ -107,18 +108,11 @@ class Trainer:
             self.loss.copy_(loss)
 
     def _capture(self) -> None:
-        """Does this step by hand (compiling on the way) and records it as a CUDA graph for the next ones."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self._work()
-        torch.cuda.current_stream().wait_stream(stream)
+        """Does this step by plain calls (which compiles them) and records it as a CUDA graph for the next steps."""
+        run_aside(self._work, self.device)
         torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.cuda.graph(graph):
-            self._work()
-        self._graph = graph
+        self._graph, _ = record(self._work)
 
     def restart_average(self) -> None:
         """The moving average begins anew from the weights as they are: after the first steps of a run from nothing."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import TextError
+from pipelines.text_files import read_text
 from server.project.game import Project
 
 MSRV = {15: "1.82", 16: "1.85", 17: "1.88", 18: "1.89", 19: "1.95", 20: "1.97"}
@@ -103,8 +105,8 @@ def _above(manifest: Path) -> Iterator[Path]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return tomllib.loads(read_text(path))
+    except (OSError, tomllib.TOMLDecodeError, TextError):
         return {}
 
 

@@ -13,6 +13,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.text_files import encode_like, read_text
 from server.deploy.bevy.detect import PLUGIN_FILE, BevyProject, detect, protocol_of
 from server.deploy.bevy.doctor import TESTED
 from server.deploy.bevy.verify import PROTOCOL
@@ -61,7 +62,8 @@ class Plan:
         """
         for path, (_, new) in self.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, new.encode())
+            # the file keeps its encoding and its line ends
+            write_atomically(path, encode_like(new, path.read_bytes() if path.is_file() else b""))
 
 
 def plugin_source() -> str:
@@ -95,7 +97,7 @@ def plan(project: Project) -> Plan:
 
 
 def _old(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    return read_text(path, str(path)) if path.is_file() else None
 
 
 def _style(project: Project, files: dict[Path, tuple[str | None, str]]) -> None:
@@ -122,7 +124,7 @@ def _plugin(project: Project, bevy: BevyProject, files: dict[Path, tuple[str | N
 
 
 def _manifest(bevy: BevyProject, files: dict[Path, tuple[str | None, str]], by_hand: list[str]) -> None:
-    old = bevy.manifest.read_text(encoding="utf-8")
+    old = read_text(bevy.manifest, str(bevy.manifest))
     new = old
     missing = [feature for feature in FEATURES if not bevy.has(feature)]
     if missing:

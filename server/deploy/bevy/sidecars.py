@@ -6,8 +6,10 @@ our own sheets need no RON. Aseprite's JSON and Tiled's .tsx are written with th
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from pipelines.errors import TextError
+from pipelines.text_files import read_json
 
 _META = """\
 (
@@ -68,9 +70,9 @@ def assets_ron(assets: Path) -> str:
         entries.append(f'    "{key}": Image(path: "{place}", sampler: Nearest),')
     for path in sorted(assets.rglob("*.sheet.json")):
         try:
-            sheet = json.loads(path.read_text(encoding="utf-8"))
+            sheet = read_json(path)
             (width, height), columns, rows = sheet["tile_size"], int(sheet["columns"]), int(sheet["rows"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (TextError, OSError, ValueError, KeyError, TypeError):
             continue
         key = path.relative_to(assets).as_posix().removesuffix(".sheet.json").replace("/", ".")
         entries.append(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server.errors import LibraryError, ServerError
-from server.features.bases import noted
+from server.features.bases import record_bases
 from server.features.comparisons.ranking import Rank, rank
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ def compare(
                 # a palette of its own colours: a locked one would hide what the variants do with colour
                 asked = replace(recipe, model=variant.model, loras=variant.loras, seed=seed, palette=())
                 sprite = draw_sprites(studio.engine, asked, 1, part)[0]
-                settled = noted(studio, sprite.recipe)
+                settled = record_bases(studio, sprite.recipe)
                 png = encode_png(sprite.image, settled.to_json(), Palette.from_words(sprite.palette.words))
                 details = {"palette": list(sprite.palette.words), "unknown_words": list(sprite.unknown_words)}
                 asset = library.add("sprite", {"sprite.png": png}, settled, sprite.report.to_dict(), details)

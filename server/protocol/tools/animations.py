@@ -9,7 +9,7 @@ from fastmcp.tools import ToolResult
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from server.features.animations import DrawnAnimation, generate_animation, motions_of
-from server.features.bases import warnings_of
+from server.features.bases import base_warnings
 from server.protocol.tools.common import (
     OnProgress,
     ProjectArgument,
@@ -119,7 +119,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 def _answer(done: DrawnAnimation) -> ToolResult:
     asset, sheet = done.asset, done.sheet
-    warnings = warnings_of(asset.recipe)
+    warnings = base_warnings(asset.recipe)
     if done.unknown_words:
         warnings.append(f"The model does not know: {', '.join(done.unknown_words)}. Use plainer words for these.")
     if failed := [name for name, held in asset.report["gates"].items() if not held]:

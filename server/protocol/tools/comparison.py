@@ -9,7 +9,7 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.features.bases import warnings_of
+from server.features.bases import base_warnings
 from server.features.comparisons.compare import (
     Comparison,
     Comparisons,
@@ -171,7 +171,7 @@ def _answer(studio: Studio, game: Project | None, done: Comparison, step: str, a
         votes={done.prompts[p]: done.letters[w] if w >= 0 else "tie" for p, w in sorted(done.votes.items())},
         ranking=[Place(**asdict(place)) for place in kept.ranking()],
         adopted=adopted,
-        warnings=warnings_of(*(library.get(i).recipe for rows in done.cells for row in rows for i in row)),
+        warnings=base_warnings(*(library.get(i).recipe for rows in done.cells for row in rows for i in row)),
         next_step=step,
     )
     return result(answer, preview=png)

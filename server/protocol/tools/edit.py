@@ -8,7 +8,7 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.features.bases import warnings_of
+from server.features.bases import base_warnings
 from server.features.edits import Edited, edit_sprite, parse_recolor
 from server.protocol.tools.common import (
     AssetId,
@@ -102,7 +102,7 @@ def _answer(done: Edited, edited_from: str) -> ToolResult:
     from server.features.preview import preview_png
 
     asset = done.asset
-    warnings = warnings_of(asset.recipe)
+    warnings = base_warnings(asset.recipe)
     if done.unknown_words:
         warnings.append(f"The model does not know: {', '.join(done.unknown_words)}. Use plainer words for these.")
     if not done.changed:

@@ -8,7 +8,7 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.features.bases import warnings_of
+from server.features.bases import base_warnings
 from server.features.sprites import DrawnSprites, generate_sprites
 from server.protocol.tools.common import (
     OnProgress,
@@ -134,7 +134,7 @@ def _answer(done: DrawnSprites, prompt: str) -> ToolResult:
         )
         for sprite in done.sprites
     ]
-    warnings = warnings_of(*(sprite.asset.recipe for sprite in done.sprites))
+    warnings = base_warnings(*(sprite.asset.recipe for sprite in done.sprites))
     if done.unknown_words:
         warnings.append(f"The model does not know: {', '.join(done.unknown_words)}. Use plainer words for these.")
     for item in items:

@@ -11,7 +11,7 @@ from mcp_types import INVALID_PARAMS
 from pydantic import BaseModel, Field
 
 from server.errors import ServerError
-from server.features.bases import warnings_of
+from server.features.bases import base_warnings
 from server.features.tilesets import DrawnTileset, bevy_snippet, generate_tileset
 from server.protocol.tools.common import (
     OnProgress,
@@ -156,7 +156,7 @@ def _answer(done: DrawnTileset) -> ToolResult:
 
     asset, tileset = done.asset, done.tileset
     recipe, size = asset.recipe, asset.recipe.width
-    warnings = warnings_of(recipe)
+    warnings = base_warnings(recipe)
     if tileset.unknown_words:
         warnings.append(f"The model does not know: {', '.join(tileset.unknown_words)}. Use plainer words for these.")
     if failed := [name for name, held in tileset.report.gates.items() if not held]:

@@ -1,4 +1,4 @@
-"""A LoRA that was taught on other weights than those that draw is used, and the answer and the recipe say so."""
+"""Drawing with a LoRA that was trained on other weights works; the recipe keeps the hash and the answer warns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def anyio_backend() -> str:
 
 
 def put_lora(settings: Settings, name: str, base_hash: str) -> None:
-    """A LoRA file whose header says on which weights it was taught ("": nothing)."""
+    """A LoRA file whose header names the weights that it was trained on ("": none)."""
     folder = settings.data_dir / "loras"
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -45,10 +45,11 @@ async def test_drawing_with_a_lora_of_other_weights_warns(game: Path, settings: 
     put_lora(settings, "mygame", "0123456789abcdef")
     drawn = await call(settings, backend, "generate_sprite", prompt="red dragon")
     assert len(drawn["warnings"]) == 1
-    assert "'mygame' was taught on other weights (embedded 01234567)" in drawn["warnings"][0]
+    assert "'mygame' was trained on other weights (01234567)" in drawn["warnings"][0]
     recipe = read_recipe(Path(drawn["paths"][0]).read_bytes())
     assert recipe is not None
-    assert json.loads(recipe)["options"]["warnings"] == drawn["warnings"]
+    assert json.loads(recipe)["options"]["lora_bases"] == {"mygame": "0123456789abcdef"}
+    assert "warnings" not in json.loads(recipe)["options"]
 
     edited = await call(settings, backend, "edit_sprite", asset_id=drawn["asset_id"], strength=0.5)
     moved = await call(settings, backend, "generate_animation", asset_id=drawn["asset_id"], motions="idle")
@@ -62,7 +63,7 @@ async def test_drawing_with_a_lora_of_other_weights_warns(game: Path, settings: 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("base_hash", ["fake", ""])
-async def test_a_lora_of_the_same_weights_or_of_unknown_ones_is_no_reason_to_warn(
+async def test_a_lora_of_the_same_or_unknown_weights_gives_no_warning(
     game: Path, settings: Settings, backend: FakeBackend, base_hash: str
 ) -> None:
     (game / "dgx-pixels.toml").write_text('[[loras]]\nname = "mygame"\n')
@@ -72,7 +73,7 @@ async def test_a_lora_of_the_same_weights_or_of_unknown_ones_is_no_reason_to_war
 
 
 @pytest.mark.anyio
-async def test_a_comparison_warns_too(game: Path, settings: Settings, backend: FakeBackend) -> None:
+async def test_a_comparison_warns_about_the_lora(game: Path, settings: Settings, backend: FakeBackend) -> None:
     put_lora(settings, "mygame", "0123456789abcdef")
     done = await call(settings, backend, "compare_models", prompts=["red dragon"], variants=["", "+ mygame"], count=1)
-    assert ["'mygame' was taught on other weights" in warning for warning in done["warnings"]] == [True]
+    assert ["'mygame' was trained on other weights" in warning for warning in done["warnings"]] == [True]

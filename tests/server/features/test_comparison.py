@@ -203,6 +203,14 @@ def test_adopting_changes_model_and_loras_and_nothing_else(game: Path, studio: S
     assert "loras" not in tomllib.loads(file.read_text())
 
 
+def test_adopting_keeps_the_bom_and_the_line_ends_of_the_file(game: Path, studio: Studio) -> None:
+    file = game / "dgx-pixels.toml"
+    file.write_bytes("\ufeff# Größe\r\nsize = 16\r\n".encode())
+    adopt(studio.require_project(), GLOW)
+    assert file.read_bytes().startswith("\ufeff# Größe\r\nsize = 16\r\nmodel =".encode())
+    assert studio.require_project().style.size == 16
+
+
 def test_a_style_file_of_an_unusual_form_is_left_alone(game: Path, studio: Studio) -> None:
     project = studio.require_project()
     odd = '"model" = "old"\n'

@@ -10,7 +10,8 @@ import pytest
 from fastmcp import Client
 from fastmcp.exceptions import ToolError
 
-from pipelines.pixels.palette import Palette, read_palette
+from pipelines.pixels.palette import Palette
+from pipelines.pixels.palette_files import read_palette
 from pipelines.pixels.png import encode_png, read_picture, read_recipe
 from server.cli.app import main
 from server.errors import ServerError

@@ -47,6 +47,12 @@ def test_a_recipe_makes_its_picture_and_only_once(
     assert len(lines) == 1
 
 
+def test_a_recipe_with_a_bom_makes_its_picture(watch: Watch, game: Path) -> None:
+    (game / "golem.sprite.json").write_text('{"prompt": "stone golem", "size": 16}', encoding="utf-8-sig")
+    watch.handle(game / "golem.sprite.json")
+    assert read_picture(game / "assets/sprites/golem.png").shape == (16, 16, 4)
+
+
 def test_a_changed_recipe_remakes_it(watch: Watch, game: Path) -> None:
     path = save(game, "golem.sprite.json", prompt="stone golem", path="enemies/golem.png")
     watch.handle(path)

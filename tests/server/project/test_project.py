@@ -98,7 +98,7 @@ def test_an_assets_folder_outside_the_game_is_refused(nowhere: Path) -> None:
 
 def test_a_broken_cargo_toml_is_named(nowhere: Path) -> None:
     game = make(nowhere / "game", "[package\n")
-    with pytest.raises(ProjectError, match=r"Cargo\.toml cannot be read"):
+    with pytest.raises(ProjectError, match=r"Cargo\.toml is not TOML"):
         find_project(game, None)
 
 
@@ -114,6 +114,22 @@ def test_a_whole_style_is_read(tmp_path: Path) -> None:
     assert style.folders.assets == "assets"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_with_a_bom_are_read(nowhere: Path, encoding: str) -> None:
+    game = make(nowhere / "game", "")
+    (game / "Cargo.toml").write_text(GAME.format(name="g"), encoding=encoding)
+    (game / "dgx-pixels.toml").write_text("# Größe\nsize = 16\n", encoding=encoding)
+    project = find_project(game, None)
+    assert project
+    assert (project.name, project.style.size) == ("g", 16)
+
+
+def test_a_style_file_in_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "dgx-pixels.toml").write_bytes("size = 16\n# Größe\n".encode("latin-1"))
+    with pytest.raises(ProjectError, match=r"dgx-pixels\.toml, line 2: .*UTF-8"):
+        read_style(tmp_path / "dgx-pixels.toml")
+
+
 def test_no_style_file_is_the_default_style(tmp_path: Path) -> None:
     assert read_style(tmp_path / "none.toml") == Style()
 
@@ -124,7 +140,7 @@ def test_no_style_file_is_the_default_style(tmp_path: Path) -> None:
         ("size = 65", "size"),
         ("colour = 8", "colour"),
         ("loras = [{ weight = 1 }]", r"loras\.0"),
-        ("size = ", "cannot be read"),
+        ("size = ", "is not TOML"),
         ("[folders]\nart = 'x'", r"folders\.art"),
     ],
 )

@@ -129,6 +129,20 @@ def test_a_game_on_another_bevy_gets_no_plugin_that_would_not_compile(game: Path
     assert "written for Bevy 0.19" in offered.by_hand[0]
 
 
+def test_a_manifest_with_bom_and_windows_line_ends_keeps_them(game: Path) -> None:
+    text = '\ufeff[package]\r\nname = "g"\r\n[dependencies]\r\nbevy = "0.19"\r\n'
+    (game / "src").mkdir(exist_ok=True)
+    (game / "src/main.rs").write_text(MAIN)
+    (game / "Cargo.toml").write_bytes(text.encode())
+    project = find_project(game, None)
+    assert project
+    plan(project).apply()
+    after = (game / "Cargo.toml").read_bytes()
+    assert after.startswith('\ufeff[package]\r\nname = "g"\r\n'.encode())
+    assert after.count(b"\n") == after.count(b"\r\n")
+    assert b"file_watcher" in after
+
+
 def test_nothing_is_changed_without_a_yes(game: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = planned(game, '[package]\nname = "mygame"\n[dependencies]\nbevy = "0.19"\n')
     init_game(game)
