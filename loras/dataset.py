@@ -1,7 +1,7 @@
 """From a user's files to pictures with captions that a LoRA can learn, and a report of what was taken.
 
-Reads a folder, a Bevy game's assets, a sheet with its layout (`name.sheet.json` or Aseprite's JSON, or a tile size),
-or an imagefolder with metadata.jsonl. Owns what is taken and refused and why. Knows no model, no tensors and no jobs.
+Reads a folder, a Bevy game's assets, a sheet (by its layout file, or by a tile size and its gutters), or an imagefolder
+with metadata.jsonl. Decides what is taken and what is refused, and says why.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 from loras import captions
 from loras.buckets import true_pixels
 from loras.errors import DatasetError
+from pipelines.animation.sheet_files import layout_of, named_layouts
+from pipelines.animation.slicing import cut, slice_grid
 from pipelines.errors import PipelineError, TextError
 from pipelines.pixels.png import read_picture
 from pipelines.records import Pixels
-from pipelines.text_files import read_json
 
 SUFFIXES = frozenset((".png", ".gif", ".webp", ".bmp", ".jpg", ".jpeg"))
 MOST_FILES = 20_000
@@ -76,6 +77,7 @@ class _Reading:
     examples: list[Example] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     seen: dict[bytes, str] = field(default_factory=dict)
+    layouts: dict[Path, dict[str, Path]] = field(default_factory=dict)
 
     def take(self, image: Pixels, caption: str, source: str) -> None:
         """Keeps the picture, unless it is empty or the same as one before."""
@@ -165,16 +167,18 @@ def _read_file(reading: _Reading, path: Path, name: str, caption: str, tile_size
     except (TextError, OSError) as error:
         reading.refused.append((name, f"its caption cannot be read: {error}"))
         return
-    layout = _tile_size(path) or tile_size
-    if layout:
-        _read_sheet(reading, path, name, caption, layout)
-    else:
-        _read_one(reading, path, name, caption)
-
-
-def _read_one(reading: _Reading, path: Path, name: str, caption: str) -> None:
     try:
-        reading.take(read_picture(path), caption, name)
+        if path.parent not in reading.layouts:
+            reading.layouts[path.parent] = named_layouts(path.parent)
+        layout = layout_of(path, reading.layouts[path.parent])
+        image = read_picture(path)
+        if layout is None and tile_size is None:
+            reading.take(image, caption, name)
+            return
+        slices = layout or slice_grid(image, path.name, tile_size)
+        for index, piece in enumerate(cut(image, slices)):
+            if piece[..., 3].any():  # the rest of a row is often empty: not a refusal
+                reading.take(piece, caption, f"{name}#{index}")
     except PipelineError as error:
         reading.refused.append((name, _why(error, path)))
     except OSError as error:
@@ -185,42 +189,6 @@ def _why(error: PipelineError, path: Path) -> str:
     """The reason without the file's name, so that a thousand files with one fault are one reason."""
     said = str(error)
     return f"it {said.removeprefix(path.name).strip()}" if said.startswith(f"{path.name} ") else said
-
-
-def _read_sheet(reading: _Reading, path: Path, name: str, caption: str, tile: tuple[int, int]) -> None:
-    try:
-        image = read_picture(path)
-    except PipelineError as error:
-        reading.refused.append((name, _why(error, path)))
-        return
-    width, height = tile
-    rows, columns = image.shape[0] // height, image.shape[1] // width
-    if not rows or not columns:
-        reading.refused.append((name, f"it is smaller than a tile of {width}x{height} pixels"))
-        return
-    for index in range(rows * columns):
-        y, x = divmod(index, columns)
-        cell = image[y * height : (y + 1) * height, x * width : (x + 1) * width]
-        if cell[..., 3].any():  # the rest of a row is often empty: no refusal
-            reading.take(np.ascontiguousarray(cell), caption, f"{name}#{index}")
-
-
-def _tile_size(picture: Path) -> tuple[int, int] | None:
-    """(width, height) of the tiles where a layout lies beside the picture: ours, or Aseprite's JSON."""
-    for file in (picture.with_suffix(".sheet.json"), picture.with_suffix(".json")):
-        try:
-            layout = read_json(file)
-            if "tile_size" in layout:
-                width, height = layout["tile_size"]
-            else:
-                frames = layout["frames"]
-                first = next(iter(frames.values())) if isinstance(frames, dict) else frames[0]
-                width, height = first["frame"]["w"], first["frame"]["h"]
-            if int(width) > 0 and int(height) > 0:
-                return int(width), int(height)
-        except (TextError, OSError, ValueError, KeyError, TypeError, IndexError, StopIteration):
-            continue
-    return None
 
 
 def _identity(image: Pixels) -> bytes:

@@ -1,7 +1,7 @@
 """Sprite sheets: frames of equal size on a grid, their layout files, their animated preview, and their gates.
 
-Owns the two layout forms (ours for the Bevy loader in bevy_example/src/dgx_pixels.rs, and Aseprite's JSON array, as
-Aseprite's "Export Sprite Sheet" writes it). Draws nothing and finishes nothing.
+Writes two layout forms: ours, for the Bevy loader in bevy_example/src/dgx_pixels.rs, and Aseprite's JSON array, as
+Aseprite's "Export Sprite Sheet" writes it. `sheet_files` reads them.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from pipelines.animation.slicing import Run
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.gates import Report
 from pipelines.records import Pixels
 
 MOST_TILES = 256
+LONGEST_STRETCH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Sheet:
 
 
 def arrange(clips: Mapping[str, Sequence[Pixels]], fps: float = 8.0, loops: Mapping[str, bool] | None = None) -> Sheet:
-    """One row a clip, frames from the left; shorter rows end in clear tiles.
+    """Lays out one row for each clip, frames from the left; shorter rows end in transparent tiles.
 
     Raises:
         InvalidRequest: no frame at all, frames of different sizes, or more than MOST_TILES tiles.
@@ -88,6 +91,39 @@ def arrange(clips: Mapping[str, Sequence[Pixels]], fps: float = 8.0, loops: Mapp
     return Sheet(image, width, height, columns, rows, spans)
 
 
+def animate(runs: Sequence[Run], pictures: Sequence[Pixels], durations: Sequence[int], fps: float = 8.0) -> Sheet:
+    """Lays out the animations of a cut sheet: one clip for each run, at the speed of its frames.
+
+    A clip has one speed. Where the frames of a run stand for different times, frames are repeated, as long as that
+    makes the run at most LONGEST_STRETCH times as long; else they share the time evenly.
+
+    Args:
+        runs: which pictures follow each other.
+        pictures: all of one size.
+        durations: milliseconds of each picture; 0: `fps` rules.
+        fps: frames a second where no duration is known.
+
+    Raises:
+        InvalidRequest: as `arrange`, or two runs have one name.
+    """
+    rows: dict[str, list[Pixels]] = {}
+    speeds: dict[str, float] = {}
+    for run in runs:
+        if run.name in rows:
+            raise InvalidRequest(
+                f"Two animations are called '{run.name}'. Rename one tag in the editor and export again."
+            )
+        times = [durations[index] for index in run.pieces]
+        step = math.gcd(*times)
+        order = list(run.pieces)
+        if step and sum(times) // step <= LONGEST_STRETCH * len(order):
+            order = [index for index, time in zip(order, times, strict=True) for _ in range(time // step)]
+        rows[run.name] = [pictures[index] for index in order]
+        speeds[run.name] = len(order) * 1000 / sum(times) if all(times) else fps
+    sheet = arrange(rows, loops={run.name: run.loop for run in runs})
+    return replace(sheet, clips={name: replace(clip, fps=speeds[name]) for name, clip in sheet.clips.items()})
+
+
 def grid(pictures: Sequence[Pixels], columns: int = 0) -> Sheet:
     """Pictures of one size side by side, near a square unless `columns` says otherwise; no clips."""
     columns = columns or max(1, int(np.ceil(np.sqrt(len(pictures)))))
@@ -102,13 +138,13 @@ def layout_json(sheet: Sheet, image_name: str) -> bytes:
 
 
 def aseprite_json(sheet: Sheet, image_name: str) -> bytes:
-    """The layout in Aseprite's JSON array form, with a frame tag a clip."""
+    """The layout in Aseprite's JSON array form, a frame tag for each clip; a clip that ends has `"repeat": "1"`."""
     frames, tags = [], []
     box = {"w": sheet.tile_width, "h": sheet.tile_height}
     for name, clip in sheet.clips.items():
-        tags.append(
-            {"name": name, "from": len(frames), "to": len(frames) + clip.last - clip.first, "direction": "forward"}
-        )
+        tag = {"name": name, "from": len(frames), "to": len(frames) + clip.last - clip.first, "direction": "forward"}
+        # Aseprite plays a tag without "repeat" for ever
+        tags.append(tag if clip.loop else {**tag, "repeat": "1"})
         for index in range(clip.first, clip.last + 1):
             y, x = divmod(index, sheet.columns)
             frames.append(
@@ -128,7 +164,7 @@ def aseprite_json(sheet: Sheet, image_name: str) -> bytes:
 
 
 def animated_preview(sheet: Sheet, longest: int = 256) -> bytes:
-    """All clips after one another as a lossless animated WebP, enlarged by a whole number."""
+    """Encodes all clips after one another as a lossless animated WebP, enlarged by a whole number."""
     from PIL import Image
 
     zoom = max(1, longest // max(sheet.tile_width, sheet.tile_height))
@@ -148,7 +184,7 @@ def animated_preview(sheet: Sheet, longest: int = 256) -> bytes:
 
 
 def check_clips(sheet: Sheet, sprite: Pixels) -> Report:
-    """Gates and scores of a sheet's animations; `sprite` (h, w, 4) is what was animated.
+    """Measures the gates and scores of a sheet's animations; `sprite` (h, w, 4) is what was animated.
 
     Gates: every frame is drawn; no frame holds a colour that the sprite lacks; feet on one line in looping clips;
     something moves; loops close (the step from last to first frame is at most 2.2 times the largest step within);

@@ -95,8 +95,8 @@ def test_a_game_is_read_from_its_assets_and_hidden_folders_are_left_alone(tmp_pa
     "layout",
     [
         {"tile_size": [16, 16], "columns": 3, "rows": 1},
-        {"frames": [{"frame": {"x": 0, "y": 0, "w": 16, "h": 16}}]},
-        {"frames": {"slime 0": {"frame": {"x": 0, "y": 0, "w": 16, "h": 16}}}},
+        {"frames": [{"frame": {"x": x, "y": 0, "w": 16, "h": 16}} for x in (0, 16)]},
+        {"frames": {f"slime {x}": {"frame": {"x": x, "y": 0, "w": 16, "h": 16}} for x in (0, 16, 32)}},
     ],
 )
 def test_a_sheet_is_cut_by_the_layout_beside_it(tmp_path: Path, layout: dict[str, object]) -> None:

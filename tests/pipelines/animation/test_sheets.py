@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.animation.sheets import animated_preview, arrange, aseprite_json, check_clips, grid, layout_json
+from pipelines.animation.sheet_files import parse_layout
+from pipelines.animation.sheets import animate, animated_preview, arrange, aseprite_json, check_clips, grid, layout_json
+from pipelines.animation.slicing import Run
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels
 
@@ -46,6 +48,28 @@ def test_the_aseprite_form_tags_frames_in_their_order() -> None:
     assert [(t["name"], t["from"], t["to"]) for t in data["meta"]["frameTags"]] == [("walk", 0, 2), ("hurt", 3, 4)]
     assert data["frames"][3]["frame"] == {"x": 0, "y": 16, "w": 16, "h": 16}
     assert data["frames"][0]["duration"] == 125
+
+
+def test_a_clip_that_ends_plays_once_in_aseprite_and_a_loop_for_ever() -> None:
+    clips = {"walk": [frame(3), frame(4)], "die": [frame(4), frame(3)]}
+    data = json.loads(aseprite_json(arrange(clips, loops={"die": False}), "hero.png"))
+    assert [tag.get("repeat") for tag in data["meta"]["frameTags"]] == [None, "1"]
+    read = parse_layout(data, "hero.json")
+    assert read
+    assert [run.loop for run in read.runs] == [True, False]
+
+
+def test_frames_of_different_times_are_repeated_in_their_proportion() -> None:
+    pictures = [frame(x) for x in (3, 4, 5)]
+    runs = [Run("walk", (0, 1, 2)), Run("die", (2, 1), loop=False)]
+    sheet = animate(runs, pictures, [100, 200, 100])
+    assert [int(np.flatnonzero(f.any(axis=(0, 2)))[0]) for f in sheet.frames("walk")] == [3, 4, 4, 5]
+    assert [int(np.flatnonzero(f.any(axis=(0, 2)))[0]) for f in sheet.frames("die")] == [5, 4, 4]
+    assert (sheet.clips["walk"].fps, sheet.clips["walk"].loop, sheet.clips["die"].loop) == (10, True, False)
+    uneven = animate(runs[:1], pictures, [101, 200, 103])
+    assert len(uneven.frames("walk")) == 3
+    assert uneven.clips["walk"].fps == pytest.approx(3000 / 404)
+    assert animate(runs[:1], pictures, [0, 0, 0], fps=5).clips["walk"].fps == 5
 
 
 def test_the_preview_plays_every_frame() -> None:

@@ -1,0 +1,418 @@
+"""Cut a sheet into its pictures: by a layout file's rectangles, or by a grid that the picture's own pixels prove.
+
+A grid counts as proved where every line between its cells is free: the gutters and margins have one colour over the
+whole picture, and cells without a gutter do not touch across the cut. A tile size that divides the picture exactly
+needs no gutters. Anything else is refused with the rows and columns that are left over.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import InvalidRequest
+from pipelines.pixels.quantize import pack
+from pipelines.records import Pixels
+
+MOST_PIECES = 1024
+WIDEST_GAP = 16
+"""Pixels: margins and gaps up to this are looked for."""
+TILE_SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
+"""Square tiles that are tried where no size is given."""
+
+
+_TRANSPARENT = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One picture of a sheet: where it lies (pixels), and its place in its untrimmed canvas.
+
+    `width` and `height` are its size upright; a `rotated` piece lies turned clockwise by 90 degrees, so it covers
+    height x width pixels of the sheet. `canvas` is the untrimmed (width, height), `left` and `top` the place in it.
+    `duration` is in milliseconds; 0: the file does not say.
+    """
+
+    name: str
+    x: int
+    y: int
+    width: int
+    height: int
+    canvas: tuple[int, int]
+    left: int = 0
+    top: int = 0
+    rotated: bool = False
+    duration: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An animation: indices of pieces in playing order (ping-pong and repeats written out)."""
+
+    name: str
+    pieces: tuple[int, ...]
+    loop: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """How a sheet is cut. `how` says where the cuts come from, in words for the user."""
+
+    pieces: tuple[Piece, ...]
+    runs: tuple[Run, ...]
+    how: str
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Equal cells along one side of the picture, in pixels: `start`, then `count` cells of `size`, `gap` apart."""
+
+    start: int
+    count: int
+    size: int
+    gap: int
+
+    def begins(self) -> list[int]:
+        """Where each cell begins."""
+        return [self.start + i * (self.size + self.gap) for i in range(self.count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A grid of equal cells."""
+
+    x: Axis
+    y: Axis
+
+    def describe(self) -> str:
+        """The grid in words: `3x3 tiles of 16x16 px, gap 1 px, margin 1 px`."""
+        text = f"{self.x.count}x{self.y.count} tiles of {self.x.size}x{self.y.size} px"
+        for label, one, other in (("gap", self.x.gap, self.y.gap), ("margin", self.x.start, self.y.start)):
+            if one or other:
+                text += f", {label} {one} px" if one == other else f", {label} {one}x{other} px"
+        return text
+
+
+def cut(image: Pixels, slices: Slices) -> list[Pixels]:
+    """The pieces of `image` ((h, w, 4)), upright, each on its untrimmed canvas.
+
+    Raises:
+        InvalidRequest: a piece lies outside the picture or outside its canvas.
+    """
+    pictures = []
+    high, wide = image.shape[:2]
+    for piece in slices.pieces:
+        width, height = (piece.height, piece.width) if piece.rotated else (piece.width, piece.height)
+        if piece.x < 0 or piece.y < 0 or piece.x + width > wide or piece.y + height > high:
+            raise InvalidRequest(
+                f"'{piece.name}' lies at {piece.x},{piece.y} with {width}x{height} pixels, outside the picture of "
+                f"{wide}x{high}. The layout belongs to another picture, or to one of another size: export both again."
+            )
+        drawn = image[piece.y : piece.y + height, piece.x : piece.x + width]
+        if piece.rotated:
+            drawn = np.rot90(drawn)
+        across, down = piece.canvas
+        if piece.left < 0 or piece.top < 0 or piece.left + piece.width > across or piece.top + piece.height > down:
+            raise InvalidRequest(
+                f"'{piece.name}' does not fit its canvas of {across}x{down} pixels: {piece.width}x{piece.height} at "
+                f"{piece.left},{piece.top}. Export the sheet again."
+            )
+        canvas = np.zeros((down, across, 4), np.uint8)
+        canvas[piece.top : piece.top + piece.height, piece.left : piece.left + piece.width] = drawn
+        pictures.append(canvas)
+    return pictures
+
+
+def slice_grid(
+    image: Pixels,
+    name: str,
+    tile: tuple[int, int] | None = None,
+    gap: int | None = None,
+    margin: int | None = None,
+) -> Slices:
+    """Finds the grid of a sheet ((h, w, 4)); empty cells are left out, each row is a run.
+
+    Args:
+        image: the sheet.
+        name: what the sheet is called; pieces are numbered after it.
+        tile: (width, height) of a cell in pixels; None: found.
+        gap: pixels between cells; None: found.
+        margin: pixels around all cells; None: found.
+
+    Raises:
+        InvalidRequest: no grid is proved; it names what is left over and what to give.
+    """
+    sheet = _Sheet(image)
+    grid = _given(sheet, name, tile, gap, margin) if tile else _searched(sheet, name, gap, margin)
+    pieces: list[Piece] = []
+    runs: list[Run] = []
+    size = grid.x.size, grid.y.size
+    for row, y in enumerate(grid.y.begins()):
+        first = len(pieces)
+        for x in grid.x.begins():
+            if sheet.drawn[y : y + size[1], x : x + size[0]].any():
+                pieces.append(Piece(f"{name} {len(pieces)}", x, y, *size, size))
+        if len(pieces) > first:
+            runs.append(Run(f"row_{row + 1}", tuple(range(first, len(pieces)))))
+    if not pieces:
+        raise InvalidRequest(f"{name} shows nothing: every cell is empty. Give a sheet with something drawn on it.")
+    if len(pieces) > MOST_PIECES:
+        raise InvalidRequest(
+            f"{name} would be cut into {len(pieces):,} pieces; {MOST_PIECES:,} is the most. Give a larger tile size."
+        )
+    return Slices(tuple(pieces), tuple(runs), f"a grid of {grid.describe()}", grid)
+
+
+class _Sheet:
+    """A picture with its lines of one colour, along both axes.
+
+    `lines[axis]` has for each line across that axis (0: x, so columns) the code of its one colour, or -1; `drawn` is
+    what differs from the background: transparency where there is any, else the most frequent colour at the edge.
+    """
+
+    def __init__(self, image: Pixels) -> None:
+        self.width, self.height = image.shape[1], image.shape[0]
+        codes = pack(image).astype(np.int64)
+        codes |= image[..., 3].astype(np.int64) << 24
+        codes[image[..., 3] == 0] = _TRANSPARENT
+        self.lines = tuple(np.where((c == c[:1]).all(axis=0), c[0], -1) for c in (codes, codes.T))
+        edge = np.concatenate([codes[0], codes[-1], codes[:, 0], codes[:, -1]])
+        values, counts = np.unique(edge, return_counts=True)
+        self.background = _TRANSPARENT if (codes == _TRANSPARENT).any() else int(values[counts.argmax()])
+        self.drawn = codes != self.background
+        self._touch = tuple((d[:, 1:] & d[:, :-1]).any(axis=0) for d in (self.drawn, self.drawn.T))
+        self._used = tuple(d.any(axis=0) for d in (self.drawn, self.drawn.T))
+
+    def length(self, axis: int) -> int:
+        return (self.width, self.height)[axis]
+
+    def framed(self, axis: int, cells: Axis) -> bool:
+        """True where gutters, margins and the rest have one colour."""
+        free = np.ones(self.length(axis), bool)
+        for begin in cells.begins():
+            free[begin : begin + cells.size] = False
+        between = self.lines[axis][free]
+        return not (between == -1).any() and len(np.unique(between)) <= 1
+
+    def proved(self, axis: int, cells: Axis) -> bool:
+        """True where the cells are framed and no drawing crosses a cut without a gutter."""
+        if not self.framed(axis, cells):
+            return False
+        return cells.gap != 0 or not any(self._touch[axis][begin - 1] for begin in cells.begins()[1:])
+
+    def spread(self, axis: int, cells: Axis) -> int:
+        """How many of a cell's lines are drawn on in any cell: fewest where the cells' drawings lie alike."""
+        used: NDArray[np.bool_] = self._used[axis]
+        return int(np.any([used[begin : begin + cells.size] for begin in cells.begins()], axis=0).sum())
+
+
+def _given(sheet: _Sheet, name: str, tile: tuple[int, int], gap: int | None, margin: int | None) -> Grid:
+    """The grid of cells of a known size."""
+    if min(tile) < 1:
+        raise InvalidRequest(
+            f"A tile of {tile[0]}x{tile[1]} pixels is not possible. Give a width and height of 1 or more."
+        )
+    found = [
+        cells or _touching(sheet, axis, tile[axis], gap, margin)
+        for axis, cells in enumerate(_best(sheet, tile, gap, margin))
+    ]
+    if found[0] is not None and found[1] is not None:
+        return Grid(found[0], found[1])
+    if tile[0] > sheet.width or tile[1] > sheet.height:
+        raise InvalidRequest(
+            f"{name} has {sheet.width}x{sheet.height} pixels, less than one tile of {tile[0]}x{tile[1]}. Give the size "
+            "of its tiles."
+        )
+    around = "" if gap is None and margin is None else f" with gap {gap or 0} and margin {margin or 0}"
+    left = []
+    for axis, noun in ((0, "column"), (1, "row")):
+        if found[axis] is None:
+            rest = _rest(sheet.length(axis), tile[axis], gap or 0, margin or 0)
+            left.append(f"{rest} {noun}{'' if rest == 1 else 's'}")
+    raise InvalidRequest(
+        f"{name} has {sheet.width}x{sheet.height} pixels: tiles of {tile[0]}x{tile[1]}{around} leave "
+        f"{' and '.join(left)} of pixels over, and no gutters of one colour explain them. Give the right tile size, or "
+        "gap and margin, or put the sheet's layout file (Aseprite or TexturePacker JSON) beside it."
+    )
+
+
+def _rest(length: int, size: int, gap: int, margin: int) -> int:
+    return (length - 2 * margin + gap) % (size + gap)
+
+
+def _best(
+    sheet: _Sheet, tile: tuple[int, int], gap: int | None, margin: int | None, most: int = 9
+) -> list[Axis | None]:
+    """The best proved cells along both axes; None for an axis that has none.
+
+    Most cells win; then usual spacing, the same along both axes; then the spacing under which the drawings lie alike in
+    their cells. `most` is the most unusual spacing that counts (see `_fits`).
+    """
+    proved = [
+        [
+            (cells, unusual, sheet.spread(axis, cells))
+            for cells, unusual in _fits(sheet.length(axis), tile[axis], gap, margin)
+            if unusual <= most and sheet.proved(axis, cells)
+        ]
+        for axis in (0, 1)
+    ]
+    if not proved[0] or not proved[1]:
+        return [min(ones, key=lambda one: (-one[0].count, one[1]))[0] if ones else None for ones in proved]
+
+    def cost(pair: tuple[tuple[Axis, int, int], tuple[Axis, int, int]]) -> tuple[float, ...]:
+        (x, odd_x, spread_x), (y, odd_y, spread_y) = pair
+        unlike = x.start != y.start or (x.gap != y.gap and x.count > 1 and y.count > 1)
+        return -x.count * y.count, max(odd_x, odd_y) >= 5, unlike, spread_x + spread_y, odd_x + odd_y
+
+    best = min(itertools.product(proved[0], proved[1]), key=cost)
+    return [best[0][0], best[1][0]]
+
+
+def _touching(sheet: _Sheet, axis: int, size: int, gap: int | None, margin: int | None) -> Axis | None:
+    """Opaque cells that touch: their number fits exactly, or exactly between two equal margins of one colour."""
+    length, m, g = sheet.length(axis), margin or 0, gap or 0
+    if length >= size + 2 * m and _rest(length, size, g, m) == 0:
+        return Axis(m, (length - 2 * m + g) // (size + g), size, g)
+    if gap in (None, 0) and margin is None and length > size and length % size % 2 == 0:
+        cells = Axis(length % size // 2, length // size, size, 0)
+        return cells if sheet.framed(axis, cells) else None
+    return None
+
+
+def _fits(length: int, size: int, gap: int | None, margin: int | None) -> Iterator[tuple[Axis, int]]:
+    """Cells of `size` that fit into `length`, each with how unusual its spacing is (0: no spacing at all)."""
+    for start in range(min(WIDEST_GAP, size) + 1) if margin is None else (margin,):
+        for between in range(min(WIDEST_GAP, size) + 1) if gap is None else (gap,):
+            count = (length - start + between) // (size + between)
+            if count < 1:
+                continue
+            if count == 1 and between and gap is None:
+                continue  # a gap between one cell means nothing
+            rest = length - start - count * size - (count - 1) * between
+            spacing = (start, between, rest)
+            if spacing == (0, 0, 0):
+                yield Axis(start, count, size, between), 0
+            elif start == rest and between in (start, 0, 2 * start):
+                yield Axis(start, count, size, between), 1 if between else 2
+            elif start == 0 and rest in (0, between):
+                yield Axis(start, count, size, between), 2 if rest == 0 else 3
+            elif start == rest:
+                yield Axis(start, count, size, between), 4
+            elif start == 0:
+                yield Axis(start, count, size, between), 5
+            elif margin is not None:
+                yield Axis(start, count, size, between), 6
+
+
+def _searched(sheet: _Sheet, name: str, gap: int | None, margin: int | None) -> Grid:
+    """The grid where no tile size is known: equal cells between gutters, else the only square size that is proved."""
+    if gap is None and margin is None and (grid := _between_gutters(sheet)):
+        return grid
+    found: dict[int, Grid] = {}
+    for size in TILE_SIZES:
+        if size > max(sheet.width, sheet.height):
+            break
+        x, y = _best(sheet, (size, size), gap, margin, most=3)
+        if x and y and x.count * y.count > 1:
+            found[size] = Grid(x, y)
+    if found:
+        smallest = min(found)
+        if all(size % smallest == 0 for size in found):
+            return found[smallest]
+        sizes = ", ".join(f"{size}x{size}" for size in found)
+        raise InvalidRequest(f"{name} can be cut into tiles of {sizes}: give the tile size that is meant.")
+    raise InvalidRequest(
+        f"No grid can be seen in {name} ({sheet.width}x{sheet.height} pixels): no gutters of one colour lie between "
+        "equal cells. Give the tile size, or put the sheet's layout file (Aseprite or TexturePacker JSON) beside it."
+    )
+
+
+def _between_gutters(sheet: _Sheet) -> Grid | None:
+    """Equal cells between lines of one colour, the same colour along both axes."""
+    colors = {int(c) for lines in sheet.lines for c in np.unique(lines) if c != -1}
+    for color in sorted(colors, reverse=True)[:8]:  # transparency has the highest code
+        axes = [_equal_runs(sheet.lines[axis] != color) for axis in (0, 1)]
+        if any(axis is None for axis in axes):
+            continue
+        x, y = (axis for axis in axes if axis is not None)
+        if x.count * y.count == 1:
+            continue
+        return _widened(sheet, x, y) if color == _TRANSPARENT else Grid(x, y)
+    return None
+
+
+def _equal_runs(used: NDArray[np.bool_]) -> Axis | None:
+    """The runs of used lines, where all have one length and all gaps between them too."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], used, [False]]).astype(np.int8)))
+    begins, ends = edges[::2], edges[1::2]
+    sizes, gaps = set((ends - begins).tolist()), set((begins[1:] - ends[:-1]).tolist())
+    if len(sizes) != 1 or len(gaps) > 1 or (size := sizes.pop()) < 2:
+        return None
+    return Axis(int(begins[0]), len(begins), size, gaps.pop() if gaps else 0)
+
+
+def _widened(sheet: _Sheet, x: Axis, y: Axis) -> Grid:
+    """The cells with as much of the gutters as makes their sides multiples of 8: drawings rarely fill their tiles."""
+
+    def grown(cells: Axis, length: int, size: int) -> Axis | None:
+        more = size - cells.size
+        if more < 0 or more % 2 or (cells.count > 1 and more > cells.gap):
+            return None
+        start = cells.start - more // 2
+        end = start + cells.count * size + (cells.count - 1) * (cells.gap - more)
+        if start < 0 or end > length:
+            return None
+        return Axis(start, cells.count, size, cells.gap - more if cells.count > 1 else 0)
+
+    side = max(x.size, y.size)
+    for size in range(-(-side // 8) * 8, side + 8, 8):
+        wide, high = grown(x, sheet.width, size), grown(y, sheet.height, size)
+        if wide and high:
+            return Grid(wide, high)
+    if y.count == 1:  # one row: its cells are as high as the picture
+        y = Axis(0, 1, sheet.height, 0)
+    if x.count == 1:
+        x = Axis(0, 1, sheet.width, 0)
+    return Grid(x, y)
+
+
+def preview(image: Pixels, slices: Slices, longest: int = 512) -> Pixels:
+    """The sheet enlarged by a whole number, with a frame around each piece; what is not cut out is dimmed."""
+    zoom = max(1, longest // max(image.shape[:2]))
+    large = np.repeat(np.repeat(image, zoom, axis=0), zoom, axis=1)
+    height, width = large.shape[:2]
+    alpha = large[..., 3:].astype(np.uint16)
+    checks = np.where((np.indices((height, width)).sum(0) // max(4, zoom) % 2)[..., None] > 0, 96, 80)
+    shown = ((large[..., :3] * alpha + checks * (255 - alpha)) // 255).astype(np.uint8)
+    kept = np.zeros((height, width), bool)
+    boxes = []
+    for piece in slices.pieces:
+        across, down = (piece.height, piece.width) if piece.rotated else (piece.width, piece.height)
+        box = (piece.y * zoom, (piece.y + down) * zoom, piece.x * zoom, (piece.x + across) * zoom)
+        kept[box[0] : box[1], box[2] : box[3]] = True
+        boxes.append(box)
+    shown[~kept] //= 3
+    for index, (top, bottom, left, right) in enumerate(boxes):
+        color = ((255, 64, 160), (64, 220, 255))[index % 2]  # neighbours are told apart where cells touch
+        shown[[top, bottom - 1], left:right] = color
+        shown[top:bottom, [left, right - 1]] = color
+    return np.dstack([shown, np.full((height, width), 255, np.uint8)])
+
+
+def names_of(pieces: Sequence[Piece]) -> list[str]:
+    """A distinct name for each piece: repeated ones are numbered."""
+    taken: set[str] = set()
+    names = []
+    for piece in pieces:
+        name, number = piece.name, 1
+        while name in taken:
+            number += 1
+            name = f"{piece.name} {number}"
+        taken.add(name)
+        names.append(name)
+    return names
