@@ -125,7 +125,7 @@ def gallery(*, serve: bool = False, port: int = 0, project: Path | None = None) 
         return
 
     server, address = gallery_server(
-        lambda vote_url: gallery_page(library, name, all_entries(library), vote_url),
+        lambda vote_url, page: gallery_page(library, name, all_entries(library), vote_url, page),
         lambda entry, winner: vote_from_page(library, entry, winner),
         port,
     )

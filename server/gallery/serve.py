@@ -1,11 +1,12 @@
-"""Serves the results page on loopback and takes votes. The standard library's server: one user, one machine.
+"""Serve the results pages on loopback and take votes, with the standard library's server: one user, one machine.
 
-A vote needs the address' random token and a loopback Host header, so no other page of the browser can cast one.
+A vote needs the random token of the address and a loopback Host header, so that no other page of the browser can vote.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,8 +16,10 @@ from server.errors import ServerError
 
 _LARGEST_VOTE = 4096
 
-Page = Callable[[str], str]
-"""vote_url -> the page's HTML, made anew for each visit."""
+_PAGE = re.compile(r"gallery(?:-([1-9]\d{0,4}))?\.html")
+
+Page = Callable[[str, int], str]
+"""(vote_url, number of the page from 1) -> the page's HTML, made for each visit."""
 Vote = Callable[[str, str], None]
 """(comparison id, the winner's key). Raises ServerError for what it does not know."""
 
@@ -31,8 +34,10 @@ def gallery_server(page: Page, vote: Vote, port: int = 0) -> tuple[ThreadingHTTP
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self._is_ours(f"/{token}/"):
-                self._answer(HTTPStatus.OK, page(f"/{token}/vote").encode(), "text/html; charset=utf-8")
+            asked = _PAGE.fullmatch(self.path.rpartition("/")[2])
+            if self._is_ours(f"/{token}/{asked[0] if asked else ''}"):
+                html = page(f"/{token}/vote", int(asked[1] or 1) if asked else 1)
+                self._answer(HTTPStatus.OK, html.encode(), "text/html; charset=utf-8")
 
         def do_POST(self) -> None:
             if not self._is_ours(f"/{token}/vote"):
@@ -67,7 +72,7 @@ def gallery_server(page: Page, vote: Vote, port: int = 0) -> tuple[ThreadingHTTP
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Quiet: the terminal belongs to whoever started the command."""
+            """Writes nothing: the terminal shows the address only."""
 
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)

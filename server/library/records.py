@@ -1,4 +1,4 @@
-"""The server's records: what was made, and where it was put. Frozen; knows nothing of files, SQLite or tools."""
+"""The records of a library: what was made, and where it was deployed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,11 @@ class DeployedFile:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """An asset's files put into a game together; the first is the picture. `undone` is set by an undo."""
+    """An asset's files put into a game together.
+
+    `path` is the picture's, relative to assets/, also where the picture was there already and only a file beside it
+    changed. `undone` is set by an undo.
+    """
 
     id: int
     asset_id: str
@@ -87,8 +91,4 @@ class Deployment:
     created: float
     verification: str
     undone: bool = False
-
-    @property
-    def path(self) -> str:
-        """Where the picture is, relative to assets/."""
-        return self.files[0].path
+    path: str = ""

@@ -1,47 +1,41 @@
-"""What was made: one folder and one SQLite database a game, in `.dgx-pixels/` (or the user's data folder).
+"""Keep what was made: one folder and one SQLite database per game, in `.dgx-pixels/` (or the user's data folder).
 
-    library.sqlite           assets with recipe, gates and details; deployments
-    assets/<id>/<name>       an asset's files
+    library.sqlite           assets with recipe, gates and details; deployments; comparisons
+    assets/<id>/<name>       the files of an asset
     history/<sha256>         bytes that a deployment replaced, for undo
-    staging/                 files on their way into assets/ (see `server.deploy.deploy`)
+    staging/                 files on their way into assets/ (see `server.deploy`)
 
-Owns identity (content-hash ids), files and rows. Knows nothing of tools, engines or games. Safe for several threads
-and several servers at once: rows are written under a lock, files before the row that names them.
+Ids are content hashes. Several threads and several servers may use one library: rows are written in transactions, files
+before the row that names them. The folder may come with a cloned game, so rows are checked (`server.library.rows`) and
+symbolic links are refused (`server.library.files`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import secrets
-import sqlite3
-import threading
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.errors import LibraryError, explain
+from server.library.database import Database
+from server.library.files import read_below, write_atomically, write_below
 from server.library.records import KINDS, Asset, AssetFile, DeployedFile, Deployment
+from server.library.rows import ASSET_ID, DIGEST, FILE_NAME, asset_of, clip, deployment_of, read_rows
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe
 
-ASSET_ID = re.compile(r"[0-9a-f]{12}")
-_FILE_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS assets (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, prompt TEXT NOT NULL, files TEXT NOT NULL, recipe TEXT NOT NULL,
-    report TEXT NOT NULL, details TEXT NOT NULL, created REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS assets_created ON assets (created);
-CREATE TABLE IF NOT EXISTS deployments (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, asset_id TEXT NOT NULL, path TEXT NOT NULL, files TEXT NOT NULL,
-    created REAL NOT NULL, verification TEXT NOT NULL, undone INTEGER NOT NULL DEFAULT 0);
-CREATE INDEX IF NOT EXISTS deployments_path ON deployments (path, id);
-"""
+__all__ = ["ASSET_ID", "Library", "sha256", "write_atomically"]
+
+logger = logging.getLogger(__name__)
+
+_MOST_IGNORED = 20
+"""How many refused rows a library remembers to name."""
 
 
 def sha256(data: bytes) -> str:
@@ -54,10 +48,9 @@ class Library:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._database = folder / "library.sqlite"
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+        self.database = Database(folder)
+        self.ignored: dict[str, str] = {}
+        """Rows that break a rule and are left out: what and why."""
 
     # Assets
 
@@ -69,19 +62,19 @@ class Library:
         report: Mapping[str, Any] | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> Asset:
-        """Keeps an asset and returns it; one that is there already is returned as it is.
+        """Keeps an asset and returns it; the row of an equal asset stays as it is.
 
         Args:
             kind: one of `KINDS`.
             files: name -> bytes, the picture first; names are lower case (`sprite.png`, `layout.json`).
             recipe: what makes it again.
             report: gates and scores as JSON values.
-            details: what only this kind knows, as JSON values.
+            details: what only this kind has, as JSON values.
 
         Raises:
             LibraryError: the disk is full or may not be written; nothing is kept then.
         """
-        if kind not in KINDS or not files or not all(_FILE_NAME.fullmatch(name) for name in files):
+        if kind not in KINDS or not files or not all(FILE_NAME.fullmatch(name) for name in files):
             raise ValueError(f"not an asset: {kind} {list(files)}")
         entries = tuple(AssetFile(name, sha256(data), len(data)) for name, data in files.items())
         identity = recipe.to_json() + "".join(f"|{e.name}:{e.sha256}" for e in entries)
@@ -94,18 +87,18 @@ class Library:
             dict(report or {}),
             dict(details or {}),
         )
-        folder = self.folder / "assets" / asset.id
-        with self._write(folder) as connection:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, data in files.items():
-                write_atomically(folder / name, data)
+        self.database.make_folder()
+        for name, data in files.items():
+            self._write(data, "assets", asset.id, name)
+        with self.database.write() as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO assets VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO assets (id, kind, prompt, files, recipe, report, details, created) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     asset.id,
                     kind,
                     recipe.prompt,
-                    json.dumps([[e.name, e.sha256, e.size] for e in entries]),
+                    json.dumps([astuple(entry) for entry in entries]),
                     recipe.to_json(),
                     json.dumps(asset.report),
                     json.dumps(asset.details),
@@ -122,33 +115,51 @@ class Library:
         """
         if not ASSET_ID.fullmatch(asset_id):
             raise LibraryError(
-                f"'{asset_id[:40]}' is no asset id: an id is 12 characters of 0-9 and a-f, as in a result's asset_id."
+                f"'{clip(asset_id)}' is not an asset id: an id is 12 characters of 0-9 and a-f, as in a result's "
+                "asset_id."
             )
-        with self._read() as connection:
-            row = connection and connection.execute("SELECT * FROM assets WHERE id = ?", (asset_id,)).fetchone()
-        if not row:
-            raise LibraryError(f"There is no asset {asset_id} in {self.folder}. list_assets shows what there is.")
-        return _asset(row)
+        if asset := self.get_many([asset_id]).get(asset_id):
+            return asset
+        if reason := self.ignored.get(f"asset {asset_id}"):
+            raise LibraryError(f"Asset {asset_id} in {self.folder} cannot be used: {reason}. Make it again.")
+        raise LibraryError(f"There is no asset {asset_id} in {self.folder}. list_assets shows what there is.")
+
+    def get_many(self, asset_ids: Iterable[str]) -> dict[str, Asset]:
+        """The assets with these ids, by id; unknown ids are left out. One query."""
+        with self.database.read() as connection:
+            if connection is None:
+                return {}
+            rows = connection.execute(
+                "SELECT * FROM assets WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(asset_ids)),)
+            ).fetchall()
+        return {asset.id: asset for asset in read_rows(rows, asset_of, self.refuse("asset"))}
 
     def has(self, asset_id: str) -> bool:
         """Whether there is an asset with this id."""
-        with self._read() as connection:
+        with self.database.read() as connection:
             return bool(connection and connection.execute("SELECT 1 FROM assets WHERE id = ?", (asset_id,)).fetchone())
 
     def find(self, words: str = "", kind: str = "", limit: int = 50, offset: int = 0) -> tuple[list[Asset], int]:
-        """The newest assets whose prompt or id holds `words`, and how many there are in all."""
-        where, values = "(prompt LIKE ? ESCAPE '\\' OR id = ?)", [f"%{_like(words)}%", words]
+        """The newest assets whose prompt or id holds the text `words`, and how many there are in all."""
+        where, values = [], []
+        if words:
+            where.append("(prompt LIKE ? ESCAPE '\\' OR id = ?)")
+            values += [f"%{_like(words)}%", words]
         if kind:
-            where, values = f"{where} AND kind = ?", [*values, kind]
-        with self._read() as connection:
+            where.append("kind = ?")
+            values.append(kind)
+        condition = f"WHERE {' AND '.join(where)}" if where else ""
+        with self.database.read() as connection:
             if connection is None:
                 return [], 0
-            total = connection.execute(f"SELECT count(*) FROM assets WHERE {where}", values).fetchone()[0]
+            total = connection.execute(f"SELECT count(*) FROM assets {condition}", values).fetchone()[0]
+            # The ids come from the narrow index alone; the wide rows are read for this page only.
             rows = connection.execute(
-                f"SELECT * FROM assets WHERE {where} ORDER BY created DESC, id LIMIT ? OFFSET ?",
+                f"SELECT * FROM assets WHERE id IN (SELECT id FROM assets {condition} "
+                "ORDER BY created DESC, id LIMIT ? OFFSET ?) ORDER BY created DESC, id",
                 [*values, limit, offset],
             ).fetchall()
-        return [_asset(row) for row in rows], total
+        return read_rows(rows, asset_of, self.refuse("asset")), total
 
     def path(self, asset: Asset, name: str = "") -> Path:
         """Where the asset's file lies; the picture where no name is given."""
@@ -166,7 +177,7 @@ class Library:
             raise LibraryError(f"Asset {asset.id} has no file {name}. It has: {names}.")
         path = self.path(asset, entry.name)
         try:
-            data = path.read_bytes()
+            data = read_below(self.folder, "assets", asset.id, entry.name)
         except OSError as error:
             raise LibraryError(f"{explain(error, path)} Make the asset again with the same prompt and seed.") from error
         if sha256(data) != entry.sha256:
@@ -176,48 +187,62 @@ class Library:
     # Deployments
 
     def keep(self, data: bytes) -> str:
-        """Keeps bytes that are about to be replaced, and returns their SHA-256 (hex)."""
+        """Keeps bytes that are about to be replaced, and returns their SHA-256 (hex).
+
+        Raises:
+            LibraryError: the disk refuses.
+        """
         digest = sha256(data)
-        path = self.folder / "history" / digest
-        with self._write(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                write_atomically(path, data)
+        self.database.make_folder()
+        if not self.holds(digest):
+            self._write(data, "history", digest)
         return digest
+
+    def holds(self, digest: str) -> bool:
+        """Whether the bytes with this SHA-256 are kept, whole."""
+        try:
+            return DIGEST.fullmatch(digest) is not None and sha256(read_below(self.folder, "history", digest)) == digest
+        except OSError:
+            return False
 
     def kept(self, digest: str) -> bytes:
         """The bytes that `keep` kept.
 
         Raises:
-            LibraryError: they are gone.
+            LibraryError: they are gone, or were changed.
         """
         path = self.folder / "history" / digest
         try:
-            return path.read_bytes()
+            if not DIGEST.fullmatch(digest):
+                raise LibraryError(f"'{clip(digest)}' is not a digest of kept bytes.")
+            data = read_below(self.folder, "history", digest)
         except OSError as error:
             raise LibraryError(f"The earlier bytes are gone: {explain(error, path)}") from error
+        if sha256(data) != digest:
+            raise LibraryError(f"The earlier bytes are gone: {path} was changed. Take the file from your own backup.")
+        return data
 
     def record_deployment(self, asset_id: str, files: Sequence[DeployedFile]) -> Deployment:
-        """Notes what is about to be put into assets/; the picture is the first of the files."""
+        """Records what is about to be put into assets/; the picture is the first of the files."""
         created = time.time()
-        with self._write(self.folder) as connection:
+        with self.database.write() as connection:
             row = connection.execute(
                 "INSERT INTO deployments (asset_id, path, files, created, verification) VALUES (?, ?, ?, ?, '') "
                 "RETURNING id",
                 (asset_id, files[0].path, json.dumps([astuple(file) for file in files]), created),
             ).fetchone()
-        return Deployment(row[0], asset_id, tuple(files), created, "")
+        return Deployment(row["id"], asset_id, tuple(files), created, "", path=files[0].path)
 
     def forget_deployment(self, deployment_id: int) -> None:
-        """Takes back the note of a deployment that did not happen."""
-        with self._write(self.folder) as connection:
+        """Removes the record of a deployment that did not happen."""
+        with self.database.write() as connection:
             connection.execute("DELETE FROM deployments WHERE id = ?", (deployment_id,))
 
     def update_deployment(
         self, deployment_id: int, *, verification: str | None = None, undone: bool | None = None
     ) -> None:
-        """Changes what is known of a deployment."""
-        with self._write(self.folder) as connection:
+        """Changes what is recorded of a deployment."""
+        with self.database.write() as connection:
             connection.execute(
                 "UPDATE deployments SET verification = coalesce(?, verification), undone = coalesce(?, undone) "
                 "WHERE id = ?",
@@ -225,123 +250,44 @@ class Library:
             )
 
     def deployments(self, path: str = "", asset_ids: Sequence[str] = (), limit: int = 50) -> list[Deployment]:
-        """The newest deployments that are not undone, of one path or of some assets where given."""
-        places = ",".join("?" * len(asset_ids))
-        with self._read() as connection:
+        """The newest deployments that are not undone, of one path or of some assets where given.
+
+        A row that breaks a rule is left out; `ignored` names it.
+        """
+        some = "AND asset_id IN (SELECT value FROM json_each(?))" if asset_ids else ""
+        values = [path, *([json.dumps(list(asset_ids))] if asset_ids else [])]
+        found: list[Deployment] = []
+        with self.database.read() as connection:
             if connection is None:
                 return []
             rows = connection.execute(
-                "SELECT id, asset_id, files, created, verification, undone FROM deployments "
-                f"WHERE undone = 0 AND (? IN ('', path)) {f'AND asset_id IN ({places})' if places else ''} "
-                "ORDER BY id DESC LIMIT ?",
-                (path, *asset_ids, limit),
-            ).fetchall()
-        return [
-            Deployment(
-                key,
-                asset,
-                tuple(DeployedFile(*file) for file in json.loads(files)),
-                created,
-                verification,
-                bool(undone),
+                f"SELECT * FROM deployments WHERE undone = 0 AND (? IN ('', path)) {some} ORDER BY id DESC", values
             )
-            for key, asset, files, created, verification, undone in rows
-        ]
-
-    # Connections
-
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection | None]:
-        """A connection to read with; None where nothing was ever kept (reading makes no folder)."""
-        if not self._database.is_file():
-            yield None
-            return
-        with self._friendly(self.folder), self._lock:
-            yield self._connect()
-
-    @contextmanager
-    def _write(self, path: Path) -> Iterator[sqlite3.Connection]:
-        """A connection to write with; all of the block's rows are kept, or none."""
-        with self._friendly(path), self._lock:
-            if not self._database.is_file():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                write_atomically(self.folder / ".gitignore", b"*\n")
-            with self._connect() as connection:
-                yield connection
-
-    def _connect(self) -> sqlite3.Connection:
-        """The open connection, or a new one where the file was removed or replaced under it."""
-        try:
-            status = self._database.stat()
-            identity = (status.st_dev, status.st_ino)
-        except FileNotFoundError:
-            identity = None
-        if self._connection is None or identity != self._identity:
-            from filelock import FileLock
-
-            self.close()
-            # One opens at a time: SQLite does not wait, but says "locked", when two change the journal mode at once.
-            with FileLock(self.folder / "library.lock", timeout=10):
-                self._connection = sqlite3.connect(self._database, timeout=10, check_same_thread=False)
-                # WAL with NORMAL: a commit waits for no disk; after a power cut the last rows may miss, never break.
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-                self._connection.executescript(_SCHEMA)
-            status = self._database.stat()
-            self._identity = (status.st_dev, status.st_ino)
-        return self._connection
+            while len(found) < limit and (batch := rows.fetchmany(min(limit, 500))):
+                found += read_rows(batch, deployment_of, self.refuse("deployment"))
+            rows.close()
+        return found[:limit]
 
     def close(self) -> None:
         """Closes the database; the next call opens it again."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self.database.close()
 
-    @contextmanager
-    def _friendly(self, path: Path) -> Iterator[None]:
+    def _write(self, data: bytes, *parts: str) -> None:
         try:
-            yield
+            write_below(self.folder, *parts, data=data)
         except OSError as error:
-            raise LibraryError(explain(error, path)) from error
-        except sqlite3.Error as error:
-            raise LibraryError(
-                f"The library {self._database} cannot be used: {error}. If the disk has room and the folder may be "
-                "written, move library.sqlite away; a new one is made (the pictures stay)."
-            ) from error
+            raise LibraryError(explain(error, self.folder.joinpath(*parts))) from error
 
+    def refuse(self, what: str) -> Callable[[str, str], None]:
+        """A function for `read_rows` that names a refused row in the log and in `ignored`."""
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes the file whole or not at all: a temporary file beside it, then renamed over it.
+        def refuse(row_id: str, reason: str) -> None:
+            name = f"{what} {row_id}"
+            if name not in self.ignored and len(self.ignored) < _MOST_IGNORED:
+                self.ignored[name] = reason
+                logger.warning("%s: %s is ignored: %s", self.folder, name, reason)
 
-    Does not wait for the disk: whoever reads checks a hash.
-
-    Raises:
-        OSError: as the operating system says; the old file is untouched and nothing is left behind.
-    """
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.part"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _asset(row: tuple[Any, ...]) -> Asset:
-    from pipelines.records import Recipe
-
-    asset_id, kind, _, files, recipe, report, details, created = row
-    return Asset(
-        asset_id,
-        kind,
-        tuple(AssetFile(*entry) for entry in json.loads(files)),
-        Recipe.from_json(recipe),
-        created,
-        json.loads(report),
-        json.loads(details),
-    )
+        return refuse
 
 
 def _like(words: str) -> str:

@@ -68,7 +68,7 @@ def page(studio: Studio, browser: Browser) -> Iterator[tuple[Browser, Votes]]:
     votes: Votes = []
     library = studio.library(studio.project())
     server, address = gallery_server(
-        lambda vote_url: gallery_page(library, "browsed", [comparison()], vote_url),
+        lambda vote_url, page: gallery_page(library, "browsed", [comparison()], vote_url, page),
         lambda entry, winner: votes.append((entry, winner)),
     )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -99,7 +99,7 @@ def test_words_and_kind_filter(page: tuple[Browser, Votes]) -> None:
     assert browser.value("document.getElementById('count').textContent") == "1 of 5"
     assert browser.value(f"{CARDS}[0].innerText").startswith("blue potion")
     browser.type("x")
-    assert "Nothing fits the filter." in browser.value("document.getElementById('grid').innerText")
+    assert "Nothing matches the filter." in browser.value("document.getElementById('grid').innerText")
     browser.value(
         "document.getElementById('words').value = ''; const k = document.getElementById('kind');"
         "k.value = 'sheet'; k.dispatchEvent(new Event('input'))"

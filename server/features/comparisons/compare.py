@@ -1,9 +1,7 @@
-"""Comparing variants (models, LoRA stacks): the same words and seeds drawn with each, votes, ranking, adoption.
+"""Compare variants (models, LoRA stacks): draw the same prompts and seeds with each, keep votes, rank.
 
-    <library>/comparisons.sqlite   comparisons, their cells (an asset each), votes
-
-A blind comparison calls its variants A, B, ... in an order of its own, and says which is which once a vote is in. Owns
-these tables and what a vote means. Knows nothing of tools, and of pictures only where they lie.
+A blind comparison calls its variants A, B, ... in a random order, and says which is which after a vote. Its cells are
+assets of the library; comparisons, cells and votes are tables of the library's database.
 """
 
 from __future__ import annotations
@@ -14,8 +12,7 @@ import secrets
 import sqlite3
 import string
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING
 from server.errors import LibraryError, ServerError
 from server.features.bases import record_bases
 from server.features.comparisons.ranking import Rank, rank
+from server.library.rows import ASSET_ID, BadRow, clip, read_rows
 
 if TYPE_CHECKING:
     from pipelines.records import LoraWeight, OnProgress, Recipe
@@ -33,36 +31,25 @@ if TYPE_CHECKING:
 MOST_VARIANTS, MOST_PROMPTS, MOST_SEEDS, MOST_CELLS = 8, 8, 8, 96
 TIE = "tie"
 _ID = re.compile(r"[0-9a-f]{12}")
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS comparisons (
-    id TEXT PRIMARY KEY, variants TEXT NOT NULL, prompts TEXT NOT NULL, seeds TEXT NOT NULL, blind INTEGER NOT NULL,
-    created REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS cells (
-    comparison TEXT NOT NULL REFERENCES comparisons, variant INTEGER NOT NULL, prompt INTEGER NOT NULL,
-    seed INTEGER NOT NULL, asset_id TEXT NOT NULL, PRIMARY KEY (comparison, variant, prompt, seed));
-CREATE TABLE IF NOT EXISTS votes (
-    comparison TEXT NOT NULL REFERENCES comparisons, prompt INTEGER NOT NULL, winner INTEGER NOT NULL,
-    created REAL NOT NULL, PRIMARY KEY (comparison, prompt));
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A model with a LoRA stack. `key` names it across comparisons: `embedded + mygame@0.8`."""
+    """A model with a LoRA stack. `key` identifies it across comparisons: `embedded + mygame@0.8`."""
 
     model: str
     loras: tuple[LoraWeight, ...] = ()
 
     @property
     def key(self) -> str:
-        """The way in which `parse_variant` reads it."""
+        """The text that `parse_variant` reads as this variant."""
         stack = (f"{lora.name}@{lora.weight:g}" for lora in self.loras)
         return " + ".join((self.model, *stack))
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was drawn: variants in the order in which they are shown; `cells[variant][prompt][seed]` is an asset id.
+    """What was drawn. `variants` are in the order shown; `cells[variant][prompt][seed]` is an asset id.
 
     `votes` maps a prompt's index to the index of its winner (-1: a tie).
     """
@@ -78,22 +65,22 @@ class Comparison:
 
     @property
     def letters(self) -> tuple[str, ...]:
-        """What the variants are called in a vote."""
+        """The names of the variants in a vote: A, B, ..."""
         return tuple(string.ascii_uppercase[: len(self.variants)])
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What stands above the columns: letters alone while it is blind."""
+        """The headings of the columns: letters alone while the comparison is blind."""
         if self.blind and not self.votes:
             return self.letters
         return tuple(f"{letter}: {v.key}" for letter, v in zip(self.letters, self.variants, strict=True))
 
 
 def parse_variant(text: str, default_model: str) -> Variant:
-    """A variant from words: `embedded`, `embedded + mygame`, `/models/sdxl + mygame@0.8 + glow@0.5`, `+ mygame`.
+    """Reads a variant from text: `embedded`, `embedded + mygame`, `/models/sdxl + mygame@0.8 + glow@0.5`, `+ mygame`.
 
     Raises:
-        ServerError: a weight is no number between -2 and 2, or a name is missing.
+        ServerError: a weight is not a number between -2 and 2, or a name is missing.
     """
     from pipelines.records import LoraWeight
 
@@ -107,19 +94,18 @@ def parse_variant(text: str, default_model: str) -> Variant:
             value = 99.0
         if not name.strip() or not -2 <= value <= 2:
             raise ServerError(
-                f"'{text}' is no variant. Write a model and LoRAs with weights of -2 to 2: 'embedded + mygame@0.8'. "
-                "list_models shows the names."
+                f"'{text[:80]}' is not a variant. Write a model and LoRAs with weights of -2 to 2: "
+                "'embedded + mygame@0.8'. list_models shows the names."
             )
         loras.append(LoraWeight(name.strip(), value))
     return Variant(model or default_model, tuple(loras))
 
 
 class Comparisons:
-    """The comparisons of one library."""
+    """The comparisons of one library, in its database."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
-        self._database = library.folder / "comparisons.sqlite"
 
     def add(
         self,
@@ -137,13 +123,13 @@ class Comparisons:
         """
         comparison_id = secrets.token_hex(6)
         stored = [[v.model, [[lora.name, lora.weight] for lora in v.loras]] for v in variants]
-        with self._open() as connection:
+        with self.library.database.write() as connection:
             connection.execute(
-                "INSERT INTO comparisons VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO comparisons (id, variants, prompts, seeds, blind, created) VALUES (?, ?, ?, ?, ?, ?)",
                 (comparison_id, json.dumps(stored), json.dumps(prompts), json.dumps(seeds), blind, time.time()),
             )
             connection.executemany(
-                "INSERT INTO cells VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO comparison_cells (comparison, variant, prompt, seed, asset_id) VALUES (?, ?, ?, ?, ?)",
                 [
                     (comparison_id, v, p, s, asset)
                     for v, rows in enumerate(cells)
@@ -159,40 +145,16 @@ class Comparisons:
         Raises:
             LibraryError: there is none.
         """
-        from pipelines.records import LoraWeight
-
-        row, drawn, votes = None, [], []
-        if _ID.fullmatch(comparison_id) and self._database.is_file():
-            with self._open() as connection:
-                row = connection.execute("SELECT * FROM comparisons WHERE id = ?", (comparison_id,)).fetchone()
-                drawn = connection.execute(
-                    "SELECT variant, prompt, seed, asset_id FROM cells WHERE comparison = ?", (comparison_id,)
-                ).fetchall()
-                votes = connection.execute(
-                    "SELECT prompt, winner FROM votes WHERE comparison = ?", (comparison_id,)
-                ).fetchall()
-        if row is None:
-            raise LibraryError(
-                f"There is no comparison '{comparison_id[:40]}' in {self.library.folder}. compare_models makes one and "
-                "answers its comparison_id."
-            )
-        _, variants, prompts, seeds, blind, created = row
-        variants = tuple(Variant(m, tuple(LoraWeight(*entry) for entry in loras)) for m, loras in json.loads(variants))
-        prompts, seeds = tuple(json.loads(prompts)), tuple(json.loads(seeds))
-        assets = {(v, p, s): asset for v, p, s, asset in drawn}
-        cells = tuple(
-            tuple(tuple(assets[v, p, s] for s in range(len(seeds))) for p in range(len(prompts)))
-            for v in range(len(variants))
+        if _ID.fullmatch(comparison_id) and (found := self._find("WHERE id = ?", comparison_id)):
+            return found[0]
+        raise LibraryError(
+            f"There is no comparison '{clip(comparison_id)}' in {self.library.folder}. compare_models makes one and "
+            "answers its comparison_id."
         )
-        return Comparison(comparison_id, variants, prompts, seeds, bool(blind), created, cells, dict(votes))
 
     def latest(self, limit: int = 20) -> list[Comparison]:
         """The newest comparisons."""
-        if not self._database.is_file():
-            return []
-        with self._open() as connection:
-            ids = connection.execute("SELECT id FROM comparisons ORDER BY created DESC LIMIT ?", (limit,)).fetchall()
-        return [self.get(comparison_id) for (comparison_id,) in ids]
+        return self._find("ORDER BY created DESC, id LIMIT ?", limit)
 
     def vote(self, comparison_id: str, winner: str, prompt: int | None = None) -> Comparison:
         """Records which variant is better: for one prompt, or for all of them. A second vote replaces the first.
@@ -203,54 +165,90 @@ class Comparisons:
 
         Raises:
             LibraryError: there is no such comparison.
-            ServerError: the winner or the prompt is none of it.
+            ServerError: the comparison has no such winner or prompt.
         """
         comparison = self.get(comparison_id)
         index = winner_index(comparison, winner)
         if prompt is not None and not 0 <= prompt < len(comparison.prompts):
-            raise ServerError(f"The comparison has prompts 1 to {len(comparison.prompts)}.")
+            raise ServerError(f"The comparison has prompts 1 to {len(comparison.prompts)}. Give one of them.")
         which = range(len(comparison.prompts)) if prompt is None else (prompt,)
-        with self._open() as connection:
+        with self.library.database.write() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO votes VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO comparison_votes (comparison, prompt, winner, created) VALUES (?, ?, ?, ?)",
                 [(comparison_id, p, index, time.time()) for p in which],
             )
         return self.get(comparison_id)
 
     def veiled(self) -> frozenset[str]:
-        """Assets of blind comparisons that nobody voted on: what drew them is not to be said yet."""
-        if not self._database.is_file():
-            return frozenset()
-        with self._open() as connection:
+        """Assets of blind comparisons without a vote: which model drew them must stay hidden."""
+        with self.library.database.read() as connection:
+            if connection is None:
+                return frozenset()
             rows = connection.execute(
-                "SELECT asset_id FROM cells JOIN comparisons ON comparisons.id = cells.comparison "
-                "WHERE blind AND comparisons.id NOT IN (SELECT comparison FROM votes)"
+                "SELECT DISTINCT asset_id FROM comparison_cells JOIN comparisons ON comparisons.id = comparison "
+                "WHERE blind AND comparison NOT IN (SELECT comparison FROM comparison_votes)"
             ).fetchall()
-        return frozenset(asset_id for (asset_id,) in rows)
+        return frozenset(row["asset_id"] for row in rows)
 
     def ranking(self) -> list[Rank]:
-        """All variants that were ever voted on, the best first."""
-        return rank(pair for comparison in self.latest(10_000) for pair in voted_pairs(comparison))
+        """All variants with a vote, the best first."""
+        voted = self._find("WHERE id IN (SELECT comparison FROM comparison_votes)")
+        return rank(pair for comparison in voted for pair in voted_pairs(comparison))
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self.library.folder.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self._database, timeout=10)) as connection, connection:
-                connection.executescript(_SCHEMA)
-                yield connection
-        except (sqlite3.Error, OSError) as error:
-            raise LibraryError(
-                f"The comparisons in {self._database} cannot be used: {error}. Free some room, or move the file away; "
-                "a new one is made (the pictures stay)."
-            ) from error
+    def _find(self, condition: str, *values: str | int) -> list[Comparison]:
+        """The comparisons that meet a condition, in three queries however many there are. Bad rows are left out."""
+        cells: dict[str, dict[tuple[int, int, int], str]] = {}
+        votes: dict[str, dict[int, int]] = {}
+        with self.library.database.read() as connection:
+            if connection is None:
+                return []
+            rows = connection.execute(f"SELECT * FROM comparisons {condition}", values).fetchall()
+            ids = json.dumps([row["id"] for row in rows])
+            some = "WHERE comparison IN (SELECT value FROM json_each(?))"
+            for row in connection.execute(f"SELECT * FROM comparison_cells {some}", (ids,)):
+                key = (row["variant"], row["prompt"], row["seed"])
+                cells.setdefault(row["comparison"], {})[key] = row["asset_id"]
+            for row in connection.execute(f"SELECT * FROM comparison_votes {some}", (ids,)):
+                votes.setdefault(row["comparison"], {})[row["prompt"]] = row["winner"]
+
+        def read(row: sqlite3.Row) -> Comparison:
+            return _comparison(row, cells.get(row["id"], {}), votes.get(row["id"], {}))
+
+        return read_rows(rows, read, self.library.refuse("comparison"))
+
+
+def _comparison(row: sqlite3.Row, drawn: Mapping[tuple[int, int, int], str], votes: dict[int, int]) -> Comparison:
+    """The comparison of a row, its cells and its votes.
+
+    Raises:
+        BadRow, ValueError, TypeError, KeyError: a value breaks a rule, or a cell is missing.
+    """
+    from pipelines.records import LoraWeight
+
+    variants = tuple(
+        Variant(str(model), tuple(LoraWeight(str(name), float(weight)) for name, weight in loras))
+        for model, loras in json.loads(row["variants"])
+    )
+    prompts = tuple(str(prompt) for prompt in json.loads(row["prompts"]))
+    seeds = tuple(int(seed) for seed in json.loads(row["seeds"]))
+    if not _ID.fullmatch(row["id"]) or not 2 <= len(variants) <= MOST_VARIANTS or not prompts or not seeds:
+        raise BadRow("it is not a comparison of 2 to 8 variants")
+    if not all(0 <= p < len(prompts) and -1 <= winner < len(variants) for p, winner in votes.items()):
+        raise BadRow("it holds a vote for a variant that it has not")
+    if not all(isinstance(asset, str) and ASSET_ID.fullmatch(asset) for asset in drawn.values()):
+        raise BadRow("it names an asset whose id is not 12 hex digits")
+    cells = tuple(
+        tuple(tuple(drawn[v, p, s] for s in range(len(seeds))) for p in range(len(prompts)))
+        for v in range(len(variants))
+    )
+    return Comparison(row["id"], variants, prompts, seeds, bool(row["blind"]), float(row["created"]), cells, votes)
 
 
 def winner_index(comparison: Comparison, winner: str) -> int:
-    """The variant's index that a vote means; -1 for a tie.
+    """The index of the variant that a vote names; -1 for a tie.
 
     Raises:
-        ServerError: none is meant.
+        ServerError: the vote names none.
     """
     said = winner.strip()
     if said.lower() == TIE:
@@ -260,11 +258,13 @@ def winner_index(comparison: Comparison, winner: str) -> int:
     keys = [v.key for v in comparison.variants]
     if said in keys:
         return keys.index(said)
-    raise ServerError(f"'{said[:60]}' is none of the variants. Say one of {', '.join(comparison.letters)}, or tie.")
+    raise ServerError(
+        f"'{clip(said)}' is not one of the variants. Give one of {', '.join(comparison.letters)}, or tie."
+    )
 
 
 def voted_pairs(comparison: Comparison) -> Iterator[tuple[str, str, float]]:
-    """What the votes say of each two variants that were side by side: (a, b, score of a)."""
+    """Yields (a, b, score of a) for each two variants that a vote compared."""
     keys = [v.key for v in comparison.variants]
     for winner in comparison.votes.values():
         if winner >= 0:
@@ -283,10 +283,10 @@ def compare(
     *,
     blind: bool,
 ) -> Comparison:
-    """Draws every recipe (one a prompt) with every variant and every seed, and keeps the sprites in the library.
+    """Draws every recipe (one per prompt) with every variant and every seed, and keeps the sprites in the library.
 
     Raises:
-        ServerError: too few or too many of something.
+        ServerError: too few or too many variants, prompts or seeds.
         PipelineError: a model or LoRA cannot be used, or the drawing was cancelled.
     """
     from pipelines.pixels.palette import Palette
@@ -310,7 +310,7 @@ def compare(
                 def part(done: int, total: int, message: str, number: int = number) -> None:
                     on_progress(number * 100 + 100 * done // max(total, 1), rounds * 100, message)
 
-                # a palette of its own colours: a locked one would hide what the variants do with colour
+                # no locked palette: it would hide what the variants do with colour
                 asked = replace(recipe, model=variant.model, loras=variant.loras, seed=seed, palette=())
                 sprite = draw_sprites(studio.engine, asked, 1, part)[0]
                 settled = record_bases(studio, sprite.recipe)
@@ -332,9 +332,9 @@ def _check(recipes: Sequence[Recipe], variants: Sequence[Variant], seeds: Sequen
         raise ServerError(f"Give 1 to {MOST_PROMPTS} prompts and 1 to {MOST_SEEDS} seeds for each.")
     cells = len(recipes) * len(variants) * len(seeds)
     if cells > MOST_CELLS:
-        raise ServerError(f"{cells} pictures are too many for one comparison; the most is {MOST_CELLS}. Take fewer.")
+        raise ServerError(f"{cells} pictures are too many for one comparison: the most is {MOST_CELLS}. Give fewer.")
 
 
 def picture_path(library: Library, comparison: Comparison) -> Path:
-    """Where the comparison's picture lies."""
+    """The path of the comparison's picture."""
     return library.folder / "comparisons" / f"{comparison.id}.png"

@@ -1,8 +1,7 @@
-"""Which variant people prefer: Bradley-Terry strengths from votes, with intervals.
+"""Rank variants by votes: Bradley-Terry strengths with intervals.
 
 P(a is preferred to b) = 1 / (1 + exp(b - a)). Sources: Bradley & Terry (1952); a virtual win and a virtual loss against
-an opponent of strength 0 keep the strengths finite while a variant has only won or lost (a MAP estimate, unique). Knows
-nothing of pictures or databases.
+an opponent of strength 0 keep the strengths finite while a variant has only won or lost (a unique MAP estimate).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PRIOR = 0.5
-"""Virtual wins and losses of each variant, each."""
+"""Virtual wins, and virtual losses, of each variant."""
 _WIDTH = 1.959964
 """Standard deviations to each side of a 95 % interval."""
 

@@ -1,27 +1,32 @@
-"""A comparison for eyes: one picture with labels, and its entries on the results page. Decides nothing."""
+"""Show a comparison: one picture with labels, and its entries on the results page."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pipelines.errors import PipelineError
 from server.errors import LibraryError, explain
 from server.features.comparisons.compare import Comparison, Comparisons, picture_path
 from server.features.preview import on_chequers
 from server.gallery.build import data_uri
-from server.library.store import Library, write_atomically
+from server.library.files import write_below
+from server.library.store import Library
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from server.library.records import Asset
+
 _GAP, _LINE, _SIDE = 6, 15, 108
-_GROUND, _INK = (245, 245, 242), (35, 35, 40)
+_BACKGROUND, _INK = (245, 245, 242), (35, 35, 40)
 
 
 def comparison_png(library: Library, comparison: Comparison) -> bytes:
-    """A column a variant, a row a prompt and seed, enlarged by whole factors (less where there are many).
+    """Draws one column per variant and one row per prompt and seed, enlarged by whole factors.
 
     Raises:
         LibraryError: a picture is gone.
@@ -36,8 +41,9 @@ def comparison_png(library: Library, comparison: Comparison) -> bytes:
     heads = [label.replace(" + ", "\n+ ").split("\n") for label in comparison.labels]
     head = _LINE * max(len(lines) for lines in heads) + _GAP
     height = head + len(rows) * (cell + _GAP) + _GAP
-    image = Image.new("RGB", (width, height), _GROUND)
+    image = Image.new("RGB", (width, height), _BACKGROUND)
     draw = ImageDraw.Draw(image)
+    assets = _assets(library, comparison)
     font = ImageFont.load_default(11)
     for v, lines in enumerate(heads):
         left = _SIDE + v * (cell + _GAP)
@@ -49,7 +55,7 @@ def comparison_png(library: Library, comparison: Comparison) -> bytes:
         draw.multiline_text((_GAP, top + 2), "\n".join(words[:5]), fill=_INK, font=font)
         draw.text((_GAP, top + cell - 14), f"seed {comparison.seeds[s]}", fill=(120, 120, 125), font=font)
         for v in range(len(comparison.variants)):
-            picture = _pixels(library, comparison.cells[v][p][s])
+            picture = _pixels(library, assets, comparison.cells[v][p][s])
             factor = max(1, cell // max(picture.shape[:2]))
             large = on_chequers(picture).repeat(factor, 0).repeat(factor, 1)
             tile = Image.fromarray(np.ascontiguousarray(large[..., :3]))
@@ -69,8 +75,7 @@ def write_picture(library: Library, comparison: Comparison) -> bytes:
     png = comparison_png(library, comparison)
     path = picture_path(library, comparison)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, png)
+        write_below(library.folder, "comparisons", path.name, data=png)
     except OSError as error:
         raise LibraryError(explain(error, path)) from error
     return png
@@ -79,30 +84,32 @@ def write_picture(library: Library, comparison: Comparison) -> bytes:
 def all_entries(library: Library, limit: int = 10) -> list[dict[str, Any]]:
     """The newest comparisons for the results page. One whose pictures are gone is left out."""
     entries: list[dict[str, Any]] = []
-    for comparison in Comparisons(library).latest(limit):
-        with suppress(LibraryError):
-            entries += page_entries(library, comparison)
+    comparisons = Comparisons(library).latest(limit)
+    assets = _assets(library, *comparisons)
+    for comparison in comparisons:
+        with suppress(LibraryError, PipelineError):
+            entries += _page_entries(library, comparison, assets)
     return entries
 
 
 def vote_from_page(library: Library, entry_id: str, winner: str) -> None:
-    """A vote on an entry of the page.
+    """Records a vote on an entry of the page.
 
     Raises:
-        ServerError: there is no such entry, or the winner is none of it.
+        ServerError: there is no such entry, or it has no such winner.
     """
     comparison_id, _, prompt = entry_id.partition("/")
     Comparisons(library).vote(comparison_id, winner, int(prompt) if prompt.isdecimal() else None)
 
 
-def page_entries(library: Library, comparison: Comparison) -> list[dict[str, Any]]:
-    """The comparison as `server.gallery.build.gallery_page` takes it: an entry a prompt, whose id is `id/prompt`."""
+def _page_entries(library: Library, comparison: Comparison, assets: Mapping[str, Asset]) -> list[dict[str, Any]]:
+    """The comparison as `server.gallery.build.gallery_page` takes it: one entry per prompt, with the id `id/prompt`."""
     entries = []
     for p, prompt in enumerate(comparison.prompts):
         voted = comparison.votes.get(p)
         options = []
         for v, letter in enumerate(comparison.letters):
-            png, width, height = _strip(library, comparison.cells[v][p])
+            png, width, height = _strip(library, assets, comparison.cells[v][p])
             options.append(
                 {"key": letter, "label": comparison.labels[v], "png": data_uri(png), "width": width, "height": height}
             )
@@ -117,24 +124,29 @@ def page_entries(library: Library, comparison: Comparison) -> list[dict[str, Any
     return entries
 
 
-def _strip(library: Library, asset_ids: tuple[str, ...]) -> tuple[bytes, int, int]:
+def _strip(library: Library, assets: Mapping[str, Asset], asset_ids: tuple[str, ...]) -> tuple[bytes, int, int]:
     """The pictures of one variant and prompt side by side as a PNG, and its width and height."""
     import numpy as np
     from PIL import Image
 
-    pictures = [_pixels(library, asset_id) for asset_id in asset_ids]
+    pictures = [_pixels(library, assets, asset_id) for asset_id in asset_ids]
     height = max(p.shape[0] for p in pictures)
     padded = [np.pad(p, ((height - p.shape[0], 0), (0, 0), (0, 0))) for p in pictures]
     strip = np.concatenate(padded, axis=1)
     out = io.BytesIO()
-    Image.fromarray(strip).save(out, "PNG", optimize=True)
+    Image.fromarray(strip).save(out, "PNG")
     return out.getvalue(), strip.shape[1], strip.shape[0]
 
 
-def _pixels(library: Library, asset_id: str) -> NDArray[np.uint8]:
+def _assets(library: Library, *comparisons: Comparison) -> dict[str, Asset]:
+    """The assets of all cells by id, in one query; one that is gone is left out."""
+    return library.get_many({i for c in comparisons for rows in c.cells for row in rows for i in row})
+
+
+def _pixels(library: Library, assets: Mapping[str, Asset], asset_id: str) -> NDArray[np.uint8]:
     from pipelines.pixels.png import read_picture
 
-    return read_picture(library.read(library.get(asset_id)))
+    return read_picture(library.read(assets.get(asset_id) or library.get(asset_id)))
 
 
 def _short(text: str, font: Any, width: int) -> str:

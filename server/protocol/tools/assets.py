@@ -169,7 +169,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         from server.gallery.build import gallery_page
 
         game = studio.project()
-        return gallery_page(studio.library(game), game.name if game else "")
+        return gallery_page(studio.library(game), game.name if game else "", links=False)
 
     @mcp.resource("gallery://index", name="gallery", title="What was made for this game", mime_type="application/json")
     def gallery() -> str:
@@ -206,7 +206,7 @@ def _item(library: Library, asset: Asset, deployed: list[str], veiled: bool) -> 
         width=recipe.width,
         height=recipe.height,
         seed=recipe.seed,
-        model="told after the vote" if veiled else recipe.model,
+        model="shown after the vote" if veiled else recipe.model,
         uri=asset.uri,
         paths=[str(library.path(asset, file.name)) for file in asset.files],
         deployed=deployed,

@@ -105,7 +105,7 @@ def test_the_games_answer_is_kept_with_the_deployment(studio: Studio, golem: Ass
 def test_an_unknown_asset_and_a_bad_id_are_said(studio: Studio, game: Path) -> None:
     with pytest.raises(LibraryError, match="no asset 0123"):
         deploy(studio, "0123456789ab")
-    with pytest.raises(LibraryError, match="no asset id"):
+    with pytest.raises(LibraryError, match="not an asset id"):
         deploy(studio, "../../etc/passwd")
     assert not list((game / "assets").iterdir())
 

@@ -72,7 +72,7 @@ def test_nobody_can_peek_at_a_blind_comparison_in_the_gallery(studio: Studio, dr
     before = recipes()
     assert len(before) == 8
     assert all(not {"loras", "revision", "preset", "options"} & recipe.keys() for recipe in before)
-    assert {recipe["model"] for recipe in before} == {"told after the vote"}
+    assert {recipe["model"] for recipe in before} == {"shown after the vote"}
     assert "glow" not in str(before)
     kept(studio).vote(drawn.id, "A", 0)
     assert sum(bool(recipe["loras"]) for recipe in recipes()) == 4
@@ -86,7 +86,7 @@ def test_a_second_vote_on_a_prompt_replaces_the_first(studio: Studio, drawn: Com
 
 @pytest.mark.parametrize("winner", ["C", "", "glow"])
 def test_a_vote_for_nobody_is_refused(studio: Studio, drawn: Comparison, winner: str) -> None:
-    with pytest.raises(ServerError, match="Say one of A, B, or tie"):
+    with pytest.raises(ServerError, match="Give one of A, B, or tie"):
         kept(studio).vote(drawn.id, winner)
     with pytest.raises(ServerError, match="prompts 1 to 2"):
         kept(studio).vote(drawn.id, "A", 2)

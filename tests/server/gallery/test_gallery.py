@@ -84,6 +84,43 @@ def test_an_asset_whose_file_is_gone_is_left_out(tmp_path: Path) -> None:
     assert data_of(gallery_page(library))["assets"] == []
 
 
+def test_a_large_library_is_written_as_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.gallery.build.PAGE_SIZE", 2)
+    library = Library(tmp_path)
+    for number in range(5):
+        library.add("sprite", {"sprite.png": PNG}, Recipe("sprite", f"key {number}", 1, 1, number))
+    (tmp_path / "gallery-4.html").write_text("of a time with more assets")
+    first = write_gallery(library, "my_game", [{"id": "c", "prompt": "which?", "options": [], "voted": None}])
+    names = ["gallery.html", "gallery-2.html", "gallery-3.html"]
+    assert first == tmp_path / names[0]
+    assert sorted(path.name for path in tmp_path.glob("*.html")) == sorted(names)
+    pages = [data_of((tmp_path / name).read_text(encoding="utf-8")) for name in names]
+    assert [[asset["prompt"] for asset in page["assets"]] for page in pages] == [
+        ["key 4", "key 3"],
+        ["key 2", "key 1"],
+        ["key 0"],
+    ]
+    assert [(page["page"], page["pages"], page["total"]) for page in pages] == [(n, names, 5) for n in (1, 2, 3)]
+    assert [len(page["comparisons"]) for page in pages] == [1, 0, 0]
+
+
+def test_values_of_a_foreign_library_cannot_load_or_break_the_page(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    details = {
+        "sheet": {"tile_size": ["1", 1], "columns": 0, "animations": {"idle": {"first": 0, "last": 0, "fps": 0}}},
+        "palette": ["aabbcc", "fff;background-image:url(http://elsewhere)", 7],
+    }
+    report = {"gates": "none", "scores": {"coverage": float("nan")}}
+    library.add("sheet", {"sheet.png": PNG}, Recipe("sheet", "goblin", 1, 1, 7), report, details)
+    entry = data_of(gallery_page(library))["assets"][0]
+    assert (entry["sheet"], entry["palette"], entry["gates"], entry["scores"]) == (
+        None,
+        ["aabbcc"],
+        {},
+        {"coverage": None},
+    )
+
+
 @pytest.fixture
 def served() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     votes: list[tuple[str, str]] = []
@@ -93,7 +130,7 @@ def served() -> Iterator[tuple[str, list[tuple[str, str]]]]:
             raise ServerError("There is no comparison 'gone'.")
         votes.append((comparison, winner))
 
-    server, address = gallery_server(lambda vote_url: f"page {vote_url}", vote)
+    server, address = gallery_server(lambda vote_url, page: f"page {page} {vote_url}", vote)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield address, votes
@@ -117,8 +154,16 @@ def test_a_vote_reaches_the_one_who_counts(served: tuple[str, list[tuple[str, st
     status, page = ask(address)
     assert status == 200
     root = address.split("/", 3)[:3]
-    status, _ = ask("/".join(root) + page.removeprefix("page "), b'{"comparison": "c1", "winner": "b"}')
+    status, _ = ask("/".join(root) + page.removeprefix("page 1 "), b'{"comparison": "c1", "winner": "b"}')
     assert (status, votes) == (200, [("c1", "b")])
+
+
+def test_each_page_has_an_address(served: tuple[str, list[tuple[str, str]]]) -> None:
+    address, _ = served
+    for name, number in (("gallery.html", 1), ("gallery-2.html", 2), ("gallery-31.html", 31)):
+        assert ask(address + name)[1].startswith(f"page {number} ")
+    for name in ("gallery-0.html", "gallery-x.html", "other.html", "gallery-2.html/"):
+        assert ask(address + name)[0] == 404
 
 
 @pytest.mark.parametrize(

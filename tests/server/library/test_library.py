@@ -61,7 +61,7 @@ def test_a_file_that_was_changed_by_hand_is_not_given_out(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("asset_id", ["", "x", "../../etc", "0123456789AB", "0123456789abc", "0123456789ab\n"])
 def test_what_is_no_id_is_said_to_be_none(tmp_path: Path, asset_id: str) -> None:
-    with pytest.raises(LibraryError, match="no asset id"):
+    with pytest.raises(LibraryError, match="not an asset id"):
         Library(tmp_path).get(asset_id)
 
 
