@@ -23,7 +23,11 @@ class Settings(BaseSettings):
         description="Where assets go that belong to no game, and downloaded LoRAs and trained ones.",
     )
     model: str = Field(default="embedded", description="The model of a request that names none (a game's style wins).")
-    preload: str = Field(default="", description="A model to load in the background at once; empty: on first use.")
+    preload: str = Field(
+        default="auto",
+        description="The model to load in the background. auto: the game's, once a client has listed the tools, where "
+        "memory allows; none: on first use; a model's name: when the server starts.",
+    )
     http_host: str = Field(default="127.0.0.1", description="Address for --http; only loopback is accepted.")
     http_port: int = Field(default=8765, ge=1, le=65535, description="Port for --http.")
     http_token: SecretStr | None = Field(

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.errors import Cancelled
 from server.errors import ProjectError
 from server.library.records import Asset
 from server.library.store import Library
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from loras.registry import Registry
     from pipelines.engine.backend import Backend
     from pipelines.engine.engine import Engine
+
+
+PRELOAD_ROOM = 2 << 30
+"""Bytes of free memory that loading a model unasked needs: PyTorch and the embedded model take 0.5 GB."""
 
 
 class Studio:
@@ -69,8 +74,28 @@ class Studio:
         return self._engine is not None
 
     def preload(self) -> None:
-        """Loads the model that the settings name, in the background."""
-        self.engine.preload(self.settings.preload)
+        """Load a model in the background: the one that `settings.preload` names, or of "auto" the game's.
+
+        "auto" loads nothing where less than `PRELOAD_ROOM` bytes of memory are free, and "none" never.
+        """
+        named = self.settings.preload
+        if named == "none":
+            return
+        if named == "auto":
+            from pipelines.engine.hardware import free_bytes
+
+            if 0 < free_bytes("cpu") < PRELOAD_ROOM:  # 0: a system that does not tell
+                return
+            try:
+                game = self.project()
+            except ProjectError:  # the tool that is called next says it
+                game = None
+            named = self.model(game.style if game else Style())
+        try:
+            self.engine.preload(named)
+        except Cancelled:  # the client has left already
+            return
+        import pipelines.sprites.draw  # noqa: F401 (what finishes a drawing is imported meanwhile)
 
     def project(self, named: str | Path | None = None) -> Project | None:
         """The game a request is about (read anew each time: its files may change); None where there is none.
@@ -118,14 +143,14 @@ class Studio:
         """The model of a request: named there, by the game's style, or by the settings."""
         return named or style.model or self.settings.model
 
-    def close(self) -> None:
-        """Ends the engine's worker and closes the libraries."""
+    def close(self, wait_seconds: float = 10) -> None:
+        """End the engine's worker, waiting so long for what it does, and close the libraries."""
         with self._lock:
             engine, self._engine = self._engine, None
             loras, self._loras = self._loras, None
             libraries = list(self._libraries.values())
         if engine is not None:
-            engine.close()
+            engine.close(wait_seconds)
         if loras is not None:
             loras.close()
         for library in libraries:

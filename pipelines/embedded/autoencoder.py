@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin  # diffusers looks for this name here when it loads the class
 from torch import Tensor
 from torch.nn import functional
@@ -72,7 +71,7 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
     def decode(self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None) -> Any:
         """Latents (batch, 16, h, w) as pictures (batch, 4, 2h, 2w): the inverse of `encode`, exactly."""
         sample = functional.pixel_shuffle(z, 2)
-        return DecoderOutput(sample=sample) if return_dict else (sample,)
+        return SimpleNamespace(sample=sample) if return_dict else (sample,)
 
     def forward(self, sample: Tensor) -> Tensor:
         """There and back again."""

@@ -21,6 +21,9 @@ from pipelines.records import Drawing, DrawRequest, OnProgress, no_progress
 
 logger = logging.getLogger(__name__)
 
+LOADING = "loading the model"
+"""The progress message until a model's first step."""
+
 HEARTBEAT = 0.05
 """Seconds between two calls of a waiting caller's OnProgress, at most."""
 
@@ -31,6 +34,8 @@ class _Job:
     def __init__(self, what: str, work: Callable[[_Job], Any]) -> None:
         self.what = what
         self.work = work
+        self.model = ""  # the model that it loads or draws with
+        self.loads = False  # whether it only loads it
         self.state = "queued"  # queued, running, finished
         self.steps: list[tuple[int, int]] = []  # every step that was taken
         self.cancelled = False
@@ -53,6 +58,7 @@ class Engine:
         self._queue: deque[_Job] = deque()
         self._running: _Job | None = None
         self._closed = False
+        self._loaded: set[str] = set()
         self._counts = {"drawn": 0, "cancelled": 0, "failed": 0}
         self._last_error = ""
         self._worker = threading.Thread(target=self._work, name="dgx-pixels-engine", daemon=True)
@@ -65,11 +71,15 @@ class Engine:
             PipelineError: what the backend raised.
             Cancelled: the engine was closed.
         """
-        return self._run(_Job(f"drawing with {request.model}", lambda job: self._draw(request, job)), on_progress)
+        job = _Job(f"drawing with {request.model}", lambda job: self._draw(request, job))
+        job.model = request.model
+        return self._run(job, on_progress)
 
     def preload(self, model: str) -> None:
         """Loads a model in the background; what goes wrong is logged and shown by `status`."""
-        self._submit(_Job(f"loading {model}", lambda job: self._backend.load(model)))
+        job = _Job(f"loading {model}", lambda job: self._load(model))
+        job.model, job.loads = model, True
+        self._submit(job)
 
     @contextmanager
     def lease(self, owner: str, on_progress: OnProgress = no_progress) -> Iterator[Backend]:
@@ -116,8 +126,8 @@ class Engine:
         """What draws. Only `models` and `describe` may be called without a lease."""
         return self._backend
 
-    def close(self) -> None:
-        """Ends the worker: what runs stops at its next step, what waits is cancelled."""
+    def close(self, wait_seconds: float = 10) -> None:
+        """End the worker: what runs stops at its next step and is waited for so long; what waits is cancelled."""
         with self._changed:
             self._closed = True
             for job in [*self._queue, *([self._running] if self._running else [])]:
@@ -125,7 +135,7 @@ class Engine:
             while self._queue:
                 self._finish(self._queue.popleft(), error=Cancelled("The server is closing."))
             self._changed.notify_all()
-        self._worker.join(timeout=10)
+        self._worker.join(timeout=wait_seconds)
 
     # the caller's side
 
@@ -170,6 +180,10 @@ class Engine:
             raise
 
     def _message(self, job: _Job) -> str:
+        if job.model and job.model not in self._loaded and not job.steps:
+            running = self._running
+            if running is job or (running and running.loads and running.model == job.model):
+                return LOADING
         if job.state != "queued":
             return job.what
         ahead = list(self._queue).index(job) if job in self._queue else 0
@@ -222,6 +236,10 @@ class Engine:
             self._last_error = f"{job.what}: {error}"
         self._changed.notify_all()
 
+    def _load(self, model: str) -> None:
+        self._backend.load(model)
+        self._loaded.add(model)
+
     def _draw(self, request: DrawRequest, job: _Job) -> Drawing:
         def on_step(done: int, total: int) -> None:
             job.step(done, total)
@@ -238,6 +256,7 @@ class Engine:
                 raise OutOfMemory(f"{error} {_SMALLER}") from error
             logger.warning("out of memory, trying half the batch: %s", error)
             drawing = self._draw_halves(halves, on_step)
+        self._loaded.add(request.model)
         self._counts["drawn"] += len(drawing.images)
         return drawing
 

@@ -5,6 +5,7 @@ Only safetensors are read, because a pickle can run code.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,6 @@ def load_model(model: Model, device: torch.device, dtype: torch.dtype | None = N
     Raises:
         ModelError: a component is missing, broken, or of a class that is not SDXL's.
     """
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # the caller shows progress
     dtype = dtype or pick_dtype(model, device)
     if model.file is not None:
         parts = _load_file(model, dtype)
@@ -180,9 +178,17 @@ def unified_memory() -> bool:
 def _loader(model: Model, name: str) -> Any:
     # From their own modules: the packages' roots would import hundreds of models.
     if name == "unet":
+        if model.draws_pixels:
+            from pipelines.embedded.unet import EmbeddedUNet
+
+            return EmbeddedUNet
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
         return UNet2DConditionModel
+    if model.draws_pixels and name in ("text_encoder", "text_encoder_2"):
+        from pipelines.embedded.text import EmbeddedTextEncoder, EmbeddedTextEncoderWithProjection
+
+        return EmbeddedTextEncoder if name == "text_encoder" else EmbeddedTextEncoderWithProjection
     if name == "vae":
         if model.draws_pixels:
             from pipelines.embedded.autoencoder import PixelAutoencoder
@@ -195,19 +201,24 @@ def _loader(model: Model, name: str) -> Any:
         from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
         return AutoencoderTiny
-    if name == "text_encoder":
-        from transformers import CLIPTextModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+    from transformers.utils.logging import disable_progress_bar
 
-        return CLIPTextModel
-    from transformers import CLIPTextModelWithProjection
-
-    return CLIPTextModelWithProjection
+    disable_progress_bar()  # the caller has a progress of its own
+    return CLIPTextModel if name == "text_encoder" else CLIPTextModelWithProjection
 
 
 def _load_tokenizer(model: Model, name: str) -> Any:
+    folder = model.folder / name
+    if model.draws_pixels:
+        from pipelines.embedded.text import WordTokenizer
+
+        try:
+            return WordTokenizer(folder)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"The {name} of '{model.id}' cannot be loaded. Download the model again.") from error
     from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
-    folder = model.folder / name
     kind = read_json(folder / "tokenizer_config.json").get("tokenizer_class", "")
     loader = CLIPTokenizer if kind.startswith("CLIP") else PreTrainedTokenizerFast
     try:
@@ -231,4 +242,11 @@ def make_scheduler(name: str, config: Any) -> Any:
 
     if not name.endswith("Scheduler") or (kind := getattr(diffusers, name, None)) is None:
         raise ModelError(f"diffusers has no scheduler '{name}'. Use an SDXL checkpoint as it was published.")
-    return kind.from_config(config)
+    # As kind.from_config, which imports every scheduler of diffusers, and with them scipy.stats, to word its warnings.
+    unset = set(config.get("_use_default_values", ()))
+    given = {key: value for key, value in config.items() if key not in unset and not key.startswith("_")}
+    expected = inspect.signature(kind.__init__).parameters
+    scheduler = kind(**{key: value for key, value in given.items() if key in expected})
+    # what this class does not use is kept for the class that is made from its configuration
+    scheduler.register_to_config(**{key: value for key, value in given.items() if key not in expected})
+    return scheduler

@@ -5,14 +5,16 @@ Speaks both protocol eras. Imports nothing heavy: a client waits for this module
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastmcp import FastMCP
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from server.protocol.quick import QuickFastMCP
 from server.protocol.tasks import JobTasks
@@ -41,6 +43,11 @@ TOOL_MODULES: tuple[str, ...] = (
 )
 """Every module here has `register(mcp: FastMCP, studio: Studio) -> None`. The order is the order an assistant sees."""
 
+LISTING_DELAY = 0.2
+"""Seconds between the list of tools and the loading of the model."""
+EXIT_PATIENCE = 0.2
+"""Seconds that the server waits for a drawing to stop when the client has left."""
+
 INSTRUCTIONS = """\
 dgx-pixels draws pixel art and puts it into a Bevy game. Start with generate_sprite (the answer shows the picture and \
 gives an asset_id), look at it, then deploy_asset writes it into the game's assets/; undo_deploy takes that back. \
@@ -57,6 +64,28 @@ def package_version() -> str:
         return "0+unknown"
 
 
+class PreloadOnListing(Middleware):
+    """Load the model in the background once a client has listed the tools: it will draw soon, and waits for nothing."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._started = studio.settings.preload != "auto"
+
+    async def on_list_tools(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """See `fastmcp.server.middleware.Middleware`."""
+        tools = await call_next(context)
+        if not self._started:
+            self._started = True
+            # after a moment: importing torch holds the interpreter, and this answer has to be sent first
+            asyncio.get_running_loop().call_later(LISTING_DELAY, start_preload, self._studio)
+        return tools
+
+
+def start_preload(studio: Studio) -> None:
+    """Load the model in a thread that the server's end does not wait for."""
+    threading.Thread(target=studio.preload, name="dgx-pixels-preload", daemon=True).start()
+
+
 def create_server(
     settings: Settings | None = None, backend: Backend | None = None, auth: AuthProvider | None = None
 ) -> FastMCP:
@@ -66,19 +95,19 @@ def create_server(
     @asynccontextmanager
     async def lifespan(_: FastMCP) -> AsyncIterator[None]:
         # Nothing is loaded here: `initialize` waits for this.
-        if studio.settings.preload:
-            threading.Thread(target=studio.preload, name="dgx-pixels-preload", daemon=True).start()
+        if studio.settings.preload not in ("auto", "none"):
+            start_preload(studio)
         try:
             yield
         finally:
-            studio.close()
+            studio.close(wait_seconds=EXIT_PATIENCE)
 
     mcp = QuickFastMCP(
         "dgx-pixels",
         instructions=INSTRUCTIONS,
         version=package_version(),
         lifespan=lifespan,
-        middleware=[FriendlyErrors()],
+        middleware=[FriendlyErrors(), PreloadOnListing(studio)],
         mask_error_details=True,
         auth=auth,
     )

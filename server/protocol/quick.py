@@ -1,4 +1,4 @@
-"""A FastMCP whose start does not wait for a docstring parser."""
+"""A FastMCP that starts without a docstring parser, and takes `initialize` after a probe over stdio."""
 
 from __future__ import annotations
 
@@ -19,6 +19,25 @@ class QuickFastMCP(FastMCP):
     def tool(self, name_or_fn: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As FastMCP.tool."""
         return _described(super().tool, name_or_fn, options)
+
+    async def run_stdio_async(
+        self, show_banner: bool = False, log_level: str | None = None, stateless: bool = False
+    ) -> None:
+        """Serve one client over stdin and stdout until it leaves."""
+        from fastmcp.server.context import reset_transport, set_transport
+        from fastmcp.utilities.logging import temporary_log_level
+        from mcp.server.stdio import stdio_server
+
+        from server.protocol.probes import serve_after_probes
+
+        options = self._mcp_server.create_initialization_options()
+        token = set_transport("stdio")
+        try:
+            with temporary_log_level(log_level):
+                async with self._lifespan_manager(), stdio_server() as (read, write):
+                    await serve_after_probes(lambda r, w: self._mcp_server.run(r, w, options), read, write)
+        finally:
+            reset_transport(token)
 
     def prompt(self, name_or_fn: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As FastMCP.prompt."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gc
 import ipaddress
+import logging
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from server.errors import ServerError
 from server.protocol.app import create_server
@@ -20,7 +24,8 @@ def serve(*, project: Path | None = None, preload: str = "", http: bool = False,
     project
         The game's root; default: found from the working directory.
     preload
-        A model to load at once, in the background.
+        The model to load in the background when the server starts; none: on first use (default: the game's, once
+        a client has listed the tools).
     http
         Serve HTTP on loopback; DGX_PIXELS_HTTP_TOKEN must hold the token that clients send.
     port
@@ -38,7 +43,16 @@ def serve(*, project: Path | None = None, preload: str = "", http: bool = False,
         try:
             server.run(transport="stdio", show_banner=False, log_level="WARNING")
         except* BrokenPipeError:  # the client went away while an answer was on its way
-            sys.exit(0)
+            pass
+        leave()
+
+
+def leave() -> NoReturn:
+    """End the process without taking torch apart, which takes a second: the client waits for the exit."""
+    logging.shutdown()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(0)
 
 
 def serve_http(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from server.features.animations import DrawnAnimation, generate_animation, motions_of
 from server.features.bases import base_warnings
 from server.protocol.tools.common import (
+    LOADING,
     OnProgress,
     ProjectArgument,
     Seed,
@@ -114,7 +115,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
             )
             return _answer(done)
 
-        return await in_thread(ctx, work)
+        return await in_thread(ctx, work, LOADING)
 
 
 def _answer(done: DrawnAnimation) -> ToolResult:

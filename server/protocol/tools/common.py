@@ -32,6 +32,8 @@ OnProgress = Callable[[int, int, str], None]
 """The same contract as `pipelines.records.OnProgress`."""
 
 PROMPT_LIMIT = 2000
+LOADING = "loading the model"
+"""What a tool that draws says until the engine reports progress."""
 PROGRESS_INTERVAL = 0.25
 """Seconds between two progress notifications."""
 
@@ -66,46 +68,80 @@ def schema(model: type[BaseModel]) -> dict[str, Any]:
     return model.model_json_schema(mode="serialization")
 
 
-async def in_thread(ctx: Context | None, work: Callable[[OnProgress], T]) -> T:
-    """Runs `work` in a thread, sends its progress to the client, and stops it when the client cancels.
+async def in_thread(ctx: Context | None, work: Callable[[OnProgress], T], waiting: str = "") -> T:
+    """Run `work` in a thread, send its progress to the client, and stop it when the client cancels.
 
     `work` gets an OnProgress. When the client has cancelled, the next call of it raises the event loop's cancelled
-    exception (a BaseException: let it pass).
+    exception (a BaseException: let it pass). `waiting` is said immediately and every second until `work` reports
+    progress of its own.
 
     Raises:
         ToolError: in place of any error that is meant for the user.
     """
-    last = -1.0
-    sent = 0.0
-    said = ""
-
-    def on_progress(done: int, total: int, message: str) -> None:
-        nonlocal last, sent, said
-        anyio.from_thread.check_cancelled()
-        now = time.monotonic()
-        final = total > 0 and done >= total and done > last
-        if ctx is None or (now - sent < PROGRESS_INTERVAL and not final):
-            return
-        if done <= last and message == said and now - sent < 1:
-            return
-        # Values must grow, also while the work stands in a queue and only the words change.
-        value = float(done) if done > last else last + 0.001
-        last, sent, said = value, now, message
-        anyio.from_thread.run(ctx.report_progress, value, float(total), message)
+    progress = _Progress(ctx)
+    failure: Exception | None = None
 
     def call() -> T:
         try:
-            return work(on_progress)
+            return work(progress.report)
         except Cancelled:
             anyio.from_thread.check_cancelled()
             raise
 
-    try:
-        return await anyio.to_thread.run_sync(call)
-    except Exception as error:
-        if words := in_words(error):
-            raise ToolError(words) from error
-        raise
+    async with anyio.create_task_group() as tasks:
+        if waiting and ctx is not None:
+            tasks.start_soon(progress.repeat, waiting)
+        try:
+            return await anyio.to_thread.run_sync(call)
+        except Exception as error:
+            failure = error
+        finally:
+            tasks.cancel_scope.cancel()
+    assert failure is not None
+    # outside of the task group, which would put it into an ExceptionGroup
+    if words := in_words(failure):
+        raise ToolError(words) from failure
+    raise failure
+
+
+class _Progress:
+    """Progress notifications of one call: growing values, a few a second."""
+
+    def __init__(self, ctx: Context | None) -> None:
+        self._ctx = ctx
+        self._value = -1.0
+        self._sent = 0.0
+        self._message = ""
+        self._reported = False
+
+    def report(self, done: int, total: int, message: str) -> None:
+        """An OnProgress for the thread that works.
+
+        Raises:
+            BaseException: the event loop's cancelled exception where the client has cancelled.
+        """
+        self._reported = True
+        anyio.from_thread.check_cancelled()
+        now = time.monotonic()
+        final = total > 0 and done >= total and done > self._value
+        if self._ctx is None or (now - self._sent < PROGRESS_INTERVAL and not final):
+            return
+        if done <= self._value and message == self._message and now - self._sent < 1:
+            return
+        anyio.from_thread.run(self._send, float(done), float(total), message)
+
+    async def repeat(self, message: str) -> None:
+        """Say `message` every second until `report` is called."""
+        while not self._reported:
+            await self._send(0.0, 0.0, message)
+            await anyio.sleep(1)
+
+    async def _send(self, done: float, total: float, message: str) -> None:
+        # Values must grow, also while the work stands in a queue and only the message changes.
+        self._value = done if done > self._value else round(self._value + 0.001, 3)
+        self._sent, self._message = time.monotonic(), message
+        if self._ctx is not None:
+            await self._ctx.report_progress(self._value, total or None, message)
 
 
 def in_words(error: BaseException) -> str:

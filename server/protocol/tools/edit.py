@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from server.features.bases import base_warnings
 from server.features.edits import Edited, edit_sprite, parse_recolor
 from server.protocol.tools.common import (
+    LOADING,
     AssetId,
     OnProgress,
     ProjectArgument,
@@ -95,7 +96,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
             )
             return _answer(done, asset_id)
 
-        return await in_thread(ctx, work)
+        return await in_thread(ctx, work, LOADING)
 
 
 def _answer(done: Edited, edited_from: str) -> ToolResult:

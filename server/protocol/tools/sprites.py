@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from server.features.bases import base_warnings
 from server.features.sprites import DrawnSprites, generate_sprites
 from server.protocol.tools.common import (
+    LOADING,
     OnProgress,
     ProjectArgument,
     Prompt,
@@ -113,7 +114,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
             )
             return _answer(done, words)
 
-        return await in_thread(ctx, work)
+        return await in_thread(ctx, work, LOADING)
 
 
 def _answer(done: DrawnSprites, prompt: str) -> ToolResult:

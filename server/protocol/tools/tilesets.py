@@ -14,6 +14,7 @@ from server.errors import ServerError
 from server.features.bases import base_warnings
 from server.features.tilesets import DrawnTileset, bevy_snippet, generate_tileset
 from server.protocol.tools.common import (
+    LOADING,
     OnProgress,
     ProjectArgument,
     Seed,
@@ -137,7 +138,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
             )
             return _answer(done)
 
-        return await in_thread(ctx, work)
+        return await in_thread(ctx, work, LOADING)
 
     @mcp.resource("tileset://{asset_id}", name="tileset", title="A tileset's atlas", mime_type="image/png")
     def tileset(asset_id: str) -> bytes:

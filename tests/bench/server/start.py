@@ -1,5 +1,5 @@
-"""`make bench-server`: seconds from spawning the server to `initialize` answered, beside a bare FastMCP server, and
-milliseconds of a tool call outside the engine. Prints a table and one line of JSON; tests nothing.
+"""`make bench-server`: seconds from spawning the server to `initialize` answered, beside a bare FastMCP server; to the
+first sprite; and milliseconds of a tool call outside the engine. Prints a table and one line of JSON; tests nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 BARE = "from fastmcp import FastMCP\nFastMCP('bare').run(show_banner=False, log_level='WARNING')\n"
 HELLO = {
@@ -50,6 +51,56 @@ def start_seconds(command: list[str], folder: str) -> tuple[float, float]:
         child.stdin.close()
         child.wait(timeout=30)
     return seconds, processor_seconds() - used
+
+
+def first_sprite(rounds: int = 3) -> dict[str, list[float]]:
+    """Seconds of a real server with the embedded model, from a process that has nothing loaded.
+
+    `listed`: from the answer to tools/list to the first sprite, asked for immediately; `begun`: from the spawn;
+    `silent`: the longest time without a message after the call; `exit`: from the client's leaving to the process's
+    end; `processor`: of the whole life.
+    """
+    found: dict[str, list[float]] = {name: [] for name in ("listed", "begun", "silent", "exit", "processor")}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            used, begun = processor_seconds(), time.perf_counter()
+            environment = {**os.environ, "DGX_PIXELS_DATA_DIR": folder, "FASTMCP_CHECK_FOR_UPDATES": "off"}
+            command = [sys.executable, "-P", "-m", "server", "serve"]
+            with subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+            ) as child:
+                _ask(child, HELLO)
+                _ask(child, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+                _ask(child, {"jsonrpc": "2.0", "id": 2, "method": "tools/list"})
+                listed = time.perf_counter()
+                call = {"name": "generate_sprite", "arguments": {"prompt": "red dragon"}, "_meta": {"progressToken": 1}}
+                gaps = _ask(child, {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": call})
+                drawn = time.perf_counter()
+                assert child.stdin
+                child.stdin.close()
+                child.wait(timeout=60)
+                found["exit"].append(time.perf_counter() - drawn)
+            found["listed"].append(drawn - listed)
+            found["begun"].append(drawn - begun)
+            found["silent"].append(max(gaps))
+            found["processor"].append(processor_seconds() - used)
+    return found
+
+
+def _ask(child: subprocess.Popen[bytes], message: dict[str, Any]) -> list[float]:
+    """Sends the message and waits for its answer where it has an id; the seconds between what came."""
+    assert child.stdin
+    assert child.stdout
+    child.stdin.write(json.dumps(message).encode() + b"\n")
+    child.stdin.flush()
+    gaps, last = [0.0], time.perf_counter()
+    while "id" in message:
+        line = child.stdout.readline()
+        gaps.append(time.perf_counter() - last)
+        last = time.perf_counter()
+        if json.loads(line).get("id") == message["id"]:
+            break
+    return gaps
 
 
 def processor_seconds() -> float:
@@ -104,6 +155,7 @@ def main() -> None:
     """Prints the table."""
     bare, ours = compare_starts()
     ratios = [[o[i] / b[i] for o, b in zip(ours, bare, strict=True)] for i in range(2)]
+    first = first_sprite()
     draws, deploys = asyncio.run(call_milliseconds())
     rows = [
         ("bare FastMCP server to initialize", [wall for wall, _ in bare], "s"),
@@ -112,6 +164,11 @@ def main() -> None:
         ("bare FastMCP server, processor", [used for _, used in bare], "s"),
         ("dgx-pixels, processor", [used for _, used in ours], "s"),
         ("ratio of neighbours, processor", ratios[1], ""),
+        ("tools listed -> first sprite", first["listed"], "s"),
+        ("start -> first sprite", first["begun"], "s"),
+        ("longest silence of that call", first["silent"], "s"),
+        ("client leaves -> exit", first["exit"], "s"),
+        ("start -> first sprite, processor", first["processor"], "s"),
         ("generate_sprite outside the backend", draws, "ms"),
         ("deploy_asset", deploys, "ms"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -14,9 +15,13 @@ from typing import Any
 import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
+from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 from rich.console import Console
 
 from server.cli.demo import Wish, run
+from server.protocol.app import LISTING_DELAY, create_server
+from server.settings import Settings
+from tests.fakes import FakeBackend
 
 SERVER = Path(__file__).parent / "fake_server.py"
 ENDLESS = "1000000000"
@@ -85,14 +90,15 @@ def hear(child: subprocess.Popen[str], **wanted: Any) -> dict[str, Any]:
     raise AssertionError(f"the server ended without {wanted}")
 
 
-def begin_drawing(child: subprocess.Popen[str]) -> None:
+def begin_drawing(child: subprocess.Popen[str]) -> dict[str, Any]:
+    """Handshake and a call that draws; the call's first progress notification."""
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
     send(child, id=1, method="initialize", params=hello)
     hear(child, id=1)
     send(child, method="notifications/initialized")
     call = {"name": "generate_sprite", "arguments": {"prompt": "imp"}, "_meta": {"progressToken": "p"}}
     send(child, id=2, method="tools/call", params=call)
-    hear(child, method="notifications/progress")
+    return hear(child, method="notifications/progress")
 
 
 def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(game: Path, tmp_path: Path) -> None:
@@ -111,6 +117,63 @@ def test_a_cancelled_call_is_not_answered_and_the_next_one_is(game: Path, tmp_pa
         send(child, method="notifications/cancelled", params={"requestId": 2})
         send(child, id=3, method="tools/call", params={"name": "list_assets", "arguments": {}})
         assert hear(child, id=3)["result"]["structuredContent"]["total"] == 0
+
+
+def test_initialize_is_answered_after_a_probe(game: Path, tmp_path: Path) -> None:
+    meta = {
+        PROTOCOL_VERSION_META_KEY: "2026-07-28",
+        CLIENT_INFO_META_KEY: {"name": "test", "version": "0"},
+        CLIENT_CAPABILITIES_META_KEY: {},
+    }
+    with raw_server(tmp_path / "data", "4") as child:
+        for number in (1, 2):
+            send(child, id=number, method="server/discover", params={"_meta": meta})
+            assert "capabilities" in hear(child, id=number)["result"]
+        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
+        send(child, id=3, method="initialize", params=hello)
+        assert hear(child, id=3)["result"]["serverInfo"]["name"] == "dgx-pixels"
+        send(child, method="notifications/initialized")
+        send(child, id=4, method="tools/call", params={"name": "generate_sprite", "arguments": {"prompt": "imp"}})
+        assert not hear(child, id=4)["result"]["isError"]
+        assert child.stdin
+        child.stdin.close()
+        assert child.wait(timeout=20) == 0
+
+
+def test_a_probe_that_stays_alone_opens_a_connection_of_the_newest_protocol(game: Path, tmp_path: Path) -> None:
+    meta = {
+        PROTOCOL_VERSION_META_KEY: "2026-07-28",
+        CLIENT_INFO_META_KEY: {"name": "test", "version": "0"},
+        CLIENT_CAPABILITIES_META_KEY: {},
+    }
+    with raw_server(tmp_path / "data", "4") as child:
+        send(child, id=1, method="server/discover", params={"_meta": meta})
+        hear(child, id=1)
+        send(child, id=2, method="tools/list", params={"_meta": meta})
+        assert hear(child, id=2)["result"]["resultType"] == "complete"
+
+
+def test_loading_is_reported_before_anything_is_drawn(game: Path, tmp_path: Path) -> None:
+    with raw_server(tmp_path / "data", ENDLESS) as child:
+        assert begin_drawing(child)["params"]["message"] == "loading the model"
+
+
+@pytest.mark.parametrize(("preload", "loaded"), [("auto", ["embedded"]), ("none", [])])
+@pytest.mark.anyio
+async def test_the_model_is_loaded_once_the_tools_are_listed(
+    game: Path, settings: Settings, backend: FakeBackend, preload: str, loaded: list[str]
+) -> None:
+    server = create_server(settings.model_copy(update={"preload": preload}), backend)
+    async with Client(server) as client:
+        assert backend.resident == []
+        await client.list_tools()
+        async with asyncio.timeout(20):
+            # the queue is first in, first out: after this drawing a preload would have been done
+            while backend.resident != loaded:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(2 * LISTING_DELAY if not loaded else 0)
+            await client.call_tool("generate_sprite", {"prompt": "imp"})
+    assert backend.resident == loaded
 
 
 def test_serving_loads_nothing_heavy(game: Path) -> None:
