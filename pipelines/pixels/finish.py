@@ -34,7 +34,7 @@ class FinishOptions:
     Args:
         width: finished size in pixels, exact.
         height: the same.
-        colors: most colours that are extracted; a `palette` overrules it.
+        colors: most colours that are extracted; a `palette` overrules it. None keeps every colour as it is.
         palette: the palette to lock to.
         pitch: pixels of the input for each pixel of the drawing; None looks for it where the input is larger.
         outline: none, outer, inner or selective.
@@ -51,7 +51,7 @@ class FinishOptions:
 
     width: int
     height: int
-    colors: int = 16
+    colors: int | None = 16
     palette: Palette | None = None
     pitch: float | None = None
     outline: str = "none"
@@ -64,7 +64,7 @@ class FinishOptions:
         for name, value in (("width", self.width), ("height", self.height)):
             if not 1 <= value <= MOST_PIXELS:
                 raise InvalidRequest(f"{name} is 1 to {MOST_PIXELS} pixels, not {value}.")
-        if not 1 <= self.colors <= MOST_COLORS:
+        if self.colors is not None and not 1 <= self.colors <= MOST_COLORS:
             raise InvalidRequest(f"colors is 1 to {MOST_COLORS}, not {self.colors}.")
         if self.outline not in KINDS:
             raise InvalidRequest(f"outline is one of {', '.join(KINDS)}, not '{self.outline}'.")
@@ -98,7 +98,7 @@ def finish_together(images: Sequence[Pixels], options: FinishOptions) -> list[Fi
         return []
     natives = [_native(image, options) for image in images]
     hard = [_harden(native, options.clean) for native, _ in natives]
-    placed = _fit([picture for picture, _ in hard], options)
+    placed = place_together([picture for picture, _ in hard], options)
     palette = options.palette or _palette(placed, options)
     colored = [_colored(picture, palette, options, soft) for picture, (_, soft) in zip(placed, hard, strict=True)]
     images = _outlined([image for image, _ in colored], palette, options)
@@ -110,6 +110,8 @@ def finish_together(images: Sequence[Pixels], options: FinishOptions) -> list[Fi
 
 def _colored(picture: Pixels, palette: Palette, options: FinishOptions, soft: float) -> tuple[Pixels, float]:
     """A placed picture in the palette's colours, cleaned; and how far, on average, the palette moved its pixels."""
+    if options.colors is None and options.palette is None and not options.dither:
+        return picture, 0.0
     locked = lock(picture, palette)
     drawn = picture[..., 3] == 255
     moved = np.linalg.norm(to_oklab(picture[drawn, :3]) - to_oklab(locked[drawn, :3]), axis=-1)
@@ -128,7 +130,7 @@ def _outlined(pictures: list[Pixels], palette: Palette, options: FinishOptions) 
     if options.outline == "none":
         return pictures
     for _ in range(4):
-        outlined = _fit([draw_outline(picture, options.outline, palette) for picture in pictures], options)
+        outlined = place_together([draw_outline(picture, options.outline, palette) for picture in pictures], options)
         if all(np.array_equal(a, b) for a, b in zip(pictures, outlined, strict=True)):
             break
         pictures = outlined
@@ -177,13 +179,15 @@ def _harden(native: Pixels, clean: bool) -> tuple[Pixels, float]:
     return hard, float(half.sum()) / max(int(mask.sum()), 1)
 
 
-def _fit(pictures: list[Pixels], options: FinishOptions) -> list[Pixels]:
-    """The pictures on canvases of the size asked for: placed, and made smaller only where they do not fit."""
+def place_together(pictures: list[Pixels], options: FinishOptions) -> list[Pixels]:
+    """Put pictures on canvases of the size asked for: trimmed and centred together, made smaller only where they do not
+    fit.
+    """
     if len({picture.shape for picture in pictures}) > 1:
-        return [_fit([picture], options)[0] for picture in pictures]
+        return [place_together([picture], options)[0] for picture in pictures]
     height, width = pictures[0].shape[:2]
     if options.place or height > options.height or width > options.width:
-        drawn = np.any([picture[..., 3] == 255 for picture in pictures], axis=0)
+        drawn = np.any([picture[..., 3] > 0 for picture in pictures], axis=0)
         rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
         if not len(rows):
             return [np.zeros((options.height, options.width, 4), np.uint8) for _ in pictures]
@@ -193,7 +197,7 @@ def _fit(pictures: list[Pixels], options: FinishOptions) -> list[Pixels]:
     if scale > 1:
         grid = regular_grid(width, height, max(1, round(width / scale)), max(1, round(height / scale)))
         smaller = [_harden(sample_cells(picture, grid), False)[0] for picture in pictures]
-        return _fit(smaller, replace(options, place=True))
+        return place_together(smaller, replace(options, place=True))
     top, left = (options.height - height) // 2, (options.width - width) // 2
     below, right = options.height - height - top, options.width - width - left
     return [np.pad(picture, ((top, below), (left, right), (0, 0))) for picture in pictures]
@@ -201,8 +205,8 @@ def _fit(pictures: list[Pixels], options: FinishOptions) -> list[Pixels]:
 
 def _palette(pictures: Sequence[Pixels], options: FinishOptions) -> Palette:
     """Extracted from all pictures; with a dark colour in it where an outline will need one."""
-    palette = extract_palette(pictures, options.colors)
-    if options.outline == "none" or options.colors == 1 or not color_counts(pictures)[0].size:
+    palette = extract_palette(pictures, options.colors or MOST_COLORS)
+    if options.outline == "none" or options.colors in (None, 1) or not color_counts(pictures)[0].size:
         return palette
     if palette.lab[:, 0].min() <= DARK:
         return palette

@@ -36,13 +36,17 @@ class Report:
         return {"passed": self.passed, "gates": dict(self.gates), "scores": scores}
 
 
-def check_gates(image: Pixels, width: int, height: int, colors: int, palette: Palette | None) -> dict[str, bool]:
-    """The hard gates of a finished picture; `palette` is the locked one, None where colours were extracted."""
+def check_gates(image: Pixels, width: int, height: int, colors: int | None, palette: Palette | None) -> dict[str, bool]:
+    """The hard gates of a finished picture.
+
+    `palette` is the locked one, None where colours were extracted; `colors` None: every colour was kept.
+    """
     found, _ = color_counts([image])
+    most = len(palette) if palette is not None else colors
     gates = {
         "size_exact": image.shape[:2] == (height, width),
         "alpha_hard": bool(np.isin(image[..., 3], (0, 255)).all()),
-        "colors_within": len(found) <= (colors if palette is None else len(palette)),
+        "colors_within": most is None or len(found) <= most,
         "not_empty": bool((image[..., 3] == 255).any()),
     }
     if palette is not None:

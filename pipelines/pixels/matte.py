@@ -1,11 +1,12 @@
-"""The matte: which native pixels are ground and which are drawing. Works on cells, where a flood costs nothing.
+"""Tell the background from the drawing, at native size, where a flood costs nothing.
 
-Knows flat grounds only: a picture whose border has no colour in common keeps its ground.
+Only flat backgrounds are known: a picture whose border has no colour in common keeps its background.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -17,12 +18,24 @@ from pipelines.pixels.oklab import Lab, from_oklab, to_oklab
 from pipelines.records import Pixels
 
 KINDS = ("auto", "none", "ground")
-_NEAR, _FAR = 0.05, 0.12
-"""OKLab distance to the ground that always, and at most, counts as ground."""
+NEAR, _FAR = 0.05, 0.12
+"""OKLab distance to the background's colour that always, and at most, counts as background."""
 _KEY_CHROMA = 0.15
-"""From here on a ground is a key: a colour chosen since nothing else in the picture has it."""
+"""From here on a background is a key: a colour chosen because nothing else in the picture has it."""
 _MOST_SHARE = 0.98
-"""A ground that is more of the picture than this is the picture."""
+"""A background that takes more of the picture than this is the picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """A picture without its background; the pixels inside the drawing that have its colour and stayed.
+
+    `failed` says why nothing was cut, and is empty where something was.
+    """
+
+    image: Pixels
+    kept: int
+    failed: str = ""
 
 
 def key_color(matte: str) -> NDArray[np.uint8] | None:
@@ -34,32 +47,50 @@ def key_color(matte: str) -> NDArray[np.uint8] | None:
     if matte in KINDS:
         return None
     if not re.fullmatch(r"#?[0-9a-fA-F]{6}", matte):
-        raise InvalidRequest(f"matte is one of {', '.join(KINDS)} or the ground's colour as RRGGBB, not '{matte}'.")
+        raise InvalidRequest(f"matte is one of {', '.join(KINDS)} or the background's colour as RRGGBB, not '{matte}'.")
     return np.frombuffer(bytes.fromhex(matte.lstrip("#")), np.uint8)
 
 
 def cut_ground(native: Pixels, key: NDArray[np.uint8] | None = None) -> Pixels:
-    """`native` ((h, w, 4) RGBA, opaque) with its ground clear, and the ground's tint out of the edge beside it.
+    """`native` ((h, w, 4) RGBA) with its background clear, as `cut_background` does it."""
+    return cut_background(native, key).image
 
-    The ground is what touches the border in one colour (or in `key`); a saturated ground is cleared inside the drawing
-    too, while a white one leaves white eyes alone. Parts of the drawing that stand alone stay.
+
+def cut_background(
+    native: Pixels, key: NDArray[np.uint8] | None = None, *, inside: bool = False, near: float = NEAR
+) -> Cut:
+    """Clear the background of `native` ((h, w, 4) RGBA), and take its tint out of the edge beside it.
+
+    The background is what touches the border in one colour (or in `key`). A saturated background is cleared inside the
+    drawing too; any other one only with `inside`, since white eyes on white are part of the drawing. Parts of the
+    drawing that stand alone stay. `near`: OKLab distance that always counts as the background; where it is
+    small the colours have no noise on them, so there is no tint on the edge either.
     """
+    solid = native[..., 3] >= 128
     lab = to_oklab(native[..., :3])
-    border = np.concatenate([lab[0], lab[-1], lab[1:-1, 0], lab[1:-1, -1]])
+    edge = np.zeros(solid.shape, bool)
+    edge[[0, -1]] = edge[:, [0, -1]] = True
+    border = lab[edge & solid]
+    if 2 * len(border) < edge.sum():
+        return Cut(native, 0, "its border is transparent already")
     ground = to_oklab(key) if key is not None else _common(border)
     if ground is None:
-        return native
+        return Cut(native, 0, "its border has no one colour")
     spread = np.linalg.norm(border - ground, axis=1)
-    tolerance = float(np.clip(3 * np.median(spread), _NEAR, _FAR))
-    alike = np.linalg.norm(lab - ground, axis=-1) < tolerance
+    tolerance = float(np.clip(3 * np.median(spread), near, _FAR)) if near >= NEAR else near
+    alike = (np.linalg.norm(lab - ground, axis=-1) < tolerance) | ~solid
     keyed = bool(np.hypot(ground[1], ground[2]) >= _KEY_CHROMA)
-    clear = alike if keyed else _from_border(alike)
-    if not clear.any() or clear.mean() > _MOST_SHARE:
-        return native
+    outside = _from_border(alike)
+    clear = alike if keyed or inside else outside
+    if not (clear & solid).any():
+        return Cut(native, 0, "no pixel at its border has that colour")
+    if clear.mean() > _MOST_SHARE:
+        return Cut(native, 0, "next to nothing would be left")
     result = native.copy()
-    result[..., :3] = from_oklab(_despill(lab, clear, ground)) if keyed else native[..., :3]
-    result[clear] = 0
-    return result
+    if keyed and near >= NEAR:
+        result[..., :3] = from_oklab(_despill(lab, clear, ground))
+    result[clear & solid] = 0
+    return Cut(result, int((alike & solid & ~clear).sum()))
 
 
 def _common(border: Lab) -> Lab | None:
@@ -78,7 +109,7 @@ def _from_border(alike: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _despill(lab: Lab, clear: NDArray[np.bool_], ground: Lab) -> Lab:
-    """Edge pixels lose the share of the ground's tint that the drawing behind them has not."""
+    """Take from edge pixels the share of the background's tint that the drawing behind them does not have."""
     direction = ground[1:] / np.hypot(ground[1], ground[2])
     tint = lab[..., 1:] @ direction
     inner = np.logical_not(ndimage.binary_dilation(clear, np.ones((3, 3), bool)))

@@ -25,6 +25,7 @@ def fix(
     palette: str = "",
     ground: str = "keep",
     outline: str = "none",
+    soft: str = "keep",
     project: Path | None = None,
     out: Path | None = None,
 ) -> None:
@@ -37,19 +38,22 @@ def fix(
     size
         Pixels of both sides; default: as many as the picture really has.
     width
-        Or the width alone.
+        The finished width; alone, the picture keeps its shape.
     height
-        Or the height alone.
+        The finished height; alone, the picture keeps its shape.
     pitch
         Pixels of the file for each real pixel; default: found.
     colors
-        The most colours where no palette rules; default: 32.
+        The most colours where no palette rules; default: all that can be read exactly, else 32.
     palette
-        A palette file in the game or RRGGBB words; "none": free colours.
+        A palette file in the game or RRGGBB values; "none": free colours.
     ground
-        keep, clear (a flat background becomes transparent), or the background's RRGGBB.
+        keep, clear (the flat background round the drawing becomes transparent), or the background's RRGGBB (holes in
+        the drawing too).
     outline
         none, outer, inner or selective.
+    soft
+        Half-transparent pixels (glows, shadows): keep, dither, solid or drop.
     project
         The game's root; default: found from the working directory.
     out
@@ -70,6 +74,7 @@ def fix(
             palette=palette,
             ground=ground,
             outline=outline,
+            soft=soft,
             project=str(project) if project else None,
         )
         path = done.library.path(done.asset)
@@ -81,8 +86,8 @@ def fix(
     console = Console()
     recipe = done.asset.recipe
     console.print(f"[bold]{done.asset.id}[/]  {recipe.width}x{recipe.height}, pitch {done.pitch:.2f}  {path}")
-    if done.paint:
-        console.print("[yellow]No pixel grid was seen: this is paint, and was reduced.[/] --size chooses the size.")
+    for warning in done.warnings:
+        console.print(f"[yellow]{warning}[/]")
 
 
 def palette(

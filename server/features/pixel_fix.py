@@ -1,4 +1,4 @@
-"""fix_pixel_art: a file or an asset back to real pixels, kept as a new asset. Knows nothing of tools; draws nothing."""
+"""Give a file or an asset its real pixels back, and keep the result as a new asset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FixedAsset:
-    """The picture as it was and as it is, and the asset that keeps it. `pitch` 1: it had real pixels already."""
+    """The picture as it was and as it is, and the asset that keeps it.
+
+    `pitch` 1: the pixels are the file's own. `warnings`: what was kept, lost or not proved, and what to give.
+    """
 
     project: Project | None
     library: Library
@@ -26,7 +29,7 @@ class FixedAsset:
     after: Pixels
     asset: Asset
     pitch: float
-    paint: bool
+    warnings: tuple[str, ...]
 
 
 def fix_pixel_art(
@@ -40,19 +43,21 @@ def fix_pixel_art(
     palette: str = "",
     ground: str = "keep",
     outline: str = "none",
+    soft: str = "keep",
     project: str | None = None,
 ) -> FixedAsset:
-    """Finds the real pixels of a picture.
+    """Find the real pixels of a picture.
 
     Args:
         picture: a file (relative: to the working directory, then to the game's root), or an asset's id.
-        width: the new width in pixels; None: as many as the picture really has.
+        width: finished width in pixels; None: as many as the picture really has, or what `height` and the shape give.
         height: the same.
         pitch: pixels of the file for each real pixel; None: found.
-        colors: the most colours where no palette rules; None: 32.
+        colors: the most colours where no palette rules; None: all that can be read exactly, else 32.
         palette: as in generate_sprite: a file, RRGGBB words, "none", or empty for the game's.
-        ground: "keep", "clear", or the ground's colour as RRGGBB.
+        ground: "keep", "clear", or the background's colour as RRGGBB, which is cleared inside the drawing too.
         outline: none, outer, inner or selective.
+        soft: what becomes of half-transparent pixels: keep, dither, solid or drop.
         project: the game's root; None: found.
 
     Raises:
@@ -63,6 +68,7 @@ def fix_pixel_art(
     from pipelines.pixels.fix import COLORS, fix_pictures
     from pipelines.pixels.palette import Palette
     from pipelines.pixels.png import encode_png, read_picture
+    from pipelines.pixels.soft_alpha import read_soft
     from pipelines.records import Recipe
 
     game = studio.project(project)
@@ -78,10 +84,11 @@ def fix_pixel_art(
         width=width,
         height=height,
         pitch=pitch,
-        colors=colors or COLORS,
+        colors=colors,
         palette=Palette.from_words(words) if words else None,
         ground=ground,
         outline=outline,
+        soft=read_soft(soft),
     )
     done = fixed.frames[0]
     high, wide = done.image.shape[:2]
@@ -94,13 +101,15 @@ def fix_pixel_art(
         palette=words,
         colors=colors or COLORS,
         outline=outline,
-        options={"fix": {"from": picture, "pitch": round(fixed.pitch, 2), "ground": ground}},
+        options={
+            "fix": {"from": picture, "pitch": round(fixed.pitch, 2), "ground": ground, "soft": soft, "how": fixed.how}
+        },
     )
     png = encode_png(done.image, recipe.to_json(), done.palette)
     library = studio.library(game)
     details = {"palette": list(done.palette.words), "unknown_words": []}
     asset = library.add("sprite", {"sprite.png": png}, recipe, done.report.to_dict(), details)
-    return FixedAsset(game, library, before, done.image, asset, fixed.pitch, fixed.paint)
+    return FixedAsset(game, library, before, done.image, asset, fixed.pitch, fixed.notes)
 
 
 def _file(game: Project | None, picture: str) -> Path | None:

@@ -103,6 +103,7 @@ class FixPixelArt(_Arguments):
     palette: str = ""
     ground: str = "keep"
     outline: str = "none"
+    soft: str = "keep"
 
 
 class DeployAsset(_Arguments):

@@ -1,4 +1,4 @@
-"""fix_pixel_art: any picture back to real pixels."""
+"""The tool fix_pixel_art: give any picture its real pixels back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.studio import Studio
 
 
 class FixAnswer(BaseModel):
-    """What fix_pixel_art answers: a new asset; the picture that it was made of stays."""
+    """The answer of fix_pixel_art: a new asset; the picture that it was made of stays."""
 
     asset_id: str
     uri: str
@@ -31,7 +31,7 @@ class FixAnswer(BaseModel):
 
 
 def register(mcp: FastMCP, studio: Studio) -> None:
-    """Adds fix_pixel_art."""
+    """Add fix_pixel_art."""
 
     @mcp.tool(
         name="fix_pixel_art",
@@ -43,25 +43,38 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     async def fix_pixel_art_tool(
         picture: Annotated[str, Field(description="Path of a PNG, JPEG, GIF, WebP or BMP file, or an asset_id.")],
         ctx: Context,
-        width: Annotated[int | None, Field(description="Finished width; none: as many pixels as it has.")] = None,
-        height: Annotated[int | None, Field(description="Finished height; none: as many pixels as it has.")] = None,
+        width: Annotated[
+            int | None,
+            Field(description="Finished width; none: as many pixels as it has, or by the height and its shape."),
+        ] = None,
+        height: Annotated[int | None, Field(description="Finished height; the same.")] = None,
         pitch: Annotated[
             float | None, Field(description="Pixels of the file for each real pixel; none: it is found.")
         ] = None,
-        colors: Annotated[int | None, Field(description="The most colours; none: 32, or the palette's.")] = None,
+        colors: Annotated[
+            int | None, Field(description="The most colours; none: all that can be read exactly, else 32.")
+        ] = None,
         palette: Annotated[
             str, Field(description='A palette file, RRGGBB words, "none" for its own colours; empty: the game\'s.')
         ] = "",
         ground: Annotated[
-            str, Field(description='"keep", "clear" (a flat background becomes transparent), or its RRGGBB.')
+            str,
+            Field(
+                description='"keep", "clear" (the flat background round the drawing becomes transparent), or the '
+                "background's RRGGBB (holes in the drawing too)."
+            ),
         ] = "keep",
         outline: Annotated[str, Field(description="none, outer, inner or selective.")] = "none",
+        soft: Annotated[
+            str, Field(description="Half-transparent pixels (glows, shadows): keep, dither, solid or drop.")
+        ] = "keep",
         project: ProjectArgument = "",
     ) -> ToolResult:
         """Use when there is a picture that should be pixel art and is not quite: an AI render, a screenshot, a smeared
-        JPEG, an enlarged sprite. Finds the grid, reads one clean colour a cell, locks the palette, makes edges hard.
-        No model and no GPU: it takes a moment. The answer shows before and after; the result is a new asset, and the
-        file stays as it is. Give `pitch` when the grid was not found well, `width` and `height` to force a size."""
+        JPEG, an enlarged sprite. Finds the grid and proves it against the picture, reads one clean colour a cell, locks
+        the palette. A finished picture stays as it is, and so does one whose grid cannot be proved: `warnings` say so,
+        and which of `pitch`, `width` and `height` to give. No model and no GPU: it takes a moment. The answer shows
+        before and after; the result is a new asset, and the file stays as it is."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             done = fix_pixel_art(
@@ -74,6 +87,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
                 palette=palette,
                 ground=ground.strip() or "keep",
                 outline=outline.strip() or "none",
+                soft=soft.strip() or "keep",
                 project=project or None,
             )
             return _answer(done)
@@ -85,11 +99,7 @@ def _answer(done: FixedAsset) -> ToolResult:
     from server.features.preview import fitted, preview_png
 
     asset = done.asset
-    warnings = []
-    if done.paint:
-        warnings.append(
-            "No pixel grid was seen: this is paint, and was reduced. Give width and height to choose a size."
-        )
+    warnings = list(done.warnings)
     if not asset.report["gates"].get("not_empty", True):
         warnings.append("Nothing is left of the picture. Try ground='keep', or another pitch.")
     answer = FixAnswer(

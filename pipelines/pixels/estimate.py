@@ -1,0 +1,247 @@
+"""Decide which pixels a picture is really made of, and prove it before anything is changed.
+
+Order: an exact enlargement; a finished picture; an enlargement with interpolation (least squares); a grid that is
+searched for. Each answer is checked against the picture; where nothing is proved, the picture stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipelines.pixels.cells import sample_cells
+from pipelines.pixels.exact import (
+    MAYBE_NATIVE,
+    SMALLEST,
+    Enlargement,
+    Lines,
+    change_lines,
+    find_enlargement,
+    is_strong,
+    shrink,
+    without_hidden_colors,
+)
+from pipelines.pixels.grid import Grid, find_grid, regular_grid
+from pipelines.pixels.lattice import Lattice, find_lattice, read_lattice
+from pipelines.pixels.proof import is_grid, unexplained
+from pipelines.pixels.quantize import pack
+from pipelines.records import Pixels
+
+How = Literal["finished", "exact", "interpolated", "searched", "given", "unproved"]
+EXACT, ROUNDED, CLIPPED, NOISY = 0.0, 0.006, 0.02, 0.03
+_SEARCHED_FROM = 64
+"""Pixels of the longer side up to which no grid is searched for: so few lines prove nothing."""
+_CRISP_COLORS = 256
+_SIMPLE = ("nearest", "bilinear")
+_NOISE = 4.0
+"""Mean squared error, in levels, from which on a picture has more than rounding on it: compression, noise."""
+_LEFT_OVER = 0.02
+"""Share of the pixels that may differ strongly from the native pixels enlarged again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """The frames at one pixel a cell, the pitch (1: unchanged), how it was found, and what the user should know."""
+
+    natives: list[Pixels]
+    pitch_x: float
+    pitch_y: float
+    how: How
+    notes: tuple[str, ...] = ()
+    grid: Grid | None = None
+    spread: float = EXACT
+    """OKLab distance by which estimates of one colour differ: EXACT, ROUNDED, CLIPPED or NOISY."""
+
+
+def estimate_pixels(
+    frames: Sequence[Pixels], width: int | None = None, height: int | None = None, pitch: float | None = None
+) -> Estimate:
+    """Find the real pixels of `frames` ((h, w, 4) RGBA of one size), which share one grid.
+
+    Args:
+        frames: a picture, or the frames of an animation.
+        width: the native width, where it is known or wanted; it is tried first.
+        height: the same; one side alone keeps the picture's shape.
+        pitch: pixels of the picture for each native pixel, where it is known; it is believed.
+    """
+    high, wide = frames[0].shape[:2]
+    originals, frames = frames, [without_hidden_colors(frame) for frame in frames]
+    if pitch == 1:
+        return _unchanged(originals, "given")
+    x, y = change_lines(frames)
+    if pitch is not None:
+        return _given(frames, x, y, pitch)
+    hint = _hint(wide, high, width, height)
+    found = find_enlargement(x, y, wide, high)
+    if hint and not (found and found.strong):
+        told = _fitting(frames, x, y, hint)
+        if told:
+            return told
+    if found:
+        return _exact(frames, found, x, y) or _unchanged(originals, *_too_few_lines(found, wide, high))
+    if max(wide, high) <= MAYBE_NATIVE and _is_crisp(frames[0]):
+        return _unchanged(originals, "finished")
+    busiest = max(frames, key=lambda frame: int((frame[:, 1:] != frame[:, :-1]).any(axis=-1).sum()))
+    lattice = find_lattice(busiest)
+    read = _interpolated(frames, lattice) if lattice else None
+    if read:
+        return read
+    small = max(wide, high) <= MAYBE_NATIVE
+    if lattice and not small:
+        note = (
+            f"Most of the picture is an enlargement of {lattice.columns}x{lattice.rows} pixels, but parts are not "
+            "(text over it?), so it is as it was. "
+            f"Give pitch={wide / lattice.columns:.4g} to reduce it all the same."
+        )
+        return _unchanged(originals, "unproved", note)
+    if _is_crisp(frames[0]):
+        return _unchanged(originals, "finished")
+    if max(wide, high) > _SEARCHED_FROM:
+        grid = find_grid(busiest)
+        if is_grid(busiest, grid):
+            natives = [sample_cells(frame, grid) for frame in frames]
+            return Estimate(natives, grid.pitch_x, grid.pitch_y, "searched", (), grid, NOISY)
+    if small:
+        return _unchanged(originals, "finished", *(() if _is_flat(frames[0]) else (TAKEN,)))
+    return _unchanged(originals, "unproved", NOT_PROVED)
+
+
+NOT_PROVED = (
+    "No plain pixel grid was found, so the picture is as it was. Give `pitch` (pixels of the file for each real pixel) "
+    "or `width` and `height` (real pixels) if you know them; pitch=1 if these are its real pixels."
+)
+TAKEN = (
+    "Taken as finished: no enlargement was found. Give `pitch`, or `width` and `height` in real pixels, if it is one."
+)
+
+
+def _unchanged(frames: Sequence[Pixels], how: How, *notes: str) -> Estimate:
+    return Estimate(list(frames), 1.0, 1.0, how, notes)
+
+
+def _hint(wide: int, high: int, width: int | None, height: int | None) -> tuple[int, int] | None:
+    """The (columns, rows) that a given size means; one side alone keeps the shape. None: nothing that helps."""
+    if width is None and height is None:
+        return None
+    columns = width or max(1, round(wide * (height or 0) / high))
+    rows = height or max(1, round(high * columns / wide))
+    fits = 0.95 < (wide / columns) / (high / rows) < 1.05
+    return (columns, rows) if fits and columns < wide and rows < high else None
+
+
+def _fitting(frames: Sequence[Pixels], x: Lines, y: Lines, size: tuple[int, int]) -> Estimate | None:
+    """The estimate of exactly this native size, if it is proved."""
+    high, wide = frames[0].shape[:2]
+    factor_x, factor_y = wide // size[0], high // size[1]
+    whole = wide == factor_x * size[0] and high == factor_y * size[1]
+    if whole and not (x % factor_x).any() and not (y % factor_y).any():
+        natives = [shrink(frame, Enlargement(factor_x, factor_y, 0, 0, True)) for frame in frames]
+        return Estimate(natives, factor_x, factor_y, "exact")
+    lattice = find_lattice(frames[0], [size])
+    return _interpolated(frames, lattice) if lattice else None
+
+
+def _given(frames: Sequence[Pixels], x: Lines, y: Lines, pitch: float) -> Estimate:
+    """The pixels at a pitch that the caller knows; a note where the picture does not bear it out."""
+    high, wide = frames[0].shape[:2]
+    size = max(1, round(wide / pitch)), max(1, round(high / pitch))
+    near = all(abs(side / pitch - count) < 0.1 for side, count in zip((wide, high), size, strict=True))
+    fitting = _fitting(frames, x, y, size) if near else None
+    if fitting:
+        return fitting
+    grid = find_grid(frames[0], pitch)
+    note = f"The picture shows no clear grid of {pitch:g} pixels. Compare the result with it before you use it."
+    notes = () if is_grid(frames[0], grid) else (note,)
+    return Estimate(
+        [sample_cells(frame, grid) for frame in frames], grid.pitch_x, grid.pitch_y, "given", notes, grid, True
+    )
+
+
+def _exact(frames: Sequence[Pixels], found: Enlargement, x: Lines, y: Lines) -> Estimate | None:
+    """The pixels of an exact enlargement; None where too little proves it."""
+    high, wide = frames[0].shape[:2]
+    small = max(high, wide) <= MAYBE_NATIVE
+    columns, rows = wide // found.factor_x, high // found.factor_y
+    notes: tuple[str, ...] = ()
+    if found.phase_x or found.phase_y:
+        # a native drawing of large blocks looks like this too
+        if small:
+            return None
+    elif not found.strong:
+        if small or min(columns, rows) < SMALLEST:
+            return None
+        factor = found.factor_x
+        other = next(d for d in range(2, factor + 1) if factor % d == 0)
+        finer = f"{columns * other}x{rows * other} (pitch {factor // other})"
+        notes = (f"Few lines prove the size {columns}x{rows}; {finer} is possible too. Give `pitch` if that is right.",)
+    natives = [shrink(frame, found) for frame in frames]
+    return Estimate(natives, found.factor_x, found.factor_y, "exact", notes)
+
+
+def _too_few_lines(found: Enlargement, wide: int, high: int) -> tuple[How, str]:
+    """What a picture is taken for whose few lines fit an enlargement that they do not prove, and what to tell."""
+    factor = found.factor_x
+    if max(wide, high) <= MAYBE_NATIVE:
+        size = f"{wide // factor}x{high // factor}"
+        return "finished", (
+            f"Taken as finished. Its lines also fit an enlargement of {size} pixels: give pitch={factor} if it is one."
+        )
+    return "unproved", (
+        f"No plain pixel grid was proved: so few lines fit pitch {factor} and each of its divisors. Give `pitch`, or "
+        "`width` and `height` in real pixels."
+    )
+
+
+def _interpolated(frames: Sequence[Pixels], lattice: Lattice) -> Estimate | None:
+    """The pixels of an interpolated enlargement; None where parts of the picture are something else (text over it)."""
+    high, wide = frames[0].shape[:2]
+    grid = regular_grid(wide, high, lattice.columns, lattice.rows)
+    natives: list[Pixels] = []
+    spread = ROUNDED
+    for frame in frames:
+        native, used = read_lattice(frame, lattice)
+        spread = max(spread, NOISY if used.error > _NOISE else ROUNDED if used.kernel in _SIMPLE else CLIPPED)
+        if unexplained(frame, native, used.kernel) > _LEFT_OVER:
+            return None
+        natives.append(sample_cells(frame, grid) if used.kernel == "nearest" else native)
+    notes = []
+    if not is_strong(*_plain_lines(natives[0]), lattice.columns, lattice.rows):
+        notes.append(
+            f"Few lines prove the size {lattice.columns}x{lattice.rows}; a multiple of it is possible too. Give "
+            "`pitch` if that is right."
+        )
+    return Estimate(natives, wide / lattice.columns, high / lattice.rows, "interpolated", tuple(notes), None, spread)
+
+
+def _plain_lines(native: Pixels) -> tuple[Lines, Lines]:
+    """Lines across which the picture changes by more than noise."""
+    value = native.astype(np.int16)
+    across = np.abs(np.diff(value, axis=1)).max(axis=(0, 2)) > 24
+    down = np.abs(np.diff(value, axis=0)).max(axis=(1, 2)) > 24
+    return np.flatnonzero(across) + 1, np.flatnonzero(down) + 1
+
+
+def _is_flat(picture: Pixels) -> bool:
+    """Whether a small picture has few colours and flat areas, as pixel art that was never enlarged."""
+    code = pack(picture) | picture[..., 3].astype(np.uint32) << 24
+    equal = min(float((lines[:, 1:] == lines[:, :-1]).mean()) for lines in (code, code.T))
+    return len(np.unique(code)) <= _CRISP_COLORS // 4 and equal >= 0.4
+
+
+def _is_crisp(picture: Pixels) -> bool:
+    """Whether the picture is plain pixel art at one pixel a pixel.
+
+    Few colours, most neighbours equal, and single pixels: an enlargement has no run of one pixel.
+    """
+    code = pack(picture) | picture[..., 3].astype(np.uint32) << 24
+    if len(np.unique(code)) > _CRISP_COLORS:
+        return False
+    for lines in (code, code.T):
+        changed = lines[:, 1:] != lines[:, :-1]
+        single = changed[:, 1:] & changed[:, :-1]
+        if changed.mean() > 0.5 or single.sum() < max(2, 0.04 * changed.sum()):
+            return False
+    return True

@@ -1,0 +1,273 @@
+"""Find the size of a picture that was enlarged with interpolation, with or without noise on top.
+
+Every usual enlargement (nearest, bilinear, bicubic, Lanczos) is a linear map from few native pixels to many, along one
+axis after the other. For a number of native pixels the map is inverted by least squares on some rows and columns; what
+is left over tells how well the number explains the picture. A number is proved by its neighbours: with one or two cells
+more or less the picture has to fit much worse. Gradients and paint fit every number about as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.linalg import solveh_banded
+
+from pipelines.records import Pixels
+
+Values = NDArray[np.float32]
+Sides = tuple[Values, Values]
+"""Values along x, (width, n), and along y, (height, m)."""
+SHARP = 2.0
+"""A number is proved where its neighbours leave at least this many times its squared error over."""
+_ROWS = 24
+"""Rows and columns that are looked at."""
+_FEWEST = 8
+_MOST = 512
+_ROUNDING = 0.15
+"""Squared error of values that were rounded to bytes twice."""
+_CLIP_ROUNDS = 5
+_NO_OVERSHOOT = ("nearest", "bilinear")
+
+
+def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(1 - np.abs(x), 0)
+
+
+def _cubic(a: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    def kernel(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = np.abs(x)
+        near = ((a + 2) * x - (a + 3)) * x * x + 1
+        far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+        return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+    return kernel
+
+
+def _lanczos(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
+
+
+KERNELS: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], int]] = {
+    "nearest": (lambda x: np.ones_like(x), 0),
+    "bilinear": (_triangle, 1),
+    "bicubic": (_cubic(-0.5), 2),
+    "bicubic, sharp": (_cubic(-0.75), 2),
+    "Lanczos": (_lanczos, 3),
+}
+"""Kernel and reach in native pixels. -0.5 is Keys' cubic (Pillow), -0.75 the sharper one (OpenCV, browsers)."""
+_SEARCHED = ("nearest", "bilinear", "bicubic")
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """The native size that explains a picture, the kernel that enlarged it, and how much worse its neighbours fit.
+
+    `error`: mean squared difference, in levels, between the picture and its native pixels enlarged again.
+    """
+
+    columns: int
+    rows: int
+    kernel: str
+    sharpness: float
+    error: float
+
+
+class _Map:
+    """The enlargement of `cells` native pixels to `length`, and its least-squares inverse."""
+
+    def __init__(self, length: int, cells: int, kernel: str) -> None:
+        function, reach = KERNELS[kernel]
+        center = (np.arange(length) + 0.5) * cells / length
+        taps = max(1, 2 * reach)
+        first = np.floor(center - (reach - 0.5 if reach else 0)).astype(np.intp)
+        at = first[:, None] + np.arange(taps)
+        weight = np.where((at >= 0) & (at < cells), function(at + 0.5 - center[:, None]), 0)
+        weight /= weight.sum(axis=1, keepdims=True)
+        start = np.arange(0, taps * length + 1, taps)
+        parts = weight.astype(np.float32).ravel(), at.clip(0, cells - 1).ravel(), start
+        self.matrix = sparse.csr_array(parts, shape=(length, cells))
+        self.back = self.matrix.T.tocsr()
+        square = (self.back @ self.matrix).tocsr()
+        self.bands = np.zeros((taps, cells))
+        for distance in range(min(taps, cells)):
+            self.bands[taps - 1 - distance, distance:] = square.diagonal(distance)
+        self.bands[-1] += 1e-4
+
+    def solve(self, values: Values) -> Values:
+        """(cells, n): the native pixels whose enlargement comes nearest to `values` (length, n)."""
+        return solveh_banded(self.bands, self.back @ values, check_finite=False).astype(np.float32)
+
+    def apply(self, native: Values) -> Values:
+        """(length, n): `native` (cells, n) enlarged."""
+        return self.matrix @ native
+
+    def error(self, values: Values) -> float:
+        """Mean squared error of the best native pixels."""
+        return float(np.square(self.apply(self.solve(values)) - values).mean())
+
+
+def _sampled(image: Pixels) -> Sides:
+    """Luma (and alpha) of some columns and some rows that change."""
+    return _luma(_rows_that_change(image)), _luma(_rows_that_change(image.swapaxes(0, 1)))
+
+
+def _rows_that_change(image: Pixels) -> Pixels:
+    """Up to _ROWS rows of `image`, evenly spaced among those that change at all."""
+    some = image[:: max(1, len(image) // 256)]
+    change = (some[:, 1:, [1, 3]] != some[:, :-1, [1, 3]]).any(axis=-1).sum(axis=1)
+    rows = np.flatnonzero(change > 0.1 * change.max()) if change.any() else np.zeros(0, np.intp)
+    return some[rows[np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).astype(int)]]
+
+
+def _luma(image: Pixels) -> Values:
+    """Luma (and alpha) of rows of `image`, (width, rows)."""
+    chosen = image.astype(np.float32)
+    color, alpha = chosen[..., :3] @ np.array([0.3, 0.55, 0.15], np.float32), chosen[..., 3]
+    planes = [color] if (alpha == 255).all() else [color * (alpha / 255), alpha]
+    return np.ascontiguousarray(np.concatenate(planes).T)
+
+
+def _shortlist(sides: Sides) -> list[tuple[int, int]]:
+    """(columns, rows) worth a try: those of whole factors, and those whose knots the second difference shows."""
+    width, height = len(sides[0]), len(sides[1])
+    shared = math.gcd(width, height)
+    sizes = {(width // k, height // k) for k in range(2, 65) if shared % k == 0}
+    step = width // shared
+    for values, length in zip(sides, (width, height), strict=True):
+        second = np.abs(np.diff(values, 2, axis=0)).mean(axis=1)
+        spectrum = np.abs(np.fft.rfft(second - second.mean()))
+        peaks = np.flatnonzero((spectrum[1:-1] > spectrum[:-2]) & (spectrum[1:-1] >= spectrum[2:])) + 1
+        for peak in peaks[np.argsort(-spectrum[peaks], kind="stable")[:5]]:
+            columns = round(peak * width / length / step) * step
+            if columns:
+                sizes.add((columns, columns * height // width))
+    most = min(_MOST, width // 2)
+    return sorted(size for size in sizes if min(size) >= _FEWEST and size[0] <= most)
+
+
+def find_lattice(image: Pixels, sizes: Iterable[tuple[int, int]] | None = None) -> Lattice | None:
+    """The coarsest native size of `image` ((h, w, 4) RGBA) that is proved; None where none is.
+
+    Args:
+        image: the picture, at least twice as large as its native size on both axes.
+        sizes: the (columns, rows) to choose from; None looks for them.
+    """
+    if min(image.shape[:2]) < 2 * _FEWEST:
+        return None
+    sides = _sampled(image)
+    if not all(side.size for side in sides):
+        return None
+    for columns, rows in sizes if sizes is not None else _shortlist(sides):
+        errors = {kernel: _errors(sides, columns, rows, kernel) for kernel in _SEARCHED}
+        kernel = min(errors, key=lambda name: sum(errors[name]))
+        sharpness = _sharpness(sides, (columns, rows), kernel, errors[kernel])
+        if sharpness >= SHARP:
+            return Lattice(columns, rows, kernel, sharpness, sum(errors[kernel]) / 2)
+    return None
+
+
+def _errors(sides: Sides, columns: int, rows: int, kernel: str) -> tuple[float, float]:
+    x, y = (
+        _Map(len(side), cells, kernel).error(side) + _ROUNDING
+        for side, cells in zip(sides, (columns, rows), strict=True)
+    )
+    return x, y
+
+
+def _sharpness(sides: Sides, size: tuple[int, int], kernel: str, own: tuple[float, float]) -> float:
+    """How many times as much squared error the next numbers of cells leave over, on the axis where that is less."""
+    least = math.inf
+    for side, cells, error in zip(sides, size, own, strict=True):
+        for other in (cells - 1, cells + 1, cells - 2, cells + 2):
+            if 2 <= other <= len(side) // 2 + 1:
+                least = min(least, (_Map(len(side), other, kernel).error(side) + _ROUNDING) / error)
+                if least < SHARP:
+                    return least
+    return least
+
+
+def read_lattice(image: Pixels, lattice: Lattice) -> tuple[Pixels, Lattice]:
+    """The native pixels of `image`, (rows, columns, 4) RGBA, by least squares on all of it; and the kernel's name."""
+    kernel = lattice.kernel if lattice.kernel == "nearest" else _kernel(image, lattice)
+    values = image.astype(np.float32)
+    values[..., :3] *= values[..., 3:] / 255
+    map_x, map_y = _Map(image.shape[1], lattice.columns, kernel), _Map(image.shape[0], lattice.rows, kernel)
+    top = np.concatenate([np.repeat(values[..., 3:], 3, axis=-1), np.full_like(values[..., 3:], 255)], axis=-1)
+    native, error = _unclipped(
+        values,
+        top,
+        lambda part: _in_range(_along_both(part, map_y.solve, map_x.solve)),
+        lambda part: _along_both(part, map_y.apply, map_x.apply),
+        0 if kernel in _NO_OVERSHOOT else _CLIP_ROUNDS,
+    )
+    alpha = native[..., 3:]
+    native[..., :3] *= 255 / np.maximum(alpha, 1)
+    native[alpha[..., 0] < 1.5] = 0
+    pixels = np.clip(np.rint(native), 0, 255).astype(np.uint8)
+    return pixels, Lattice(lattice.columns, lattice.rows, kernel, lattice.sharpness, error)
+
+
+def _kernel(image: Pixels, lattice: Lattice) -> str:
+    """The smooth kernel that explains one channel of some rows and columns best."""
+    best = np.inf, lattice.kernel
+    for kernel in KERNELS:
+        if kernel == "nearest":
+            continue
+        error = 0.0
+        for side, cells in ((image, lattice.columns), (image.swapaxes(0, 1), lattice.rows)):
+            chosen = _rows_that_change(side).astype(np.float32)
+            alpha = chosen[..., 3]
+            values = np.concatenate([chosen[..., 1] * (alpha / 255), alpha]).T.astype(np.float32)
+            top = np.concatenate([alpha, np.full_like(alpha, 255)]).T.astype(np.float32)
+            one = _Map(len(values), cells, kernel)
+            error += _unclipped(values, top, one.solve, one.apply, 0 if kernel in _NO_OVERSHOOT else _CLIP_ROUNDS)[1]
+        if error < best[0]:
+            best = error, kernel
+    return best[1]
+
+
+def _unclipped(
+    values: Values, top: Values, solve: Callable[[Values], Values], apply: Callable[[Values], Values], rounds: int
+) -> tuple[Values, float]:
+    """The native values, and the mean squared error of their enlargement.
+
+    Cubic and Lanczos kernels overshoot, and a file clips what is below 0 or above `top`. A clipped value only says that
+    the enlargement was at least that far out, so it follows the model there.
+    """
+    target = values
+    while True:
+        native = solve(target)
+        again = apply(native)
+        if not rounds:
+            return native, float(np.square(np.clip(again, 0, top) - values).mean())
+        rounds -= 1
+        out = ((values < 0.5) & (again < values)) | ((values > top - 0.5) & (again > values))
+        target = np.where(out, again, values)
+
+
+def _in_range(native: Values) -> Values:
+    """Native values that a picture can have: alpha 0..255, colours multiplied by alpha 0..alpha."""
+    native[..., 3] = np.clip(native[..., 3], 0, 255)
+    native[..., :3] = np.clip(native[..., :3], 0, native[..., 3:])
+    return native
+
+
+def _along_both(values: Values, down: Callable[[Values], Values], across: Callable[[Values], Values]) -> Values:
+    """`values` (h, w, 4) with one map along y and another one along x."""
+    _, width, channels = values.shape
+    half = down(values.reshape(len(values), -1)).reshape(-1, width, channels)
+    whole = across(np.ascontiguousarray(half.swapaxes(0, 1)).reshape(width, -1))
+    return np.ascontiguousarray(whole.reshape(len(whole), -1, channels).swapaxes(0, 1))
+
+
+def enlarge_pixels(native: Pixels, width: int, height: int, kernel: str) -> Values:
+    """`native` ((h, w, 4) RGBA) enlarged: (height, width, 4), colours multiplied by alpha, clipped to 0..255."""
+    values = native.astype(np.float32)
+    values[..., :3] *= values[..., 3:] / 255
+    map_y, map_x = _Map(height, native.shape[0], kernel), _Map(width, native.shape[1], kernel)
+    return np.clip(_along_both(values, map_y.apply, map_x.apply), 0, 255)
