@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import Cancelled
+from server.deploy.journal import recover
 from server.errors import ProjectError
 from server.library.records import Asset
 from server.library.store import Library
@@ -122,7 +123,10 @@ class Studio:
         """The game's library in its `.dgx-pixels/`, or the user's own where there is no game."""
         folder = project.state if project else self.settings.data_dir / "library"
         with self._lock:
-            return self._libraries.setdefault(folder, Library(folder))
+            library = self._libraries.setdefault(folder, Library(folder))
+        if project:
+            recover(project, library)
+        return library
 
     def find_asset(self, asset_id: str, project: Project | None) -> tuple[Library, Asset]:
         """The asset and the library that holds it: the game's, the user's own, or one of another game in use.

@@ -1,36 +1,41 @@
-"""Putting an asset into a game, and taking it back. What a running game makes of it is for `server.deploy.bevy` to say.
+"""Deploy an asset into a game, and undo it. Whether the running game shows it is asked in `server.deploy.bevy`.
 
-Files are staged outside assets/ and renamed into place, the picture first, then what refers to it; identical bytes are
-left alone; what was there before is kept for undo; nothing is replaced unless that was asked.
+The picture is put first, then the files that refer to it, all of them or none (`server.deploy.journal`). Identical
+files are left alone, replaced bytes are kept for undo, and nothing is replaced unless the request says so.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from server.deploy.paths import Bundle, Written, check_path, in_the_way, suggest_path
-from server.errors import DeployError
-from server.library.records import Asset, DeployedFile, Deployment, Verification
+from server.deploy.journal import assets_of, change, exclusive
+from server.deploy.paths import check_deployed, check_path, in_the_way, suggest_path
+from server.errors import DeployError, LibraryError
+from server.library.records import Asset, Deployment, Verification
+from server.library.rows import clip
 from server.library.store import Library, sha256
 from server.project.game import Project
 
 if TYPE_CHECKING:
     from server.studio import Studio
 
+logger = logging.getLogger(__name__)
+
 Verify = Callable[[Mapping[str, bytes]], Verification]
 Witness = Callable[[Project, tuple[str, ...]], Verify]
-"""Called with the paths before anything is written (to note what the game shows now); what it returns is called with
-path -> bytes afterwards, and says what the game made of them."""
+"""Called with the paths before anything is written (to record what the game shows); it returns a function that is
+called with path -> bytes afterwards and returns what the game shows then."""
 _TEXT = (".json", ".tsx", ".tmx", ".ron", ".toml")
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What a deploy did. `state`: written, replaced, identical (nothing was to do) or undone."""
+    """What a deploy did. `state`: written, replaced, identical (nothing had to be done) or undone."""
 
     project: Project
     asset_id: str
@@ -42,7 +47,7 @@ class Deployed:
 
 
 def default_path(asset: Asset, project: Project) -> str:
-    """Where an asset goes that was given no path: the style's folder, named by its words."""
+    """The path of a deploy that names none: the style's folder for this kind, and a name from the prompt."""
     folders = project.style.folders
     folder = folders.tilesets if asset.kind == "tileset" else folders.sprites
     name = suggest_path(asset.recipe.prompt.replace("/", " "))
@@ -50,7 +55,7 @@ def default_path(asset: Asset, project: Project) -> str:
 
 
 def deployed_names(asset: Asset, path: str) -> dict[str, str]:
-    """The asset's file names -> paths in assets/. `preview.*` stays in the library.
+    """Maps the asset's file names to paths in assets/. `preview.*` stays in the library.
 
     The picture takes `path`; another file takes its stem with its own ending (`layout.json` -> `hero.json`), or, where
     that is taken, its own name behind the stem (`strip.png` -> `hero_strip.png`).
@@ -84,29 +89,34 @@ def deploy(
         project: the game's root; None: found.
         overwrite: whether files that hold something else may be replaced.
         verify: whether to ask the running game.
-        witness: who asks it; None: `server.deploy.bevy`.
+        witness: asks the game; None: `server.deploy.bevy` does.
 
     Raises:
-        ProjectError, LibraryError: no game, no such asset.
+        ProjectError, LibraryError: there is no such game or asset, or the library cannot be written.
         DeployError: the path breaks the rules, a file is in the way, or the disk refuses; nothing was changed then.
     """
     started = time.perf_counter()
     game = studio.require_project(project)
     home, asset = studio.find_asset(asset_id, game)
-    names = deployed_names(asset, check_path(path or default_path(asset, game)))
-    files = {place: _refer(home.read(asset, name), place, names) for name, place in names.items()}
+    place = check_path(path or default_path(asset, game))
+    names = deployed_names(asset, place)
+    files = {path: _refer(home.read(asset, name), path, names) for name, path in names.items()}
     files |= _metas(game, files) if game.style.meta else {}
+    for path in files:
+        check_deployed(path)
     library = studio.library(game)
+    assets = assets_of(game)
     answer = (witness or _game_witness)(game, tuple(files)) if verify else None
-    with Bundle(game.root, game.style.folders.assets, game.state / "staging") as bundle:
-        changed = [written for place, data in files.items() if not (written := bundle.stage(place, data)).identical]
-        replaced = [written.path for written in changed if written.previous is not None]
+    with exclusive(assets, library):
+        found = {path: assets.read(path) for path in files}
+        changed = {path: (found[path], data) for path, data in files.items() if found[path] != data}
+        replaced = [path for path in changed if found[path] is not None]
         if replaced and not overwrite:
             raise in_the_way(game.assets / replaced[0])
-        deployment = _publish(bundle, library, asset_id, changed, overwrite=overwrite) if changed else None
+        deployment = change(assets, library, asset_id, place, changed, overwrite=overwrite) if changed else None
     verification = answer(files) if answer else Verification("not_asked", "The running game was not asked.")
     if deployment:
-        library.update_deployment(deployment.id, verification=verification.state)
+        _keep_verification(library, deployment, verification)
     state = "replaced" if replaced else "written" if changed else "identical"
     return Deployed(game, asset_id, tuple(files), state, verification, time.perf_counter() - started, deployment)
 
@@ -120,67 +130,82 @@ def undo(
     verify: bool = True,
     witness: Witness | None = None,
 ) -> Deployed:
-    """Takes the last deployment back, of one path where given: earlier bytes return, a new file goes.
+    """Undoes the last deployment, of one path where given: earlier bytes return, a file that was new is removed.
 
     Args:
         path: the picture's path relative to assets/; empty: the game's last deployment.
         project: the game's root; None: found.
-        overwrite: whether a file that was changed since by somebody else may be lost.
+        overwrite: whether to undo although a file was changed by something else since; that change is lost.
         verify, witness: as in `deploy`.
 
     Raises:
         ProjectError: there is no game.
-        DeployError: nothing is to be undone, a file was changed since, or the disk refuses; nothing was changed then.
+        DeployError: nothing is left to undo, a file was changed since, or the disk refuses; nothing was changed then.
     """
     started = time.perf_counter()
     game = studio.require_project(project)
     library = studio.library(game)
-    found = library.deployments(path, limit=1)
-    if not found:
-        what = f"of {path} " if path else ""
-        raise DeployError(f"No deployment {what}in {game.root} is left to undo. get_status lists the last ones.")
-    deployment = found[0]
-    back = {file.path: library.kept(file.previous) for file in deployment.files if file.previous}
-    answer = (witness or _game_witness)(game, tuple(back)) if verify and back else None
-    with Bundle(game.root, game.style.folders.assets, game.state / "staging") as bundle:
-        for file in deployment.files:
-            now = bundle.read(file.path)
-            if not overwrite and now is not None and sha256(now) not in (file.sha256, file.previous):
-                raise DeployError(
-                    f"{game.assets / file.path} was changed after it was deployed. Give overwrite=true to undo it "
-                    "all the same; the changed file is lost then."
-                )
-        for file in deployment.files:
-            bundle.stage(file.path, back.get(file.path))
-        bundle.publish(overwrite=True)
-    library.update_deployment(deployment.id, undone=True)
+    assets = assets_of(game)
+    with exclusive(assets, library):
+        deployment = _last(library, game, path)
+        back = {file.path: library.kept(file.previous) if file.previous else None for file in deployment.files}
+        found = {path: assets.read(path) for path in back}
+        if not overwrite:
+            for file in deployment.files:
+                if found[file.path] is not None and sha256(found[file.path] or b"") not in (file.sha256, file.previous):
+                    raise DeployError(_changed_since(library, game, deployment, file.path))
+        restored = {path: data for path, data in back.items() if data is not None}
+        answer = (witness or _game_witness)(game, tuple(restored)) if verify and restored else None
+        changed = {path: (found[path], data) for path, data in back.items() if found[path] != data}
+        change(assets, library, deployment.asset_id, deployment.path, changed, overwrite=True, undoes=deployment.id)
     paths = tuple(file.path for file in deployment.files)
-    note = "A game that runs shows what was taken away until it starts anew."
-    said = (
-        answer(back) if answer else Verification("not_asked", note if not back else "The running game was not asked.")
+    if answer:
+        verification = answer(restored)
+    elif restored:
+        verification = Verification("not_asked", "The running game was not asked.")
+    else:
+        verification = Verification("not_asked", "A running game shows the removed file until it is started again.")
+    took = time.perf_counter() - started
+    return Deployed(game, deployment.asset_id, paths, "undone", verification, took, deployment)
+
+
+def _last(library: Library, game: Project, path: str) -> Deployment:
+    """The deployment that an undo takes back."""
+    if found := library.deployments(path, limit=1):
+        return found[0]
+    what = f"of {clip(path, 80)} " if path else ""
+    ignored = next((f"{row}: {reason}" for row, reason in library.ignored.items() if row.startswith("deployment")), "")
+    note = f" Rows of library.sqlite that break a rule are ignored ({ignored})." if ignored else ""
+    raise DeployError(f"No deployment {what}in {game.root} is left to undo. get_status lists the last ones.{note}")
+
+
+def _changed_since(library: Library, game: Project, deployment: Deployment, path: str) -> str:
+    later = next((d for d in library.deployments(limit=1000) if d.id > deployment.id and path in _paths(d)), None)
+    if later:
+        return (
+            f"{game.assets / path} was deployed again with {later.path}. Undo that first: "
+            f"undo_deploy(path='{later.path}')."
+        )
+    return (
+        f"{game.assets / path} was changed after it was deployed. Give overwrite=true to undo it all the same; the "
+        "changed file is lost then."
     )
-    return Deployed(game, deployment.asset_id, paths, "undone", said, time.perf_counter() - started, deployment)
 
 
-def _publish(
-    bundle: Bundle, library: Library, asset_id: str, changed: Sequence[Written], *, overwrite: bool
-) -> Deployment:
-    """Keeps what is replaced and notes the deployment before the game's files change: an undo always finds both."""
-    noted = [
-        DeployedFile(w.path, sha256(w.data or b""), library.keep(w.previous) if w.previous is not None else "")
-        for w in changed
-    ]
-    deployment = library.record_deployment(asset_id, noted)
+def _paths(deployment: Deployment) -> set[str]:
+    return {file.path for file in deployment.files}
+
+
+def _keep_verification(library: Library, deployment: Deployment, verification: Verification) -> None:
+    """Records the game's answer; the files are in place whether or not that succeeds."""
     try:
-        bundle.publish(overwrite=overwrite)
-    except BaseException:
-        library.forget_deployment(deployment.id)
-        raise
-    return deployment
+        library.set_verification(deployment.id, verification.state)
+    except LibraryError as error:
+        logger.warning("The verification of %s is not recorded: %s", deployment.path, error)
 
 
 def _refer(data: bytes, place: str, names: Mapping[str, str]) -> bytes:
-    """A text file that names other files of the asset, with the names that they have in assets/."""
+    """Replaces the names of the asset's other files in a text file by the names that they have in assets/."""
     if not place.endswith(_TEXT):
         return data
     text = data.decode()
@@ -190,7 +215,7 @@ def _refer(data: bytes, place: str, names: Mapping[str, str]) -> bytes:
 
 
 def _metas(game: Project, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Bevy's `.meta` beside each picture; a strip of tiles becomes an array texture."""
+    """Makes Bevy's `.meta` for each picture; a strip of tiles becomes an array texture."""
     from server.deploy.bevy.detect import detect
     from server.deploy.bevy.sidecars import image_meta
 

@@ -79,7 +79,17 @@ def _comparisons(connection: sqlite3.Connection, folder: Path | None) -> None:
         logger.warning("%s cannot be read (%s): its comparisons are left out", old, error)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_assets_and_deployments, _indexes_of_lists, _comparisons)
+def _deploy_journal(connection: sqlite3.Connection, _: Path | None) -> None:
+    """A row per deploy or undo that has begun and not ended (see `server.deploy.journal`)."""
+    _execute(
+        connection,
+        "CREATE TABLE deploy_journal ("
+        " id INTEGER PRIMARY KEY AUTOINCREMENT, undoes INTEGER NOT NULL, asset_id TEXT NOT NULL, path TEXT NOT NULL,"
+        " changes TEXT NOT NULL, folders TEXT NOT NULL, created REAL NOT NULL)",
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_assets_and_deployments, _indexes_of_lists, _comparisons, _deploy_journal)
 
 
 def migrate(connection: sqlite3.Connection, folder: Path | None) -> None:

@@ -27,6 +27,8 @@ RESERVED_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 DEPLOYED = ("png", "meta", "json", "aseprite", "tsx", "tmx", "ron")
 """The endings of what a deploy writes: pictures, Bevy's settings beside them, layouts, Aseprite's and Tiled's files."""
 _LONGEST_PATH = 240
+_LAST_SECOND = 253_402_300_799
+"""31 December 9999: later times are not dates."""
 
 R = TypeVar("R")
 
@@ -58,7 +60,7 @@ def asset_of(row: sqlite3.Row) -> Asset:
     asset_id, kind, created = row["id"], row["kind"], row["created"]
     _check(isinstance(asset_id, str) and ASSET_ID.fullmatch(asset_id), "its id is not 12 hex digits")
     _check(kind in KINDS, "its kind is unknown")
-    _check(isinstance(created, float) and math.isfinite(created), "its time is not a number")
+    _check(_is_time(created), "its time is not a number of seconds")
     files = tuple(AssetFile(*entry) for entry in json.loads(row["files"]))
     _check(files, "it has no files")
     for file in files:
@@ -79,7 +81,7 @@ def deployment_of(row: sqlite3.Row) -> Deployment:
     _check(
         isinstance(row["asset_id"], str) and ASSET_ID.fullmatch(row["asset_id"]), "its asset id is not 12 hex digits"
     )
-    _check(isinstance(row["created"], float) and math.isfinite(row["created"]), "its time is not a number")
+    _check(_is_time(row["created"]), "its time is not a number of seconds")
     verification = row["verification"]
     _check(verification == "" or verification in VERIFICATIONS, "its verification is unknown")
     check_deployed_path(row["path"])
@@ -122,6 +124,10 @@ def clip(value: object, most: int = 40) -> str:
 def _check(good: object, reason: str) -> None:
     if not good:
         raise BadRow(reason)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, float) and 0 <= value <= _LAST_SECOND
 
 
 def _is_digest(value: object) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from server.errors import LibraryError, explain
 from server.library.database import Database
 from server.library.files import read_below, write_atomically, write_below
-from server.library.records import KINDS, Asset, AssetFile, DeployedFile, Deployment
+from server.library.records import KINDS, Asset, AssetFile, Deployment
 from server.library.rows import ASSET_ID, DIGEST, FILE_NAME, asset_of, clip, deployment_of, read_rows
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Library:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.deploying = threading.Lock()
+        """Held by the thread of this process that deploys or undoes (see `server.deploy.journal`)."""
         self.database = Database(folder)
         self.ignored: dict[str, str] = {}
         """Rows that break a rule and are left out: what and why."""
@@ -195,7 +198,7 @@ class Library:
         digest = sha256(data)
         self.database.make_folder()
         if not self.holds(digest):
-            self._write(data, "history", digest)
+            self._write(data, "history", digest, sync=True)
         return digest
 
     def holds(self, digest: str) -> bool:
@@ -222,32 +225,10 @@ class Library:
             raise LibraryError(f"The earlier bytes are gone: {path} was changed. Take the file from your own backup.")
         return data
 
-    def record_deployment(self, asset_id: str, files: Sequence[DeployedFile]) -> Deployment:
-        """Records what is about to be put into assets/; the picture is the first of the files."""
-        created = time.time()
+    def set_verification(self, deployment_id: int, verification: str) -> None:
+        """Records what the running game made of a deployment; one of VERIFICATIONS."""
         with self.database.write() as connection:
-            row = connection.execute(
-                "INSERT INTO deployments (asset_id, path, files, created, verification) VALUES (?, ?, ?, ?, '') "
-                "RETURNING id",
-                (asset_id, files[0].path, json.dumps([astuple(file) for file in files]), created),
-            ).fetchone()
-        return Deployment(row["id"], asset_id, tuple(files), created, "", path=files[0].path)
-
-    def forget_deployment(self, deployment_id: int) -> None:
-        """Removes the record of a deployment that did not happen."""
-        with self.database.write() as connection:
-            connection.execute("DELETE FROM deployments WHERE id = ?", (deployment_id,))
-
-    def update_deployment(
-        self, deployment_id: int, *, verification: str | None = None, undone: bool | None = None
-    ) -> None:
-        """Changes what is recorded of a deployment."""
-        with self.database.write() as connection:
-            connection.execute(
-                "UPDATE deployments SET verification = coalesce(?, verification), undone = coalesce(?, undone) "
-                "WHERE id = ?",
-                (verification, undone, deployment_id),
-            )
+            connection.execute("UPDATE deployments SET verification = ? WHERE id = ?", (verification, deployment_id))
 
     def deployments(self, path: str = "", asset_ids: Sequence[str] = (), limit: int = 50) -> list[Deployment]:
         """The newest deployments that are not undone, of one path or of some assets where given.
@@ -272,9 +253,9 @@ class Library:
         """Closes the database; the next call opens it again."""
         self.database.close()
 
-    def _write(self, data: bytes, *parts: str) -> None:
+    def _write(self, data: bytes, *parts: str, sync: bool = False) -> None:
         try:
-            write_below(self.folder, *parts, data=data)
+            write_below(self.folder, *parts, data=data, sync=sync)
         except OSError as error:
             raise LibraryError(explain(error, self.folder.joinpath(*parts))) from error
 

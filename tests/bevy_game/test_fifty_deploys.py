@@ -9,7 +9,7 @@ from server.deploy.bevy.brp import Silent
 from server.deploy.bevy.screenshot import read_rgba
 from server.deploy.bevy.verify import word_hash
 from server.deploy.deploy import deploy
-from server.deploy.paths import Bundle
+from server.deploy.folder import AssetsFolder
 from server.studio import Studio
 from tests.bevy_game.running import Game, asset, picture
 
@@ -18,9 +18,8 @@ ROUNDS = 50
 
 
 def write(game: Game, data: bytes) -> None:
-    with Bundle(game.root, "assets", game.root / ".dgx-pixels/staging") as bundle:
-        bundle.stage(PATH, data)
-        bundle.publish(overwrite=True)
+    assets = AssetsFolder(game.root, "assets", game.root / ".dgx-pixels")
+    assets.place(assets.stage(PATH, data), PATH, overwrite=True)
 
 
 def seen_after(game: Game, *, ask: bool) -> float | None:

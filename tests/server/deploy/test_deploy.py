@@ -85,6 +85,28 @@ def test_companions_take_the_picture_s_name_and_refer_to_it(studio: Studio, game
     assert not list((game / "assets/units").iterdir())
 
 
+def test_a_layout_that_changed_alone_is_undone_by_the_picture_s_path(studio: Studio, game: Path) -> None:
+    first, second = add(studio, b"sheet", a__json=b"{}"), add(studio, b"sheet", a__json=b"[]")
+    deploy(studio, first.id, "hero.png")
+    deploy(studio, second.id, "hero.png", overwrite=True)
+    undo(studio, "hero.png")
+    assert (game / "assets/hero.json").read_bytes() == b"{}"
+    undo(studio, "hero.png")
+    assert not list((game / "assets").iterdir())
+
+
+def test_a_file_of_a_later_deploy_is_named_and_not_said_to_be_changed(studio: Studio, game: Path) -> None:
+    sheet = add(studio, b"sheet", strip__png=b"strip", other__png=b"other")
+    deploy(studio, sheet.id, "hero.png")
+    (place,) = (name for name in deployed_names(sheet, "hero.png").values() if name.endswith("_other.png"))
+    deploy(studio, add(studio, b"another").id, place, overwrite=True)
+    with pytest.raises(DeployError, match=f"deployed again with {place}"):
+        undo(studio, "hero.png")
+    undo(studio)
+    undo(studio)
+    assert not list((game / "assets").iterdir())
+
+
 def test_names_of_companions_never_clash(studio: Studio) -> None:
     asset = add(studio, b"x", a__json=b"{}", b__json=b"{}")
     assert list(deployed_names(asset, "t/x.png").values()) == ["t/x.png", "t/x.json", "t/x_b.json"]

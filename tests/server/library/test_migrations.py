@@ -88,5 +88,5 @@ def test_an_old_library_that_may_not_be_written_is_still_listed(old: Path, monke
     assert len(Comparisons(library).latest()) == 2
     assert '"red dragon"' in gallery_page(library)
     with pytest.raises(LibraryError, match="may not be written"):
-        library.update_deployment(1, undone=True)
+        library.set_verification(1, "reloaded")
     assert {path: path.read_bytes() for path in before} == before
