@@ -6,6 +6,7 @@ Knows nothing of a game; what a game's team decides is in its `dgx-pixels.toml` 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr
@@ -27,6 +28,11 @@ class Settings(BaseSettings):
         default="auto",
         description="The model to load in the background. auto: the game's, once a client has listed the tools, where "
         "memory allows; none: on first use; a model's name: when the server starts.",
+    )
+    results: Literal["auto", "full", "image"] = Field(
+        default="auto",
+        description="What a result holds. full: picture, text and structured content; image: picture and text alone, "
+        "for clients that hide the picture otherwise; auto: as suits the client.",
     )
     http_host: str = Field(default="127.0.0.1", description="Address for --http; only loopback is accepted.")
     http_port: int = Field(default=8765, ge=1, le=65535, description="Port for --http.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.records import Pixels
@@ -18,12 +18,13 @@ LIMIT = 512
 _LIGHT, _DARK, _BETWEEN, _GAP = 205, 180, 255, 8
 
 
-def preview_png(pictures: Sequence[Pixels], limit: int = LIMIT) -> bytes:
+def preview_png(pictures: Sequence[Pixels], limit: int = LIMIT, *, numbered: bool = False) -> bytes:
     """One PNG of all pictures, in rows, as large as `limit` allows; a picture larger than that is made smaller.
 
     Args:
         pictures: (height, width, 4) RGBA each, at least one.
         limit: the longest side of the result in pixels.
+        numbered: write 1, 2, ... into the corner of each of several pictures.
     """
     import numpy as np
     from PIL import Image
@@ -42,11 +43,30 @@ def preview_png(pictures: Sequence[Pixels], limit: int = LIMIT) -> bytes:
         top, left = row * (height * scale + _GAP), column * (width * scale + _GAP)
         sheet[top : top + large.shape[0], left : left + large.shape[1]] = large
     image = Image.fromarray(sheet)
+    if numbered and len(pictures) > 1:
+        _number(
+            image,
+            [
+                (i % columns * (width * scale + _GAP), i // columns * (height * scale + _GAP))
+                for i in range(len(pictures))
+            ],
+        )
     if max(image.size) > limit:
         image.thumbnail((limit, limit), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=1)  # enlarged pixels are small at any level
     return out.getvalue()
+
+
+def _number(image: Any, corners: Sequence[tuple[int, int]]) -> None:
+    """Write 1, 2, ... at the corners: dark on a light label."""
+    from PIL import ImageDraw, ImageFont
+
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(14)
+    for number, (left, top) in enumerate(corners, 1):
+        box = draw.textbbox((left + 4, top + 2), str(number), font=font)
+        draw.rectangle((left, top, box[2] + 4, box[3] + 3), fill=(255, 255, 255))
+        draw.text((left + 4, top + 2), str(number), font=font, fill=(20, 20, 20))
 
 
 def fitted(picture: Pixels, side: int) -> Pixels:

@@ -17,6 +17,7 @@ from fastmcp import FastMCP
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from server.protocol.quick import QuickFastMCP
+from server.protocol.results import Results
 from server.protocol.tasks import JobTasks
 from server.protocol.tools.common import FriendlyErrors
 from server.settings import Settings
@@ -107,7 +108,7 @@ def create_server(
         instructions=INSTRUCTIONS,
         version=package_version(),
         lifespan=lifespan,
-        middleware=[FriendlyErrors(), PreloadOnListing(studio)],
+        middleware=[FriendlyErrors(), PreloadOnListing(studio), Results(studio)],
         mask_error_details=True,
         auth=auth,
     )

@@ -91,7 +91,7 @@ class JobTasks(ServerExtension):
         ):
             return outcome
         started: dict[str, Any] = outcome.structured_content or {}
-        said = f"Learning from {started['taken']} pictures; {started['refused']} files were left out."
+        said = f"Learning from {started.get('taken', 0)} pictures; {started.get('refused', 0)} files were left out."
         job = await self._job(started["job"]["job_id"])
         return _task(job, "task").model_copy(update={"statusMessage": said})
 

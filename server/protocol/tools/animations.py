@@ -119,6 +119,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 
 def _answer(done: DrawnAnimation) -> ToolResult:
+    from server.features.preview import preview_png
+
     asset, sheet = done.asset, done.sheet
     warnings = base_warnings(asset.recipe)
     if done.unknown_words:
@@ -147,4 +149,4 @@ def _answer(done: DrawnAnimation) -> ToolResult:
         else "No game was found: give project='/path/to/game' to deploy_asset.",
     )
     links = [link(asset.uri, done.library.path(asset))]
-    return result(answer, preview=done.preview, preview_type="image/webp", links=links)
+    return result(answer, preview=preview_png([sheet.image]), links=links)

@@ -64,8 +64,21 @@ def changes() -> ToolAnnotations:
 
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The output schema of a tool that answers with this model."""
-    return model.model_json_schema(mode="serialization")
+    """The output schema of a tool that answers with this model: what has a default may be missing."""
+    return _untitled(model.model_json_schema(mode="validation"))
+
+
+def _untitled(schema: Any) -> Any:
+    """The schema without the titles that pydantic makes of the names."""
+    if isinstance(schema, list):
+        return [_untitled(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: {key: _untitled(entry) for key, entry in value.items()} if name == "properties" else _untitled(value)
+        for name, value in schema.items()
+        if not (name == "title" and isinstance(value, str))
+    }
 
 
 async def in_thread(ctx: Context | None, work: Callable[[OnProgress], T], waiting: str = "") -> T:
@@ -175,18 +188,21 @@ def check_prompt(prompt: str) -> str:
 def result(
     answer: BaseModel, *, preview: bytes = b"", preview_type: str = "image/png", links: Sequence[ContentBlock] = ()
 ) -> ToolResult:
-    """A tool's answer: the preview for eyes, the answer as text for clients of old, and as structured content.
+    """A tool's answer: the preview, and the same values as text and as structured content.
 
-    The answer is complete without the preview, and never holds base64.
+    The answer is complete without the preview, and never holds base64. `server.protocol.results` shapes it for the
+    client.
     """
     import base64
+    import json
 
     content: list[ContentBlock] = []
     if preview:
         data = base64.b64encode(preview).decode()
         content.append(ImageContent(type="image", data=data, mime_type=preview_type))
-    content.append(TextContent(type="text", text=answer.model_dump_json(exclude_defaults=True)))
-    return ToolResult(content=[*content, *links], structured_content=answer.model_dump(mode="json"))
+    values = answer.model_dump(mode="json", exclude_defaults=True)
+    content.append(TextContent(type="text", text=json.dumps(values, ensure_ascii=False)))
+    return ToolResult(content=content, structured_content=values)
 
 
 def link(uri: str, path: Path, mime_type: str = "image/png") -> ResourceLink:

@@ -153,7 +153,7 @@ def _answer(done: DrawnSprites, prompt: str) -> ToolResult:
         next_step=_next_step(done, items),
     )
     links = [link(sprite.asset.uri, done.library.path(sprite.asset)) for sprite in done.sprites]
-    return result(answer, preview=preview_png([sprite.image for sprite in done.sprites]), links=links)
+    return result(answer, preview=preview_png([sprite.image for sprite in done.sprites], numbered=True), links=links)
 
 
 def _next_step(done: DrawnSprites, items: list[SpriteItem]) -> str:

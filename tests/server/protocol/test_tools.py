@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +17,7 @@ import pytest
 from fastmcp import Client, FastMCP
 from fastmcp.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
-from mcp_types import ImageContent, PromptReference, ResourceLink, ResourceTemplateReference, TextContent
+from mcp_types import ImageContent, Implementation, PromptReference, ResourceTemplateReference, TextContent
 from PIL import Image
 
 from pipelines.pixels.png import read_recipe
@@ -70,7 +71,6 @@ async def test_words_become_a_finished_png_in_the_library(client: Client[Any], g
     image = Image.open(BytesIO(png)).convert("RGBA")
     assert image.size == (24, 24)
     assert sprite["passed"]
-    assert all(sprite["gates"].values())
     assert Path(sprite["path"]).is_relative_to(game / ".dgx-pixels")
     recipe = Recipe.from_json(read_recipe(png) or "")
     assert (recipe.prompt, recipe.width, recipe.seed, recipe.colors) == ("red dragon", 24, 5, 8)
@@ -79,7 +79,7 @@ async def test_words_become_a_finished_png_in_the_library(client: Client[Any], g
 async def test_the_answer_shows_the_picture_and_is_complete_without_it(client: Client[Any]) -> None:
     answer = await client.call_tool("generate_sprite", {"prompt": "red dragon", "count": 3, "size": 16})
     kinds = [type(block) for block in answer.content]
-    assert kinds == [ImageContent, TextContent, ResourceLink, ResourceLink, ResourceLink]
+    assert kinds == [ImageContent, TextContent]
     picture, text = answer.content[0], answer.content[1]
     assert isinstance(picture, ImageContent)
     assert isinstance(text, TextContent)
@@ -89,7 +89,30 @@ async def test_the_answer_shows_the_picture_and_is_complete_without_it(client: C
     assert picture.data[:40] not in json.dumps(structured)
     assert {s["seed"] - structured["sprites"][0]["seed"] for s in structured["sprites"]} == {0, 1, 2}
     assert len(structured["paths"]) == 3
-    assert json.loads(text.text)["asset_id"] == structured["asset_id"]
+    assert json.loads(text.text) == structured
+    assert base64.b64decode(picture.data) == Path(structured["preview"]).read_bytes()
+    assert "Open this file" in structured["preview_note"]
+    assert "`sprites`" in structured["preview_note"]
+
+
+@pytest.mark.parametrize(("results", "name"), [("image", "any"), ("auto", "codex-mcp-client")])
+async def test_a_client_that_drops_pictures_gets_picture_and_text_alone(
+    game: Path, settings: Settings, backend: FakeBackend, results: str, name: str
+) -> None:
+    server = create_server(settings.model_copy(update={"results": results}), backend)
+    async with Client(server, client_info=Implementation(name=name, version="1")) as client:
+        assert not any(tool.output_schema for tool in await client.list_tools())
+        answer = await client.call_tool("generate_sprite", {"prompt": "red dragon"})
+    assert answer.structured_content is None
+    assert [type(block) for block in answer.content] == [ImageContent, TextContent]
+    assert json.loads(answer.content[1].text)["asset_id"]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def test_gates_and_scores_are_told_when_asked_for(client: Client[Any]) -> None:
+    short = (await ask(client, "generate_sprite", prompt="red dragon", seed=1))["sprites"][0]
+    assert "gates" not in short
+    long = (await ask(client, "generate_sprite", prompt="red dragon", seed=1, details=True))["sprites"][0]
+    assert all(long["gates"].values())
 
 
 async def test_the_same_recipe_gives_the_same_asset(client: Client[Any]) -> None:
