@@ -20,6 +20,7 @@ from loras.errors import DatasetError
 from pipelines.animation.sheet_files import layout_of, named_layouts
 from pipelines.animation.slicing import cut, slice_grid
 from pipelines.errors import PipelineError, TextError
+from pipelines.files import user_path
 from pipelines.pixels.png import read_picture
 from pipelines.records import Pixels
 
@@ -104,7 +105,7 @@ def read_dataset(source: Path, tile_size: tuple[int, int] | None = None) -> Data
     Raises:
         DatasetError: there is no such place, it holds no usable picture, or too many files.
     """
-    source = source.expanduser()
+    source = user_path(source)
     reading = _Reading()
     if source.is_file():
         _read_file(reading, source, source.name, "", tile_size)

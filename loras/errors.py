@@ -6,9 +6,11 @@ LoraError
 └── JobError       a job that is unknown, busy, or of another state than the request needs
 """
 
+from pipelines.errors import UserError
 
-class LoraError(Exception):
-    """Base of all errors that a user may see from this package."""
+
+class LoraError(UserError):
+    """Base of the errors of `loras`."""
 
 
 class DatasetError(LoraError):

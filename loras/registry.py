@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import AdapterError
+from pipelines.files import user_path
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
@@ -66,7 +67,7 @@ class Registry:
         """
         path = self.folder / f"{name.removesuffix('.safetensors')}.safetensors"
         if "/" in name or "\\" in name:
-            path = Path(name).expanduser()
+            path = user_path(name)
         if not path.is_file():
             known = ", ".join(i.name for i in self.list() if i.state == "available") or "none yet"
             raise AdapterError(

@@ -11,7 +11,9 @@ Owns the order of the work and what is said about it. Knows nothing of servers.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import sys
 import time
@@ -22,10 +24,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loras.errors import LoraError
 from loras.files import read_json, sweep, write_json
 from loras.jobs import JobSpec
 from loras.processes import identity
+from pipelines.errors import report
+from pipelines.log import set_up_logging
 
 if TYPE_CHECKING:
     from loras.cache import Cache
@@ -95,36 +98,47 @@ def work(folder: Path) -> str:
             except _Stopped as stopped:
                 state.say(stopped.status, stopped.message)
             except Exception as error:
-                traceback.print_exc()
                 reserve.unlink(missing_ok=True)
-                state.say("failed", "It failed.", error=_words(error))
+                state.say("failed", "It failed.", error=_message(error))
             return state.values["status"]
     except Timeout:
         print("another worker has this job")
         return "busy"
 
 
-def _words(error: Exception) -> str:
-    """What the user is told."""
-    import errno
+def _message(error: Exception) -> str:
+    """What the job's state says of an error; the log has the traceback."""
+    import torch
 
-    from pipelines.errors import PipelineError
-
-    if isinstance(error, LoraError | PipelineError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    traceback.print_exception(error)
+    if is_full_disk(error):
+        filename = error.filename if isinstance(error, OSError) else None
         return (
-            f"There is no room left to write {error.filename or 'the job'}. The last checkpoint is whole: free some "
-            "space and resume the job."
+            f"There is no room left to write {filename or 'the files of the job'}. The last checkpoint is whole: free "
+            "some space and resume the job."
         )
-    if isinstance(error, OSError):
-        return f"{error}. Mend that and resume the job: it goes on from its last checkpoint."
-    if type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, torch.OutOfMemoryError):
         return (
             "The device has no room for training. Close what else uses it (or wait for it), or start again with a "
             "smaller batch or resolution. Resume goes on from the last checkpoint."
         )
-    return f"{type(error).__name__}: {error}. See log.txt in the job's folder; resume tries again."
+    return f"{report(error)} Resume goes on from the last checkpoint; log.txt in the job's folder has the details."
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error, or one that it was raised from, says that the disk is full.
+
+    torch and safetensors raise their own errors when a write fails and keep only the text of the system's.
+    """
+    while True:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if re.search(r"No space left on device|os error 28|File too large|database or disk is full", str(error)):
+            return True
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            return False
+        error = cause
 
 
 def _work(folder: Path, state: _State) -> None:
@@ -328,6 +342,7 @@ def _export(folder: Path, spec: JobSpec, trainer: Trainer) -> Path:
 
 def main() -> int:
     """Waits until the starter has written its state, then works."""
+    set_up_logging()
     sys.stdin.read()
     return 0 if work(Path(sys.argv[1])) in ("done", "cancelled", "interrupted", "busy") else 1
 

@@ -11,25 +11,32 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import TextError
+from pipelines.errors import FileError, TextError
+from pipelines.files import TEXT_LIMIT, read_bytes
 
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _ADVICE = "Save the file as UTF-8 (in most editors: Save as, encoding UTF-8)."
 
 
-def read_text(path: Path, name: str = "") -> str:
-    r"""The text of a file, without BOM, its line ends as `\n`.
+def read_text(path: Path, name: str = "", limit: int = TEXT_LIMIT) -> str:
+    r"""The text of a regular file, without BOM, its line ends as `\n`.
 
     Args:
         path: the file.
         name: what errors call it; default: its file name.
+        limit: the most bytes that are read.
 
     Raises:
-        TextError: the bytes are not UTF-8 (or UTF-16 with a BOM); it names the file and the line.
+        TextError: the bytes are not UTF-8 (or UTF-16 with a BOM), with the file and the line; or the file is not a
+            regular one, or larger than `limit`.
         OSError: the file is missing or cannot be read.
     """
-    return decode_text(path.read_bytes(), name or path.name)
+    try:
+        data = read_bytes(path, limit, name)
+    except FileError as error:
+        raise TextError(str(error)) from error
+    return decode_text(data, name or path.name)
 
 
 def decode_text(data: bytes, name: str) -> str:

@@ -8,12 +8,11 @@ ServerError
 
 from __future__ import annotations
 
-import errno
-from pathlib import Path
+from pipelines.errors import UserError
 
 
-class ServerError(Exception):
-    """Base of all errors that a user may see from this package."""
+class ServerError(UserError):
+    """Base of the errors of `server`."""
 
 
 class ProjectError(ServerError):
@@ -26,23 +25,3 @@ class LibraryError(ServerError):
 
 class DeployError(ServerError):
     """A file cannot be put into, or taken out of, the game's assets folder."""
-
-
-def explain(error: OSError, path: Path | None = None) -> str:
-    """What an operating system's refusal means for the user, and what to do next."""
-    where = str(path or error.filename or "the disk")
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            return f"There is no room left to write {where}. Nothing was changed; free some space and ask again."
-        case errno.EACCES | errno.EPERM:
-            return f"{where} may not be written. Nothing was changed; check the folder's permissions and ask again."
-        case errno.EROFS:
-            return f"{where} is on a read-only file system. Nothing was changed; make it writable and ask again."
-        case errno.ENOENT:
-            return f"{where} does not exist. Check the path and ask again."
-        case errno.ENOTDIR:
-            return f"A part of {where} is a file where a folder is needed. Choose another path."
-        case errno.ENAMETOOLONG:
-            return f"The name {where} is too long for this file system. Choose a shorter one."
-        case _:
-            return f"{where}: {error.strerror or error}. Nothing was changed."

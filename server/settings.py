@@ -12,6 +12,8 @@ from platformdirs import user_data_path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipelines.log import Level
+
 
 class Settings(BaseSettings):
     """The server's settings. Every one has a default that works."""
@@ -36,6 +38,7 @@ class Settings(BaseSettings):
     )
     http_host: str = Field(default="127.0.0.1", description="Address for --http; only loopback is accepted.")
     http_port: int = Field(default=8765, ge=1, le=65535, description="Port for --http.")
+    log: Level = Field(default="warning", description="Which log records go to standard error: from this level on.")
     http_token: SecretStr | None = Field(
         default=None, description="What a client must send as bearer token with --http."
     )

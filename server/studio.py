@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pipelines.errors import Cancelled
 from server.deploy.journal import recover
@@ -30,7 +30,7 @@ PRELOAD_ROOM = 2 << 30
 
 
 class Studio:
-    """One a server or command. Every method may be called from any thread."""
+    """One per server or command. Every method may be called from any thread; leaving the `with` block closes it."""
 
     def __init__(self, settings: Settings | None = None, backend: Backend | None = None) -> None:
         """`backend` replaces what draws (tests use a fake)."""
@@ -40,6 +40,12 @@ class Studio:
         self._loras: Registry | None = None
         self._libraries: dict[Path, Library] = {}
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def engine(self) -> Engine:

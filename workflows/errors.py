@@ -1,7 +1,9 @@
-"""What is wrong with a workflow, and where: the place in the file (line and path) is part of every message."""
+"""The error of `workflows`. The place in the file (line and path) is part of every message."""
+
+from pipelines.errors import UserError
 
 
-class WorkflowError(Exception):
+class WorkflowError(UserError):
     """A workflow, an input or a run that cannot be used.
 
     `where` is the path in the file (`steps[1].with.size`), `line` its line, 0 where there is none.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import PipelineError
+from pipelines.errors import Cancelled, report
 from pipelines.records import OnProgress, no_progress
 from workflows.errors import WorkflowError
 from workflows.inputs import resolve_inputs
@@ -58,11 +58,8 @@ def run_workflow(
     project: Path,
     runs: Path,
     on_progress: OnProgress = no_progress,
-    user_errors: tuple[type[Exception], ...] = (),
 ) -> RunResult:
     """Runs the workflow, or goes on with the unfinished run of the same text and inputs below `runs`.
-
-    `user_errors` (with PipelineError and WorkflowError) are the exceptions that are a failed item's line, not a crash.
 
     Raises:
         WorkflowError: the workflow, its inputs or a single step cannot be carried out.
@@ -73,7 +70,7 @@ def run_workflow(
         values["seed"] = secrets.randbelow(2**31)  # drawn once and kept, so that a resumed run draws the same pictures
     journal = open_run(runs, workflow.name, text, dict(given), {"workflow": text, "inputs": values})
     try:
-        runner = _Run(workflow, operations, journal, on_progress, (PipelineError, WorkflowError, *user_errors))
+        runner = _Run(workflow, operations, journal, on_progress)
         result = runner.carry_out()
         if not result.failed:
             journal.finish()
@@ -89,13 +86,11 @@ class _Run:
         operations: Mapping[str, Operation],
         journal: Journal,
         on_progress: OnProgress,
-        user_errors: tuple[type[Exception], ...],
     ) -> None:
         self.workflow = workflow
         self.operations = operations
         self.journal = journal
         self.on_progress = on_progress
-        self.user_errors = user_errors
         self.scope: dict[str, Any] = {"inputs": journal.run["inputs"], "steps": {}}
         self.result = RunResult(run=journal.folder.name)
 
@@ -119,9 +114,12 @@ class _Run:
             return kept.result
         try:
             result = self.operations[step.do].run(arguments, self._stage(step.name, 0, 1))
-        except self.user_errors as error:
-            self.journal.write(Entry(step.name, 0, key, False, error=str(error)))
-            raise WorkflowError(f"step '{step.name}' failed: {error}", where=where) from error
+        except Cancelled:
+            raise
+        except Exception as error:
+            message = report(error)
+            self.journal.write(Entry(step.name, 0, key, False, error=message))
+            raise WorkflowError(f"step '{step.name}' failed: {message}", where=where) from error
         self.journal.write(Entry(step.name, 0, key, True, result))
         self.result.done += 1
         return result
@@ -147,7 +145,7 @@ class _Run:
             stage = self._stage(step.name, len(results), len(items))
             outcomes = self._chunk(operation, [arguments[i] for i in chunk], stage)
             fresh = [
-                Entry(step.name, i, keys[i], False, error=str(outcome))
+                Entry(step.name, i, keys[i], False, error=report(outcome))
                 if isinstance(outcome, Exception)
                 else Entry(step.name, i, keys[i], True, outcome)
                 for i, outcome in zip(chunk, outcomes, strict=True)
@@ -163,6 +161,8 @@ class _Run:
                     self.result.failed.append(
                         {"step": step.name, "index": entry.index, "arguments": asked, "error": entry.error}
                     )
+        if items and not results:
+            raise WorkflowError(_none_done(step.name, self.result.failed), where=where)
         return [
             {**results[i], "item": items[i]} if isinstance(results[i], dict) else results[i] for i in sorted(results)
         ]
@@ -172,7 +172,9 @@ class _Run:
             return operation.run_many(arguments, stage)
         try:
             return [operation.run(arguments[0], stage)]
-        except self.user_errors as error:
+        except Cancelled:
+            raise
+        except Exception as error:  # the others of the list are still carried out
             return [error]
 
     def _stage(self, name: str, done: int, total: int) -> OnProgress:
@@ -183,3 +185,11 @@ class _Run:
 
         report(0, 1, "begins")
         return report
+
+
+def _none_done(step: str, failed: Sequence[Mapping[str, Any]]) -> str:
+    """Why a step ends the run: none of its items could be carried out. Equal reasons are given once, three at most."""
+    errors = [item["error"] for item in failed if item["step"] == step]
+    reasons = list(dict.fromkeys(errors))
+    more = f" (and {len(reasons) - 3} other reasons)" if len(reasons) > 3 else ""
+    return f"none of the {len(errors)} items of step '{step}' could be carried out: {' | '.join(reasons[:3])}{more}"

@@ -17,6 +17,7 @@ from typing import Any
 
 from pipelines import text_files
 from pipelines.errors import InvalidRequest, ModelError, TextError
+from pipelines.files import user_path
 from pipelines.models.hub import Repo, cached_file, snapshot
 from pipelines.models.presets import PIXEL_PRESETS, PRESETS, SDXL_PRESETS, Preset
 from pipelines.records import ModelInfo
@@ -124,7 +125,7 @@ def find_model(name: str) -> Model:
     """
     if name == "embedded":
         return embedded_model()
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         return folder_model(path.resolve())
     if path.is_file():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 
+from pipelines.log import set_up_logging
+
 COMMANDS = {
     "serve": (
         "server.protocol.serving:serve",
@@ -38,6 +40,7 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; an error that is meant for the user ends it with a sentence and exit status 1."""
     words = sys.argv[1:] if arguments is None else arguments
+    set_up_logging()
     if words == ["serve"]:  # a client waits for this one: no command-line parser is loaded
         gc.disable()  # what is loaded stays: looking for garbage among it would take a tenth of the start
         from server.protocol.serving import serve
@@ -60,13 +63,12 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from server.protocol.tools.common import in_words
-
-        if not (sentence := in_words(error)):
-            raise
         from rich.console import Console
+        from rich.markup import escape
 
-        Console(stderr=True).print(f"[bold red]dgx-pixels:[/] {sentence}", highlight=False)
+        from pipelines.errors import report
+
+        Console(stderr=True).print(f"[bold red]dgx-pixels:[/] {escape(report(error))}", highlight=False)
         sys.exit(1)
 
 

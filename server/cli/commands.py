@@ -63,8 +63,7 @@ def generate(
     from server.library.store import write_atomically
 
     console = Console()
-    studio = Studio()
-    try:
+    with Studio() as studio:
         with Progress(console=console, transient=True) as bars:
             bar = bars.add_task(prompt, total=None)
             done = generate_sprites(
@@ -94,8 +93,6 @@ def generate(
         if done.unknown_words:
             console.print(f"[yellow]Words that the model does not know:[/] {', '.join(done.unknown_words)}")
         console.print(f"[dim]{done.seconds:.2f} s; `dgx-pixels deploy ID` puts one into the game.[/]")
-    finally:
-        studio.close()
 
 
 def deploy(
@@ -118,7 +115,8 @@ def deploy(
     """
     from server.deploy.deploy import deploy as put
 
-    done = put(Studio(), asset_id, path, str(project) if project else None, overwrite=overwrite, verify=verify)
+    with Studio() as studio:
+        done = put(studio, asset_id, path, str(project) if project else None, overwrite=overwrite, verify=verify)
     _tell(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
 
 
@@ -136,7 +134,8 @@ def undo(path: str = "", *, project: Path | None = None, overwrite: bool = False
     """
     from server.deploy.deploy import undo as take_back
 
-    done = take_back(Studio(), path, str(project) if project else None, overwrite=overwrite)
+    with Studio() as studio:
+        done = take_back(studio, path, str(project) if project else None, overwrite=overwrite)
     _tell(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
 
 
@@ -150,7 +149,8 @@ def status(*, project: Path | None = None) -> None:
     """
     from server.features.status import status as tell
 
-    said = tell(Studio(), str(project) if project else None)
+    with Studio() as studio:
+        said = tell(studio, str(project) if project else None)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")

@@ -26,7 +26,8 @@ def init_game(path: Path = Path(), *, yes: bool = False) -> None:
         Change the files without asking.
     """
     console = Console()
-    project = Studio().require_project(path)
+    with Studio() as studio:
+        project = studio.require_project(path)
     offered = plan(project)
     for step in offered.by_hand:
         console.print(f"[yellow]By hand:[/] {step}", highlight=False, soft_wrap=True)
@@ -62,7 +63,8 @@ def assets_ron(path: Path | None = None) -> None:
     """
     from server.deploy.bevy.sidecars import assets_ron as listed
 
-    sys.stdout.write(listed(Studio().require_project(path).assets))
+    with Studio() as studio:
+        sys.stdout.write(listed(studio.require_project(path).assets))
 
 
 def check(path: Path | None = None) -> None:
@@ -74,7 +76,8 @@ def check(path: Path | None = None) -> None:
         The game's root; default: found from the working directory.
     """
     console = Console()
-    findings = examine(Studio().require_project(path))
+    with Studio() as studio:
+        findings = examine(studio.require_project(path))
     for finding in findings:
         console.print(
             f"{_MARKS[finding.state]}  [bold]{finding.topic}[/]: {finding.what}", highlight=False, soft_wrap=True

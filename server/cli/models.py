@@ -67,11 +67,8 @@ def pull_model(name: str, *, yes: bool = False) -> None:
 def _list(project: Path | None) -> None:
     from server.features.status import model_list
 
-    studio = Studio()
-    try:
+    with Studio() as studio:
         found, default = model_list(studio, str(project) if project else None)
-    finally:
-        studio.close()
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "state", "licence", "native sizes", "note"):
         table.add_column(heading, overflow="fold")

@@ -62,8 +62,7 @@ def fix(
     from server.features.pixel_fix import fix_pixel_art
     from server.library.store import write_atomically
 
-    studio = Studio()
-    try:
+    with Studio() as studio:
         done = fix_pixel_art(
             studio,
             picture,
@@ -81,8 +80,6 @@ def fix(
         if out:
             write_atomically(out, done.library.read(done.asset))
             path = out
-    finally:
-        studio.close()
     console = Console()
     recipe = done.asset.recipe
     console.print(f"[bold]{done.asset.id}[/]  {recipe.width}x{recipe.height}, pitch {done.pitch:.2f}  {path}")

@@ -36,18 +36,15 @@ def run(
 
     from server.features.workflow_runs import run as carry_out
 
-    console, studio = Console(), Studio()
+    console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    try:
-        with Progress(*columns, console=console, transient=True) as bars:
-            bar = bars.add_task(workflow, total=None)
+    with Studio() as studio, Progress(*columns, console=console, transient=True) as bars:
+        bar = bars.add_task(workflow, total=None)
 
-            def on_progress(done: int, total: int, said: str) -> None:
-                bars.update(bar, completed=done, total=total or None, description=said)
+        def on_progress(done: int, total: int, said: str) -> None:
+            bars.update(bar, completed=done, total=total or None, description=said)
 
-            ran = carry_out(studio, workflow, parse_settings(set or []), on_progress, str(project) if project else None)
-    finally:
-        studio.close()
+        ran = carry_out(studio, workflow, parse_settings(set or []), on_progress, str(project) if project else None)
     for item in ran.result.failed:
         console.print(f"[red]{item['step']}[{item['index']}][/] {item['error']}", highlight=False)
     resumed = f", {ran.result.resumed} from before" if ran.result.resumed else ""
@@ -97,7 +94,8 @@ def validate(workflow: str, *, project: Path | None = None) -> None:
     """
     from server.features.workflow_runs import check
 
-    found = check(Studio(), workflow, str(project) if project else None)
+    with Studio() as studio:
+        found = check(studio, workflow, str(project) if project else None)
     Console().print(f"[green]{workflow} is in order:[/] {found.name}, {len(found.steps)} steps", highlight=False)
 
 
@@ -117,23 +115,24 @@ def gallery(*, serve: bool = False, port: int = 0, project: Path | None = None) 
     from server.gallery.build import gallery_page, write_gallery
     from server.gallery.serve import gallery_server
 
-    studio, console = Studio(), Console()
-    game = studio.project(str(project) if project else None)
-    library, name = studio.library(game), game.name if game else ""
-    if not serve:
-        console.print(str(write_gallery(library, name, all_entries(library))), soft_wrap=True)
-        return
+    console = Console()
+    with Studio() as studio:
+        game = studio.project(str(project) if project else None)
+        library, name = studio.library(game), game.name if game else ""
+        if not serve:
+            console.print(str(write_gallery(library, name, all_entries(library))), soft_wrap=True)
+            return
 
-    server, address = gallery_server(
-        lambda vote_url, page: gallery_page(library, name, all_entries(library), vote_url, page),
-        lambda entry, winner: vote_from_page(library, entry, winner),
-        port,
-    )
-    console.print(f"{address}  (Ctrl+C ends it)", soft_wrap=True)
-    try:
-        server.serve_forever()
-    finally:
-        server.server_close()
+        server, address = gallery_server(
+            lambda vote_url, page: gallery_page(library, name, all_entries(library), vote_url, page),
+            lambda entry, winner: vote_from_page(library, entry, winner),
+            port,
+        )
+        console.print(f"{address}  (Ctrl+C ends it)", soft_wrap=True)
+        try:
+            server.serve_forever()
+        finally:
+            server.server_close()
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
@@ -164,10 +163,8 @@ def watch(*, project: Path | None = None) -> None:
     """
     from server.features.watch import SUFFIX, Watch
 
-    console, studio = Console(), Studio()
-    game = studio.require_project(str(project) if project else None)
-    watching = Watch(studio, game, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
-    try:
+    console = Console()
+    with Studio() as studio:
+        game = studio.require_project(str(project) if project else None)
+        watching = Watch(studio, game, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
         watching.run(lambda: console.print(f"[dim]watching {game.root} for *{SUFFIX} and palettes (Ctrl+C ends it)[/]"))
-    finally:
-        studio.close()

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipelines.errors import explain
 from server.deploy.paths import in_the_way
-from server.errors import DeployError, explain
+from server.errors import DeployError
 from server.library.files import folder_below, open_folder, read_at
 
 STAGING = "staging"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.files import user_path
 from server.features.recipes import palette_words
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _file(game: Project | None, picture: str) -> Path | None:
     """The file that is meant; None where it can only be an asset's id."""
     from pipelines.errors import ImageError
 
-    path = Path(picture).expanduser()
+    path = user_path(picture)
     for place in (path, *((game.root / path,) if game else ())):
         if place.is_file():
             return place

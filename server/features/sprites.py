@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import Cancelled, InvalidRequest, PipelineError
-from server.errors import ServerError
 from server.features.bases import record_bases
 from server.features.recipes import compose_recipe
 
@@ -99,13 +98,13 @@ def generate_each(
             wanted = dict(request)
             recipe = _recipe(studio, game, wanted.pop("prompt"), wanted)
             groups.setdefault(replace(recipe, prompt="", seed=0).to_json(), []).append((index, recipe))
-        except (ServerError, PipelineError) as error:
+        except Exception as error:  # of this request alone
             outcomes[index] = error
     for group in groups.values():
         for (index, _), sprite in zip(group, _draw_group(studio, [r for _, r in group], on_progress), strict=True):
             try:
                 outcomes[index] = sprite if isinstance(sprite, Exception) else _keep(studio, library, sprite)
-            except (ServerError, OSError) as error:
+            except Exception as error:
                 outcomes[index] = error
     return outcomes
 

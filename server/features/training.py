@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.files import user_path
 from server.errors import ServerError
 from server.project.game import Project, Style
 
@@ -69,7 +70,7 @@ def dataset_path(game: Project | None, dataset: str) -> Path:
         ServerError: nothing was named and there is no game.
     """
     if dataset:
-        return ((game.root if game else Path.cwd()) / Path(dataset).expanduser()).absolute()
+        return ((game.root if game else Path.cwd()) / user_path(dataset)).absolute()
     if game is None:
         raise ServerError(
             "No pictures were named and no game was found. Give dataset='/path/to/sprites', or project='/path/to/game' "

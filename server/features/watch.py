@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines.errors import PipelineError
+from pipelines.errors import explain, report
 from pipelines.records import no_progress
 from pipelines.text_files import decode_text
-from server.errors import ServerError, explain
 from server.library.store import write_atomically
 from server.project.game import STATE_FOLDER, Project
 
@@ -143,12 +142,12 @@ class Watch:
             first = error.errors(include_url=False)[0]
             line = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}" if first["loc"] else first["msg"]
             self.say(f"{name}: {line}. Correct and save it again.")
-        except (ServerError, PipelineError) as error:
-            self.say(f"{name}: {error}")
         except FileNotFoundError:
             return  # saved under another name, or gone again
         except OSError as error:
             self.say(f"{name}: {explain(error, path)}")
+        except Exception as error:  # one file never ends the watch
+            self.say(f"{name}: {report(error)}")
         else:
             if line:
                 self.say(f"{name}: {line}")

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from server.errors import ServerError
 from server.features.workflow_operations import operations, runs_folder
 from workflows.load import check_operations, read, shipped
 from workflows.runner import RunResult, run_workflow
@@ -52,7 +51,6 @@ def run(
         game.root,
         runs_folder(game),
         on_progress,
-        user_errors=(ServerError, OSError),
     )
     return Ran(game, workflow, result, str(write_gallery(studio.library(game), game.name)))
 

@@ -17,7 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.errors import LibraryError, explain
+from pipelines.errors import explain
+from server.errors import LibraryError
 from server.features.comparisons.compare import Comparisons
 from server.library.files import write_below
 from server.library.records import Asset

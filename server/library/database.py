@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from server.errors import LibraryError, explain
+from pipelines.errors import explain
+from server.errors import LibraryError
 from server.library.files import first_link, write_below
 from server.library.migrations import migrate
 

@@ -22,7 +22,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.errors import LibraryError, explain
+from pipelines.errors import explain
+from server.errors import LibraryError
 from server.library.database import Database
 from server.library.files import read_below, write_atomically, write_below
 from server.library.records import KINDS, Asset, AssetFile, Deployment

@@ -12,9 +12,9 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import TextError
+from pipelines.errors import TextError, explain
 from pipelines.text_files import decode_text, encode_like
-from server.errors import ProjectError, explain
+from server.errors import ProjectError
 from server.library.store import write_atomically
 from server.project.game import STYLE_FILE, Project
 

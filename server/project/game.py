@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipelines.errors import TextError
+from pipelines.files import user_path
 from pipelines.text_files import read_text
 from server.errors import ProjectError
 
@@ -101,7 +102,7 @@ def find_project(argument: str | Path | None, setting: Path | None) -> Project |
     """
     for named in (argument, setting):
         if named:
-            return _named(Path(named).expanduser())
+            return _named(user_path(named))
     for start in (os.environ.get("CLAUDE_PROJECT_DIR"), Path.cwd()):
         if start and (project := _above(Path(start))):
             return project

@@ -20,7 +20,7 @@ from mcp_types.jsonrpc import MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.errors import ServerError
+from pipelines.errors import UserError
 from server.studio import Studio
 
 if TYPE_CHECKING:
@@ -112,11 +112,9 @@ class JobTasks(ServerExtension):
         return {"resultType": "complete"}
 
     async def _job(self, task_id: str) -> Job:
-        from loras.errors import LoraError
-
         try:
             return await anyio.to_thread.run_sync(self.studio.jobs.get, task_id)
-        except (LoraError, ServerError) as error:
+        except UserError as error:
             raise MCPError(code=INVALID_PARAMS, message=str(error)) from error
 
     def _check(self, request: Any) -> None:

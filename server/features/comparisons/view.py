@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import PipelineError
-from server.errors import LibraryError, explain
+from pipelines.errors import PipelineError, explain
+from server.errors import LibraryError
 from server.features.comparisons.compare import Comparison, Comparisons, picture_path
 from server.features.preview import on_chequers
 from server.gallery.build import data_uri

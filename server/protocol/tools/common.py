@@ -10,7 +10,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -21,11 +21,12 @@ from fastmcp import Context
 from fastmcp.exceptions import FastMCPError, NotFoundError, ToolError, ValidationError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools import ToolResult
-from mcp_types import ContentBlock, ImageContent, ResourceLink, TextContent, ToolAnnotations
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, ContentBlock, ImageContent, ResourceLink, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
-from pipelines.errors import Cancelled, PipelineError
-from server.errors import ServerError, explain
+from pipelines.errors import Cancelled, report, sentence
+from pipelines.visible import clipped, visible
 
 T = TypeVar("T")
 OnProgress = Callable[[int, int, str], None]
@@ -34,6 +35,8 @@ OnProgress = Callable[[int, int, str], None]
 PROMPT_LIMIT = 2000
 LOADING = "loading the model"
 """What a tool that draws says until the engine reports progress."""
+MOST_LEVELS = 32
+"""Levels of nested lists and objects in a tool's arguments."""
 PROGRESS_INTERVAL = 0.25
 """Seconds between two progress notifications."""
 
@@ -89,7 +92,7 @@ async def in_thread(ctx: Context | None, work: Callable[[OnProgress], T], waitin
     progress of its own.
 
     Raises:
-        ToolError: in place of any error that is meant for the user.
+        ToolError: in place of any error that `pipelines.errors.sentence` expects.
     """
     progress = _Progress(ctx)
     failure: Exception | None = None
@@ -112,8 +115,8 @@ async def in_thread(ctx: Context | None, work: Callable[[OnProgress], T], waitin
             tasks.cancel_scope.cancel()
     assert failure is not None
     # outside of the task group, which would put it into an ExceptionGroup
-    if words := in_words(failure):
-        raise ToolError(words) from failure
+    if message := sentence(failure):
+        raise ToolError(message) from failure
     raise failure
 
 
@@ -155,18 +158,6 @@ class _Progress:
         self._sent, self._message = time.monotonic(), message
         if self._ctx is not None:
             await self._ctx.report_progress(self._value, total or None, message)
-
-
-def in_words(error: BaseException) -> str:
-    """What the user is told of an error; empty where the error is not meant for a user."""
-    if isinstance(error, (PipelineError, ServerError)):
-        return str(error)
-    if isinstance(error, OSError) and error.errno is not None:
-        return explain(error)
-    # workflows and loras have errors of their own, loaded only when their tools are used
-    if type(error).__module__ in ("workflows.errors", "loras.errors"):
-        return str(error)
-    return ""
 
 
 def check_prompt(prompt: str) -> str:
@@ -211,23 +202,63 @@ def link(uri: str, path: Path, mime_type: str = "image/png") -> ResourceLink:
 
 
 class FriendlyErrors(Middleware):
-    """Says in a sentence which argument is wrong, and hides what no user can act on behind words that say so."""
+    """Turns every error of a tool, resource or prompt into a message for the user (see `pipelines.errors`)."""
 
     async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         try:
+            check_arguments(context.message.arguments)
             return await call_next(context)
         except ValidationError as error:
             raise ToolError(arguments_in_words(error)) from None
-        except NotFoundError:
+        except (NotFoundError, MCPError):
             raise
-        except FastMCPError as error:
-            if cause := error.__cause__:
-                words = in_words(cause) or (
-                    f"{type(cause).__name__}: {cause}. This is a fault in dgx-pixels, not in your request; its log "
-                    "(standard error) has the details. get_status shows whether the engine still works."
-                )
-                raise ToolError(words) from cause
-            raise
+        except Exception as error:
+            raise ToolError(_message(error)) from error
+
+    async def on_read_resource(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        return await _or_invalid_params(context, call_next)
+
+    async def on_get_prompt(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        return await _or_invalid_params(context, call_next)
+
+
+async def _or_invalid_params(context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+    try:
+        return await call_next(context)
+    except (NotFoundError, MCPError):
+        raise
+    except Exception as error:
+        raise MCPError(code=INVALID_PARAMS, message=_message(error)) from error
+
+
+def _message(error: Exception) -> str:
+    """fastmcp wraps what a tool raises: the cause tells more than the wrapper, unless it raised that on purpose."""
+    if isinstance(error, FastMCPError):
+        cause = error.__cause__
+        return report(cause) if cause is not None else clipped(visible(str(error)))
+    return report(error)
+
+
+def check_arguments(arguments: Any, depth: int = 0) -> None:
+    """Refuses arguments that no tool can use: nested deeper than MOST_LEVELS, or texts that no file name may hold.
+
+    Raises:
+        ToolError: says what to leave out.
+    """
+    if depth > MOST_LEVELS:
+        raise ToolError(f"The arguments are nested deeper than {MOST_LEVELS} levels. Give them with fewer levels.")
+    if isinstance(arguments, str):
+        if "\0" in arguments:
+            raise ToolError(f"An argument contains a NUL character: '{clipped(visible(arguments), 80)}'. Remove it.")
+        if any("\ud800" <= character <= "\udfff" for character in arguments):
+            raise ToolError(f"An argument is not valid Unicode: '{clipped(visible(arguments), 80)}'. Correct it.")
+    elif isinstance(arguments, Mapping):
+        for key, value in arguments.items():
+            check_arguments(key, depth + 1)
+            check_arguments(value, depth + 1)
+    elif isinstance(arguments, list):
+        for value in arguments:
+            check_arguments(value, depth + 1)
 
 
 def arguments_in_words(error: ValidationError) -> str:
@@ -236,8 +267,8 @@ def arguments_in_words(error: ValidationError) -> str:
     details = getattr(cause, "errors", None)
     if details is None:
         return f"Invalid arguments: {error}"
-    wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {_plain(e)}" for e in details())
-    return f"Invalid arguments: {wrong}. Correct them and call the tool again."
+    wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {_plain(e)}" for e in details()[:5])
+    return clipped(visible(f"Invalid arguments: {wrong}. Correct them and call the tool again."))
 
 
 def _plain(detail: dict[str, Any]) -> str:

@@ -259,13 +259,18 @@ async def test_two_clients_at_once_both_get_their_own(server: FastMCP) -> None:
         assert (await ask(one, "list_assets"))["total"] == 10
 
 
-async def test_a_fault_of_ours_is_said_to_be_ours(client: Client[Any], backend: FakeBackend) -> None:
+async def test_an_unexpected_error_is_logged_under_the_id_that_the_user_sees(
+    client: Client[Any], backend: FakeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
     def explode(*_: object) -> None:
         raise KeyError("unet")
 
     backend.draw = explode  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.raises(ToolError, match=r"KeyError.*fault in dgx-pixels"):
+    with pytest.raises(ToolError, match=r"\(error [0-9a-f]{8}\).*fault in dgx-pixels") as error:
         await client.call_tool("generate_sprite", {"prompt": "imp"})
+    assert "KeyError" not in str(error.value)
+    number = str(error.value).split("(error ")[1][:8]
+    assert [r for r in caplog.records if number in r.getMessage() and r.exc_info and r.exc_info[0] is KeyError]
 
 
 async def test_the_list_of_tools_is_stable_and_usable(client: Client[Any], server: FastMCP) -> None:
