@@ -17,14 +17,15 @@ import numpy as np
 from loras import captions
 from loras.buckets import true_pixels
 from loras.errors import DatasetError
+from pipelines.animation import aseprite
 from pipelines.animation.sheet_files import layout_of, named_layouts
 from pipelines.animation.slicing import cut, slice_grid
 from pipelines.errors import PipelineError, TextError
 from pipelines.files import user_path
-from pipelines.pixels.png import read_picture
+from pipelines.pixels.png import read_frames, read_picture
 from pipelines.records import Pixels
 
-SUFFIXES = frozenset((".png", ".gif", ".webp", ".bmp", ".jpg", ".jpeg"))
+SUFFIXES = frozenset((".png", ".gif", ".webp", ".bmp", ".jpg", ".jpeg", ".aseprite", ".ase"))
 MOST_FILES = 20_000
 FEW = 10
 """Fewer pictures than this teach their subjects rather than a style."""
@@ -171,6 +172,12 @@ def _read_file(reading: _Reading, path: Path, name: str, caption: str, tile_size
     try:
         if path.parent not in reading.layouts:
             reading.layouts[path.parent] = named_layouts(path.parent)
+        if path.suffix.lower() in aseprite.SUFFIXES:
+            frames = read_frames(path)
+            for index, (frame, _) in enumerate(frames):
+                if frame[..., 3].any() or len(frames) == 1:
+                    reading.take(frame, caption, f"{name}#{index}" if len(frames) > 1 else name)
+            return
         layout = layout_of(path, reading.layouts[path.parent])
         image = read_picture(path)
         if layout is None and tile_size is None:

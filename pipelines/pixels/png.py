@@ -84,6 +84,10 @@ def read_frames(source: Path | str | bytes, limit: int = MOST_FRAMES) -> list[tu
         ImageError: as `read_picture`.
     """
     name = "the picture" if isinstance(source, bytes) else Path(source).name
+    if (sprite := _aseprite(source)) is not None:
+        from pipelines.animation.compositing import composite_frames
+
+        return composite_frames(sprite, name, limit)
     try:
         # a bomb is refused below by its own size; Pillow's warning would only repeat it
         with warnings.catch_warnings():
@@ -91,7 +95,9 @@ def read_frames(source: Path | str | bytes, limit: int = MOST_FRAMES) -> list[tu
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
                 return _frames(picture, name, limit)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not a picture that can be read. Use PNG, JPEG, GIF, WebP or BMP.") from error
+        raise ImageError(
+            f"{name} is not a picture that can be read. Use PNG, JPEG, GIF, WebP, BMP or Aseprite."
+        ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large(name)) from error
     except FileNotFoundError as error:
@@ -99,6 +105,18 @@ def read_frames(source: Path | str | bytes, limit: int = MOST_FRAMES) -> list[tu
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, KeyError, IndexError, OverflowError) as error:
         # Pillow's readers raise all of these for damaged files
         raise ImageError(f"{name} is broken: {error}. Save it again as PNG.") from error
+
+
+def _aseprite(source: Path | str | bytes) -> bytes | None:
+    """The bytes of an Aseprite file; None for any other picture."""
+    if not isinstance(source, bytes):
+        if Path(source).suffix.lower() not in (".aseprite", ".ase"):
+            return None
+        try:
+            source = Path(source).read_bytes()
+        except OSError:
+            return None  # Pillow's errors follow
+    return source if source[4:6] == b"\xe0\xa5" and len(source) >= 128 else None
 
 
 def _frames(picture: Image.Image, name: str, limit: int) -> list[tuple[Pixels, int]]:

@@ -149,6 +149,8 @@ def _keep(
     directions: int,
     faces: str,
 ) -> Asset:
+    from pipelines.animation.aseprite import write_aseprite
+    from pipelines.animation.compositing import from_sheet
     from pipelines.animation.sheets import aseprite_json, layout_json
     from pipelines.pixels.palette import Palette
     from pipelines.pixels.png import encode_png
@@ -169,6 +171,7 @@ def _keep(
         "sheet.png": encode_png(sheet.image, recipe.to_json(), palette),
         "layout.sheet.json": layout_json(sheet, "sheet.png"),
         "aseprite.json": aseprite_json(sheet, "sheet.png"),
+        "sheet.aseprite": write_aseprite(from_sheet(sheet, palette)),
         "preview.webp": preview,
     }
     return library.add("sheet", files, recipe, report, {"sheet": sheet.layout(), "palette": words, "sprite": key.id})

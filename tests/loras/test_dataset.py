@@ -15,6 +15,9 @@ from loras.captions import from_name, with_trigger
 from loras.dataset import read_dataset
 from loras.errors import DatasetError
 from loras.preview import contact_sheet, loss_plot
+from pipelines.animation.aseprite import write_aseprite
+from pipelines.animation.compositing import from_sheet
+from pipelines.animation.sheets import arrange
 from pipelines.pixels.png import read_picture
 from tests.loras.rig import save, sprite, write_metadata
 
@@ -107,6 +110,17 @@ def test_a_sheet_is_cut_by_the_layout_beside_it(tmp_path: Path, layout: dict[str
     dataset = read_dataset(tmp_path)
     assert [(e.image.shape, e.caption) for e in dataset.examples] == [((16, 16, 4), "slime")] * 2
     assert not dataset.refused  # the empty end of a row is no mistake
+
+
+def test_every_frame_of_an_aseprite_file_is_a_picture(tmp_path: Path) -> None:
+    sheet = arrange({"walk": [sprite(1), sprite(2), sprite(1)]})
+    (tmp_path / "slime.aseprite").write_bytes(write_aseprite(from_sheet(sheet)))
+    dataset = read_dataset(tmp_path)
+    assert [(e.source, e.caption) for e in dataset.examples] == [
+        ("slime.aseprite#0", "slime"),
+        ("slime.aseprite#1", "slime"),
+    ]
+    np.testing.assert_array_equal(dataset.examples[1].image, sprite(2))
 
 
 def test_a_sheet_without_layout_is_cut_by_the_size_that_is_given(tmp_path: Path) -> None:

@@ -1,0 +1,184 @@
+"""Flatten the layers of an Aseprite file into the frames that the editor shows.
+
+The arithmetic is Aseprite's: 8-bit products rounded as `t = a * b + 128; (t + t / 256) / 256`, and "normal" blending by
+the alpha of both. A blend mode that is not known here is refused rather than drawn as another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.animation.aseprite import Aseprite, Cel, Layer, Tag, read_aseprite
+from pipelines.animation.sheet_files import MOST_REPEATS, playing_order
+from pipelines.animation.sheets import Sheet
+from pipelines.animation.slicing import Run
+from pipelines.errors import ImageError
+from pipelines.pixels.palette import Palette
+from pipelines.records import Pixels
+
+Channel = NDArray[np.int32]
+_MODES = (
+    "normal", "multiply", "screen", "overlay", "darken", "lighten", "color dodge", "color burn", "hard light",
+    "soft light", "difference", "exclusion", "hue", "saturation", "color", "luminosity", "addition", "subtract",
+    "divide",
+)  # fmt: skip
+
+
+def _product(a: Channel, b: Channel) -> Channel:
+    """a * b of 8-bit values, 255 being 1."""
+    t = a * b + 128
+    return (t + (t >> 8)) >> 8
+
+
+def _screen(back: Channel, front: Channel) -> Channel:
+    return back + front - _product(back, front)
+
+
+def _hard_light(back: Channel, front: Channel) -> Channel:
+    return np.where(front < 128, _product(back, front * 2), _screen(back, front * 2 - 255))
+
+
+_BLENDS: dict[int, Callable[[Channel, Channel], Channel]] = {
+    1: _product,
+    2: _screen,
+    3: lambda back, front: _hard_light(front, back),
+    4: lambda back, front: np.minimum(back, front),
+    5: lambda back, front: np.maximum(back, front),
+    8: _hard_light,
+    10: lambda back, front: np.abs(back - front),
+    11: lambda back, front: back + front - 2 * _product(back, front),
+    16: lambda back, front: np.minimum(back + front, 255),
+    17: lambda back, front: np.maximum(back - front, 0),
+}
+
+
+def composite(sprite: Aseprite, frame: int, name: str = "the file") -> Pixels:
+    """The frame as the editor shows it: (height, width, 4) RGBA of all visible layers.
+
+    Raises:
+        ImageError: a visible layer has a blend mode that is not known.
+    """
+    canvas = np.zeros((sprite.height, sprite.width, 4), np.int32)
+    shown = _visible(sprite.layers, name)
+    drawn = [(layer, cel) for (at, layer), cel in sprite.cels.items() if at == frame and shown[layer]]
+    for layer, cel in sorted(drawn, key=lambda one: (one[0] + one[1].z, one[1].z)):
+        own = sprite.layers[layer]
+        if own.blend and own.blend not in _BLENDS:
+            mode = _MODES[own.blend] if own.blend < len(_MODES) else f"number {own.blend}"
+            raise ImageError(
+                f"{name}: the layer '{own.name}' has the blend mode '{mode}', which is not read here. Flatten the "
+                "layers, or set the layer to Normal."
+            )
+        opacity = int(_product(np.array(cel.opacity, np.int32), np.array(own.opacity, np.int32)))
+        _draw(canvas, to_rgba(sprite, cel, own), cel, opacity, own.blend)
+    image = canvas.astype(np.uint8)
+    image[image[..., 3] == 0] = 0
+    return image
+
+
+def composite_frames(data: bytes, name: str, limit: int) -> list[tuple[Pixels, int]]:
+    """The flattened frames of a file (at most `limit`) as (picture, milliseconds); a still has one frame of 0 ms.
+
+    Raises:
+        ImageError: as `read_aseprite` and `composite`.
+    """
+    sprite = read_aseprite(data, name)
+    still = len(sprite.durations) == 1
+    return [
+        (composite(sprite, frame, name), 0 if still else duration)
+        for frame, duration in enumerate(sprite.durations[:limit])
+    ]
+
+
+def runs_of(sprite: Aseprite, name: str) -> tuple[Run, ...]:
+    """The file's tags as animations; without tags, all frames as one called `name`."""
+    if not sprite.tags:
+        return (Run(name, tuple(range(len(sprite.durations)))),)
+    return tuple(
+        Run(tag.name, playing_order(tag.first, tag.last, tag.direction, min(tag.repeat, MOST_REPEATS)), tag.repeat == 0)
+        for tag in sprite.tags
+    )
+
+
+def from_sheet(sheet: Sheet, palette: Palette | None = None) -> Aseprite:
+    """A sheet as a file of one layer: its clips one after another, with a tag for each."""
+    cels: dict[tuple[int, int], Cel] = {}
+    durations: list[int] = []
+    tags: list[Tag] = []
+    for name, clip in sheet.clips.items():
+        frames = sheet.frames(name)
+        first = len(durations)
+        tags.append(Tag(name, first, first + len(frames) - 1, repeat=0 if clip.loop else 1))
+        for frame in frames:
+            cels[len(durations), 0] = Cel(np.ascontiguousarray(frame))
+            durations.append(round(1000 / clip.fps))
+    entries = tuple((*color, 255) for color in palette.colors) if palette else ()
+    layers = (Layer("sprite"),)
+    size = sheet.tile_width, sheet.tile_height
+    return Aseprite(*size, tuple(durations), layers, cels, palette=entries, tags=tuple(tags))
+
+
+def layer_picture(sprite: Aseprite, frame: int, layer: int) -> Pixels:
+    """One layer of a frame alone on the canvas, at full opacity: (height, width, 4) RGBA."""
+    canvas = np.zeros((sprite.height, sprite.width, 4), np.int32)
+    if cel := sprite.cels.get((frame, layer)):
+        _draw(canvas, to_rgba(sprite, cel, sprite.layers[layer]), cel, 255, 0)
+    return canvas.astype(np.uint8)
+
+
+def to_rgba(sprite: Aseprite, cel: Cel, layer: Layer) -> Pixels:
+    """A cel's pixels as (h, w, 4) RGBA."""
+    if sprite.mode == "rgba":
+        return cel.pixels
+    if sprite.mode == "gray":
+        return np.concatenate([np.repeat(cel.pixels[..., :1], 3, axis=-1), cel.pixels[..., 1:]], axis=-1)
+    table = np.zeros((256, 4), np.uint8)
+    entries = np.array(sprite.palette[:256], np.uint8).reshape(-1, 4)
+    table[: len(entries)] = entries
+    if not layer.background:
+        table[sprite.transparent] = 0
+    return table[cel.pixels]
+
+
+def _visible(layers: tuple[Layer, ...], name: str) -> list[bool]:
+    """Whether each layer is drawn: it and all groups around it are visible, and it is not a group or a reference."""
+    shown: list[bool] = []
+    around: list[bool] = []  # the groups that are open, outermost first
+    for layer in layers:
+        del around[layer.level :]
+        visible = layer.visible and all(around)
+        if layer.group:
+            if visible and (layer.opacity < 255 or layer.blend):
+                raise ImageError(
+                    f"{name}: the group '{layer.name}' has an opacity or a blend mode of its own, which is not read "
+                    "here. Flatten the group, or set it to Normal and 255."
+                )
+            around.append(visible)
+        shown.append(visible and not layer.group and not layer.reference)
+    return shown
+
+
+def _draw(canvas: NDArray[np.int32], picture: Pixels, cel: Cel, opacity: int, blend: int) -> None:
+    """Draws a cel onto the canvas in place; what lies outside is cut off."""
+    height, width = canvas.shape[:2]
+    left, top = max(0, cel.x), max(0, cel.y)
+    right, bottom = min(width, cel.x + picture.shape[1]), min(height, cel.y + picture.shape[0])
+    if left >= right or top >= bottom:
+        return
+    front = picture[top - cel.y : bottom - cel.y, left - cel.x : right - cel.x].astype(np.int32)
+    back = canvas[top:bottom, left:right]
+    front_alpha = _product(front[..., 3:], np.array(opacity, np.int32))
+    back_alpha = back[..., 3:]
+    color = front[..., :3]
+    if blend:
+        mixed = _BLENDS[blend](back[..., :3], color)
+        color = color + _product(mixed, back_alpha) - _product(color, back_alpha)
+    alpha = front_alpha + back_alpha - _product(back_alpha, front_alpha)
+    change = (color - back[..., :3]) * front_alpha
+    # C's integer division, which rounds towards zero
+    over = back[..., :3] + np.sign(change) * (np.abs(change) // np.maximum(alpha, 1))
+    rgb = np.where(back_alpha == 0, color, np.where(front[..., 3:] == 0, back[..., :3], over))
+    canvas[top:bottom, left:right] = np.concatenate([np.clip(rgb, 0, 255), alpha], axis=-1)
