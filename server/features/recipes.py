@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.pixels.named_palettes import named_palette
 from server.errors import ProjectError, ServerError
 from server.project.game import Project, Style
 
@@ -85,6 +86,8 @@ def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]
     palette = palette.strip()
     if palette.lower() == "none":
         return ()
+    if named := named_palette(palette):
+        return named
     if _WORDS.fullmatch(palette):
         from pipelines.pixels.palette import Palette
 

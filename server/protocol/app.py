@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fastmcp import FastMCP
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
+from server.protocol.arguments import Arguments
 from server.protocol.quick import QuickFastMCP
 from server.protocol.results import Results
 from server.protocol.tasks import JobTasks
@@ -108,7 +109,7 @@ def create_server(
         instructions=INSTRUCTIONS,
         version=package_version(),
         lifespan=lifespan,
-        middleware=[FriendlyErrors(), PreloadOnListing(studio), Results(studio)],
+        middleware=[FriendlyErrors(), PreloadOnListing(studio), Results(studio), Arguments(studio)],
         mask_error_details=True,
         auth=auth,
     )

@@ -1,0 +1,184 @@
+"""Calls as assistants plausibly write them: each works, or is answered with what to write."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastmcp import Client
+from fastmcp.exceptions import ToolError
+
+from pipelines.pixels.named_palettes import palette_names
+from server.protocol.app import create_server
+from server.protocol.arguments import asset_path
+from server.settings import Settings
+from tests.fakes import FakeBackend
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def client(game: Path, settings: Settings, backend: FakeBackend) -> AsyncIterator[Client[Any]]:
+    server = create_server(settings.model_copy(update={"preload": "none"}), backend)
+    async with Client(server) as client:
+        yield client
+
+
+async def ask(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
+    answer = await client.call_tool(tool, arguments)
+    assert answer.structured_content is not None
+    return answer.structured_content
+
+
+SPRITES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "size as text": ({"size": "16x16"}, {"width": 16, "height": 16}),
+    "size with spaces and a unit": ({"size": "16 x 16 px"}, {"width": 16}),
+    "size as one number in text": ({"size": "24px"}, {"width": 24}),
+    "size as a list": ({"size": [16, 16]}, {"width": 16, "height": 16}),
+    "size as a list of two": ({"size": [16, 24]}, {"width": 16, "height": 24}),
+    "size as an object": ({"size": {"width": 16, "height": 24}}, {"width": 16, "height": 24}),
+    "numbers as text": ({"size": "16", "seed": "7"}, {"width": 16, "seed": 7}),
+    "null everywhere": (
+        dict.fromkeys(("size", "width", "seed", "model", "palette", "colors", "outline", "project", "negative")),
+        {"width": 32},
+    ),
+    "an outline by its colour": ({"outline": "black"}, {}),
+    "an outline by a hex colour": ({"outline": "#000000"}, {}),
+    "an outline as yes": ({"outline": True}, {}),
+}
+
+
+@pytest.mark.parametrize("case", SPRITES)
+async def test_a_sprite_is_drawn(client: Client[Any], case: str) -> None:
+    arguments, expected = SPRITES[case]
+    sprite = (await ask(client, "generate_sprite", prompt="red dragon", **arguments))["sprites"][0]
+    assert {name: sprite[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "palette",
+    [
+        ["#000000", "#ff0000", "00ff00"],
+        '["000000", "ff0000", "00ff00"]',
+        "#000000, #ff0000, #00ff00",
+        *palette_names(),
+        "PICO-8 palette",
+        "Game Boy",
+        "db32",
+    ],
+)
+async def test_a_palette_is_a_list_or_a_name(client: Client[Any], palette: Any) -> None:
+    sprite = (await ask(client, "generate_sprite", prompt="red dragon", palette=palette))["sprites"][0]
+    assert set(sprite["palette"]) <= set(await _colors(client, palette))
+
+
+async def _colors(client: Client[Any], palette: Any) -> set[str]:
+    from pipelines.pixels.named_palettes import named_palette
+
+    return set(named_palette(palette) if isinstance(palette, str) else ()) or {"000000", "ff0000", "00ff00"}
+
+
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [
+        ("assets/hero.png", "hero.png"),
+        ("res://sprites/hero.png", "sprites/hero.png"),
+        ("./hero.png", "hero.png"),
+        ("Hero Knight.PNG", "hero_knight.png"),
+        ("sprites/hero-knight.png", "sprites/hero_knight.png"),
+        ("sprites/HeroKnight", "sprites/hero_knight.png"),
+        ("sprites/items/", "sprites/items/red_dragon.png"),
+        ("{assets}/sprites/hero.png", "sprites/hero.png"),
+        ("sprites\\hero.png", "sprites/hero.png"),
+    ],
+)
+async def test_a_path_is_made_one_and_the_answer_says_so(client: Client[Any], game: Path, path: str, file: str) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="red dragon")
+    path = path.replace("{assets}", str(game / "assets"))
+    placed = await ask(client, "deploy_asset", asset_id=f"sprite://{drawn['asset_id'].upper()}", path=path)
+    assert placed["path"] == file
+    assert (game / "assets" / file).is_file()
+    assert placed["read_as"] == {"path": file}
+    undone = await ask(client, "undo_deploy", path=file if path.endswith("/") else path)
+    assert undone["state"] == "undone"
+
+
+@pytest.mark.parametrize("path", ["../hero.png", "/etc/hero.png", "sprites/../../hero.png", "assets/../hero.png"])
+async def test_a_path_outside_is_refused(client: Client[Any], game: Path, path: str) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="red dragon")
+    with pytest.raises(ToolError, match="cannot be a path"):
+        await client.call_tool("deploy_asset", {"asset_id": drawn["asset_id"], "path": path})
+    assert not list((game / "assets").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("run_workflow", {"workflow": "batch", "inputs": '{"subjects": ["red potion", "gold key"]}'}),
+        ("compare_models", {"prompts": '["red dragon"]', "variants": '["embedded", "embedded"]', "count": 1}),
+        ("list_assets", {"limit": None, "words": None}),
+        ("get_status", {"project": None}),
+    ],
+)
+async def test_json_in_a_string_and_null_are_read(client: Client[Any], tool: str, arguments: dict[str, Any]) -> None:
+    if tool == "compare_models":
+        with pytest.raises(ToolError, match="variant"):  # read, and then refused as the same variant twice
+            await client.call_tool(tool, arguments)
+        return
+    assert await ask(client, tool, **arguments)
+
+
+@pytest.mark.parametrize(
+    "recolor", [{"ff0000": "0000ff"}, '{"ff0000": "0000ff"}', [["ff0000", "0000ff"]], "ff0000:0000ff"]
+)
+async def test_colours_are_swapped_however_they_are_written(client: Client[Any], recolor: Any) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="red dragon", palette="ff0000 00ff00")
+    edited = await ask(client, "edit_sprite", asset_id=drawn["asset_id"], recolor=recolor)
+    assert "0000ff" in edited["palette"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "answer"),
+    [
+        ("generate_sprite", {"description": "imp"}, r"description: there is no such argument \(you mean prompt=\)"),
+        ("generate_sprite", {"prompt": "imp", "output_path": "x.png"}, "deploy_asset"),
+        ("generate_sprite", {"prompt": "imp", "view": "side"}, "generate_animation"),
+        ("generate_sprite", {"prompt": "imp", "direction": "left"}, "generate_animation"),
+        ("generate_sprite", {"prompt": "imp", "style": "16-bit"}, r"dgx-pixels\.toml"),
+        ("generate_sprite", {"prompt": "imp", "background": "transparent"}, "transparent background already"),
+        ("generate_sprite", {"prompt": "imp", "num_images": 4}, "you mean count="),
+        ("generate_sprite", {"prompt": "imp", "sead": 4}, "you mean seed="),
+        ("generate_sprite", {"prompt": "imp", "xyz": 4}, "The arguments are: prompt, "),
+        ("generate_sprite", {"prompt": ["red imp", "blue imp"]}, r"workflow='batch'.*red imp"),
+        ("generate_tileset", {"upper": "grass", "tile_size": "16x32"}, "not square"),
+        ("list_assets", {"kind": "music"}, "There is no kind 'music'"),
+    ],
+)
+async def test_what_cannot_be_meant_is_answered_with_what_to_write(
+    client: Client[Any], tool: str, arguments: dict[str, Any], answer: str
+) -> None:
+    with pytest.raises(ToolError, match=answer):
+        await client.call_tool(tool, arguments)
+
+
+@pytest.mark.parametrize("kind", ["sprite", "sprites", "Sprites", "images", "all", ""])
+async def test_a_list_of_sprites_is_never_empty_where_there_are_some(client: Client[Any], kind: str) -> None:
+    await ask(client, "generate_sprite", prompt="imp")
+    assert (await ask(client, "list_assets", kind=kind))["total"] == 1
+    assert (await ask(client, "list_assets", kind="tiles"))["total"] == 0
+
+
+async def test_camel_case_names_are_read(client: Client[Any], game: Path) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="imp")
+    assert (await ask(client, "deploy_asset", assetId=drawn["asset_id"]))["state"] == "written"
+
+
+def test_a_folder_without_a_game_still_gives_a_name() -> None:
+    assert asset_path("sprites/") == "sprites/sprite.png"
