@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: eval eval-tilesets test-tiled test-gpu eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-all test-bevy bench-server bench-library check clean eval-workflows
+.PHONY: eval eval-tilesets test-tiled test-gpu eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-all test-bevy bench-server bench-library test-faults check clean eval-workflows
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -49,6 +49,9 @@ test-gpu: setup ## the SDXL tier on a CUDA card, with a tiny random model (1-3 m
 
 bench-embedded: setup ## the embedded model, prompt to PNG, beside the stock pipeline; 100 random prompts through the gates (2 minutes)
 	@$(BIN)/python -m tests.bench.embedded.speed
+
+test-faults: setup ## kills, races, a full disk (as root) and a soak of 3,000 calls; prints counts (10 minutes at most)
+	@$(BIN)/python -m tests.faults
 
 bench-library: setup ## a library of 10,000 assets: list_assets, the gallery, comparisons (COUNT=)
 	@$(BIN)/python -m tests.bench.server.library --count $(or $(COUNT),10000)

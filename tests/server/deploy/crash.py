@@ -19,6 +19,7 @@ from server.studio import Studio
 
 PLACE = "units/new/hero.png"
 FILES = ("sprite.png", "layout.json", "strip.png", "tiles.tsx", "map.tmx")
+BEGIN = "the actions begin here"
 CHANGES = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "sqlite3.connect"}
 """Audit events of Python that may change a file; SQLite's own writes are met by strace (tests/faults)."""
 
@@ -34,12 +35,12 @@ def open_studio(root: Path) -> Studio:
     return Studio(Settings(project=root, data_dir=root.parent / "data"))
 
 
-def add_bundles(studio: Studio, count: int) -> list[str]:
-    """Keeps assets of five files each and returns their ids."""
+def add_bundles(studio: Studio, count: int, size: int = 0) -> list[str]:
+    """Keeps assets of five files each, `size` bytes larger than their text, and returns their ids."""
     library = studio.library(studio.project())
     ids = []
     for number in range(count):
-        files = {name: f"{name} of {number}".encode() for name in FILES}
+        files = {name: (" " * size + f"{name} of {number}").encode() for name in FILES}
         ids.append(library.add("tileset", files, Recipe("tileset", f"bundle {number}", 16, 16, number)).id)
     return ids
 
@@ -129,5 +130,7 @@ def check_undo(root: Path, now: Sequence[int]) -> None:
 
 if __name__ == "__main__":
     running = open_studio(Path(sys.argv[1]))
+    sys.stdout.write(BEGIN)  # marks in a trace where the import ends
+    sys.stdout.flush()
     for todo in sys.argv[2:]:
         act(running, todo)
