@@ -11,6 +11,7 @@ from loras.errors import DatasetError
 from pipelines.errors import TextError
 from pipelines.tables import Table, parse_table
 from pipelines.text_files import read_text
+from pipelines.visible import clipped
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 SUFFIXES = (".txt", ".caption", ".TXT", ".CAPTION")
@@ -29,6 +30,8 @@ def read_metadata(file: Path) -> dict[str, str]:
     Raises:
         DatasetError: it is not text, or a line is not such an entry; it names the file and the line.
     """
+    if file.is_symlink():
+        raise DatasetError(f"{file} is a symbolic link, which is not followed. Put a copy of the file in its place.")
     try:
         text = read_text(file, str(file))
         if file.suffix.lower() == ".csv":
@@ -54,8 +57,8 @@ def _from_table(table: Table) -> dict[str, str]:
     columns = table.column("file_name"), table.column("text")
     if columns[0] is None or columns[1] is None:
         raise DatasetError(
-            f"{table.name}, line {table.header_line}: the header is '{', '.join(table.header)}'. It needs the columns "
-            "file_name and text."
+            f"{table.name}, line {table.header_line}: the header is '{clipped(', '.join(table.header), 40)}'. "
+            "It needs the columns file_name and text."
         )
     return {row[columns[0]]: " ".join(row[columns[1]].split()) for row in table.rows}
 
@@ -64,11 +67,14 @@ def beside(picture: Path) -> str:
     """The caption in the `.txt` or `.caption` file of the picture's name; empty where there is none.
 
     Raises:
-        TextError: the file is not text in UTF-8 or UTF-16.
+        TextError: the file is a symbolic link, or not text in UTF-8 or UTF-16.
     """
     for suffix in SUFFIXES:
         with suppress(FileNotFoundError, NotADirectoryError):
-            if caption := " ".join(read_text(picture.with_suffix(suffix)).split()):
+            file = picture.with_suffix(suffix)
+            if file.is_symlink():
+                raise TextError(f"{file.name} is a symbolic link, which is not followed. Put a copy in its place.")
+            if caption := " ".join(read_text(file).split()):
                 return caption
     return ""
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from pipelines.errors import TextError
+from pipelines.visible import clipped, visible
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 _SEPARATORS = {",": "','", ";": "';'", "\t": "a tab"}
@@ -97,7 +98,8 @@ def _header(values: list[str], name: str, line: int) -> tuple[str, ...]:
     folded = [value.casefold() for value in values if value]
     for value in folded:
         if folded.count(value) > 1:
-            raise TextError(f"{name}, line {line}: the header names the column '{value}' twice ({_shown(values)}).")
+            shown = clipped(visible(value), 40)
+            raise TextError(f"{name}, line {line}: the header names the column '{shown}' twice ({_shown(values)}).")
     while values and not values[-1]:
         values = values[:-1]
     return tuple(values)
@@ -113,4 +115,4 @@ def _quotes(name: str, line: int, error: csv.Error, header: tuple[str, ...]) -> 
 
 
 def _shown(header: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(header)
+    return clipped(visible(", ".join(header)), 40)

@@ -14,6 +14,7 @@ from typing import Any
 from pipelines.errors import TextError
 from pipelines.tables import TABLE_SUFFIXES, parse_table
 from pipelines.text_files import parse_json, read_text
+from pipelines.visible import clipped, visible
 from workflows.errors import WorkflowError
 from workflows.schema import Input, Workflow
 
@@ -83,7 +84,9 @@ def _convert(value: Any, declared: Input, project: Path, where: str) -> Any:
 def _exact(value: Any, types: tuple[type, ...], declared: Input, where: str) -> Any:
     if isinstance(value, types):
         return value
-    raise WorkflowError(f"This must be of type {declared.type}, not {json.dumps(value, default=str)}.", where=where)
+    raise WorkflowError(
+        f"This must be of type {declared.type}, not {clipped(json.dumps(value, default=str), 40)}.", where=where
+    )
 
 
 def _number(value: Any, kind: type[int] | type[float], declared: Input, where: str) -> Any:
@@ -94,7 +97,9 @@ def _number(value: Any, kind: type[int] | type[float], declared: Input, where: s
                 return number
         except (TypeError, ValueError):
             pass
-    raise WorkflowError(f"This must be of type {declared.type}, not {json.dumps(value, default=str)}.", where=where)
+    raise WorkflowError(
+        f"This must be of type {declared.type}, not {clipped(json.dumps(value, default=str), 40)}.", where=where
+    )
 
 
 def _list(value: Any, declared: Input, where: str) -> list[Any]:
@@ -107,7 +112,7 @@ def _list(value: Any, declared: Input, where: str) -> list[Any]:
             except json.JSONDecodeError as error:
                 raise WorkflowError(f"This is not a JSON list: {error.msg}.", where=where) from error
         return [word.strip() for word in value.split(",") if word.strip()]
-    raise WorkflowError(f"This must be a list, not {json.dumps(value, default=str)}.", where=where)
+    raise WorkflowError(f"This must be a list, not {clipped(json.dumps(value, default=str), 40)}.", where=where)
 
 
 def _table(value: Any, declared: Input, project: Path, where: str) -> list[dict[str, Any]]:
@@ -139,7 +144,7 @@ def _read_table(value: str, project: Path, where: str) -> list[dict[str, Any]]:
         if not isinstance(rows, list):
             raise WorkflowError(f"{value}: a table in JSON is a list of rows: [...].", where=where)
         return [_row(row, f"{where}, {value}[{i}]") for i, row in enumerate(rows)]
-    columns = ", ".join(table.header)
+    columns = clipped(visible(", ".join(table.header)), 40)
     if table.column("prompt") is None:
         raise WorkflowError(
             f"{value}, line {table.header_line}: the header is '{columns}'. Add a column named 'prompt'.", where=where

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from pipelines.errors import TextError
 from pipelines.text_files import read_text
+from pipelines.visible import clipped
 from workflows.errors import WorkflowError
 from workflows.references import find
 from workflows.schema import Workflow
@@ -81,7 +82,9 @@ def check_operations(workflow: Workflow, parameters: Mapping[str, Mapping[str, A
         if step.do not in parameters:
             known = ", ".join(sorted(parameters))
             raise WorkflowError(
-                f"There is no operation '{step.do}'. Known: {known}.", where=f"{where}.do", line=line_of(text, where)
+                f"There is no operation '{step.do[:40]}'. Known: {known}.",
+                where=f"{where}.do",
+                line=line_of(text, where),
             )
         schema = parameters[step.do]
         properties: Mapping[str, Any] = schema.get("properties", {})
@@ -90,12 +93,12 @@ def check_operations(workflow: Workflow, parameters: Mapping[str, Mapping[str, A
             if key not in properties:
                 names = ", ".join(properties)
                 raise WorkflowError(
-                    f"'{step.do}' takes no '{key}'. It takes: {names}.", where=place, line=line_of(text, place)
+                    f"'{step.do}' takes no '{key[:40]}'. It takes: {names}.", where=place, line=line_of(text, place)
                 )
             if not _fits(value, properties[key]):
                 kinds = " or ".join(str(one.get("type")) for one in properties[key].get("anyOf", [properties[key]]))
                 raise WorkflowError(
-                    f"'{key}' of '{step.do}' cannot be {json.dumps(value)}: it is of type {kinds}.",
+                    f"'{key}' of '{step.do}' cannot be {clipped(json.dumps(value), 40)}: it is of type {kinds}.",
                     where=place,
                     line=line_of(text, place),
                 )
@@ -158,7 +161,7 @@ def _check_references(workflow: Workflow) -> None:
     for i, step in enumerate(workflow.steps):
         where = f"steps[{i}]"
         if step.name in above:
-            raise WorkflowError(f"Two steps are called '{step.name}'.", where=f"{where}.name")
+            raise WorkflowError(f"Two steps are called '{step.name[:40]}'.", where=f"{where}.name")
         outside = [("for_each", step.for_each), ("when", step.when)]
         inside = [("with", step.with_)]
         for field, value in outside + inside:
@@ -180,7 +183,7 @@ def _check_reference(
         raise WorkflowError(f"'${{{root}}}' needs a name: ${{{root}.NAME}}.", where=place)
     if root == "inputs" and parts[0] not in workflow.inputs:
         known = ", ".join(workflow.inputs) or "none"
-        raise WorkflowError(f"There is no input '{parts[0]}'. Inputs: {known}.", where=place)
+        raise WorkflowError(f"There is no input '{str(parts[0])[:40]}'. Inputs: {known}.", where=place)
     if root == "steps" and parts[0] not in above:
         if parts[0] in names:
             raise WorkflowError(

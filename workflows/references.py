@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipelines.visible import clipped
 from workflows.errors import WorkflowError
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
@@ -39,7 +40,7 @@ def parse(text: str, where: str) -> tuple[str, list[str | int]]:
     match = _PATH.match(text.strip())
     if not match:
         raise WorkflowError(
-            f"'${{{text}}}' is no reference. "
+            f"'${{{text[:40]}}}' is not a reference. "
             "Write ${inputs.NAME}, ${steps.NAME.FIELD}, ${item.FIELD} or ${index}.",
             where=where,
         )
@@ -75,8 +76,10 @@ def _look_up(text: str, scope: Mapping[str, Any], where: str) -> Any:
             found = found[_spelled(found, part)]
         except (KeyError, IndexError, TypeError):
             so_far = root + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts[:depth])
-            has = ", ".join(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
-            raise WorkflowError(f"'${{{text}}}': {so_far} has no '{part}' (it is: {has}).", where=where) from None
+            has = clipped(", ".join(map(str, found)), 40) if isinstance(found, Mapping) else type(found).__name__
+            raise WorkflowError(
+                f"'${{{text[:40]}}}': {so_far[:40]} has no '{str(part)[:40]}' (it is: {has}).", where=where
+            ) from None
     return found
 
 

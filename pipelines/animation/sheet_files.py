@@ -35,7 +35,7 @@ def layout_of(picture: Path, named: Mapping[str, Path] | None = None) -> Slices 
         picture.with_suffix(".json"),
         picture.with_name(f"{picture.name}.json"),
     ):
-        if file.is_file() and (found := read_layout(file, picture.name)):
+        if file.is_file() and not file.is_symlink() and (found := read_layout(file, picture.name)):
             return found
     file = (named_layouts(picture.parent) if named is None else named).get(picture.name)
     return read_layout(file, picture.name) if file else None
@@ -45,7 +45,7 @@ def named_layouts(folder: Path) -> dict[str, Path]:
     """Picture name -> the layout file of the folder that names it."""
     found: dict[str, Path] = {}
     for file in sorted(folder.glob("*.json")):
-        if file.name.startswith("."):
+        if file.name.startswith(".") or file.is_symlink():
             continue
         try:
             data = read_json(file) if file.stat().st_size <= _MOST_BYTES else None
@@ -138,17 +138,19 @@ def _piece(entry: Mapping[str, Any], key: str, index: int, file: str) -> Piece:
         duration = max(0, _whole(entry.get("duration", 0)))
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidRequest(
-            f"{file}: frame {index} ('{name}') is not complete ({error}). Export the sheet again."
+            f"{file}: frame {index} ('{name[:40]}') is not complete ({error}). Export the sheet again."
         ) from error
     if min(width, height, *size) < 1:
-        raise InvalidRequest(f"{file}: frame {index} ('{name}') has {width}x{height} pixels. Export the sheet again.")
+        raise InvalidRequest(
+            f"{file}: frame {index} ('{name[:40]}') has {width}x{height} pixels. Export the sheet again."
+        )
     return Piece(name, x, y, width, height, size, left, top, rotated, duration)
 
 
 def _whole(value: Any) -> int:
     """A whole number. Raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
-        raise ValueError(f"{value!r} is not a whole number")
+        raise ValueError(f"{str(value)[:40]!r} is not a whole number")
     return int(value)
 
 
@@ -162,13 +164,16 @@ def _tagged(tag: Any, count: int, file: str) -> Run:
         raise InvalidRequest(f"{file}: a frame tag is not complete ({error}). Export the sheet again.") from error
     if not 0 <= first <= last < count:
         raise InvalidRequest(
-            f"{file}: the tag '{name}' names frames {first} to {last}; there are {count}, counted from 0. Export again."
+            f"{file}: the tag '{name[:40]}' names frames {first} to {last}; there are {count}, counted from 0. "
+            "Export again."
         )
     if direction not in DIRECTIONS:
         known = ", ".join(DIRECTIONS)
-        raise InvalidRequest(f"{file}: the tag '{name}' has the direction '{direction}'. Known: {known}.")
+        raise InvalidRequest(
+            f"{file}: the tag '{name[:40]}' has the direction '{str(direction)[:40]}'. Known: {known}."
+        )
     if not 0 <= repeat <= MOST_REPEATS:
-        raise InvalidRequest(f"{file}: the tag '{name}' repeats {repeat} times; {MOST_REPEATS} is the most.")
+        raise InvalidRequest(f"{file}: the tag '{name[:40]}' repeats {repeat} times; {MOST_REPEATS} is the most.")
     return Run(name, playing_order(first, last, direction, repeat), loop=repeat == 0)
 
 
@@ -196,7 +201,9 @@ def _listed(animations: Mapping[str, Any], pieces: tuple[Piece, ...], file: str)
     for name, frames in animations.items():
         missing = [frame for frame in frames if frame not in known] if isinstance(frames, list) else [name]
         if missing:
-            raise InvalidRequest(f"{file}: the animation '{name}' names '{missing[0]}', which is not a frame of it.")
+            raise InvalidRequest(
+                f"{file}: the animation '{name[:40]}' names '{str(missing[0])[:40]}', which is not a frame of it."
+            )
         yield Run(str(name), tuple(known[frame] for frame in frames))
 
 
@@ -230,7 +237,7 @@ def _own(data: Mapping[str, Any], file: str) -> Slices | None:
     for name, (first, last, fps, _) in spans.items():
         if not 0 <= first <= last < columns * rows or fps <= 0:
             raise InvalidRequest(
-                f"{file}: the animation '{name}' ({first} to {last} at {fps} fps) does not fit the tiles."
+                f"{file}: the animation '{name[:40]}' ({first} to {last} at {fps} fps) does not fit the tiles."
             )
         durations[first : last + 1] = [round(1000 / fps)] * (last - first + 1)
     size = width, height

@@ -35,13 +35,13 @@ class Palette:
     def __post_init__(self) -> None:
         unique = tuple(dict.fromkeys((int(r), int(g), int(b)) for r, g, b in self.colors))
         if not unique:
-            raise PaletteError(f"The palette '{self.name}' has no colours. Give it at least one RRGGBB value.")
+            raise PaletteError(f"The palette '{self.name[:40]}' has no colours. Give it at least one RRGGBB value.")
         if len(unique) > MOST_COLORS:
             raise PaletteError(
-                f"The palette '{self.name}' has {len(unique)} colours; {MOST_COLORS} is the most. Leave some out."
+                f"The palette '{self.name[:40]}' has {len(unique)} colours; {MOST_COLORS} is the most. Leave some out."
             )
         if not all(0 <= channel <= 255 for color in unique for channel in color):
-            raise PaletteError(f"The palette '{self.name}' has a channel outside 0..255.")
+            raise PaletteError(f"The palette '{self.name[:40]}' has a channel outside 0..255.")
         object.__setattr__(self, "colors", unique)
 
     def __len__(self) -> int:

@@ -238,12 +238,12 @@ def _swatch(block: bytes, file: str) -> Entry:
     counts: dict[bytes, int] = {b"RGB ": 3, b"Gray": 1, b"GRAY": 1}
     if model not in counts:
         raise PaletteError(
-            f"{file}: the swatch '{name}' is in {model.decode('ascii', 'replace').strip() or 'an unknown model'}. "
+            f"{file}: the swatch '{name[:40]}' is in {model.decode('ascii', 'replace').strip() or 'an unknown model'}. "
             "Save the swatches in RGB."
         )
     values = struct.unpack_from(f">{counts[model]}f", block, at + 4)
     if not all(0 <= value <= 1 for value in values):
-        raise PaletteError(f"{file}: the swatch '{name}' has a value outside 0 to 1. Export it again.")
+        raise PaletteError(f"{file}: the swatch '{name[:40]}' has a value outside 0 to 1. Export it again.")
     levels = [round(value * 255) for value in (values * 3 if len(values) == 1 else values)]
     return levels[0], levels[1], levels[2], 255
 

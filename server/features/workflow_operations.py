@@ -204,6 +204,11 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
 
     def list_files(a: ListFiles, on_progress: OnProgress) -> dict[str, Any]:
         folder = inside(a.folder, project.root, "list_files.folder")
+        if not a.pattern or "\0" in a.pattern or {"..", "/"} & set(Path(a.pattern).parts):
+            raise WorkflowError(
+                "A pattern is relative to the folder and holds no '..': for example '*.png' or '**/*.png'.",
+                where="list_files.pattern",
+            )
         if not folder.is_dir():
             raise WorkflowError(f"There is no folder {a.folder} in {project.name}.", where="list_files.folder")
         files = sorted(f for f in folder.glob(a.pattern) if f.is_file() and f.resolve().is_relative_to(folder))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from server.features.workflow_operations import operations, runs_folder
+from workflows.errors import WorkflowError
 from workflows.load import check_operations, read, shipped
 from workflows.runner import RunResult, run_workflow
 from workflows.schema import Workflow
@@ -81,10 +82,17 @@ def pictures(studio: Studio, ran: Ran) -> list[Pixels]:
 
 
 def _found(name_or_path: str, game: Project) -> str:
-    """A shipped name as it is; a path relative to the game's root where there is such a file."""
-    if name_or_path not in shipped() and (game.root / name_or_path).is_file():
-        return str(game.root / name_or_path)
-    return name_or_path
+    """The name of a workflow that ships, or the path of a file of the game (relative: to its root).
+
+    Raises:
+        WorkflowError: the file is outside the game.
+    """
+    if name_or_path in shipped() or not (game.root / name_or_path).is_file():
+        return name_or_path
+    path = (game.root / name_or_path).resolve()
+    if not path.is_relative_to(game.root):
+        raise WorkflowError(f"{name_or_path} is outside the game {game.root}. Copy it into the game and name it there.")
+    return str(path)
 
 
 def _asset_ids(value: Any) -> Iterator[str]:

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipelines.visible import clipped, visible
 from server.library.records import KINDS, VERIFICATIONS, Asset, AssetFile, DeployedFile, Deployment
 
 if TYPE_CHECKING:
@@ -116,9 +117,8 @@ def check_deployed_path(path: object) -> None:
 
 
 def clip(value: object, most: int = 40) -> str:
-    """The value as text of at most `most` printable characters."""
-    text = "".join(c if c.isprintable() else "?" for c in str(value)[: most + 1])
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """The value as text of at most `most` characters that a terminal shows as they are."""
+    return clipped(visible(str(value)[: most + 1]), most)
 
 
 def _check(good: object, reason: str) -> None:

@@ -1,8 +1,8 @@
-"""Where the game is, and how its art is to look: the root, the assets folder, and `dgx-pixels.toml`.
+"""Find a game and read its style: the root, the assets folder, and `dgx-pixels.toml`.
 
-Looks in this order: the argument, the setting, `CLAUDE_PROJECT_DIR`, the working directory; each upwards to a
-`Cargo.toml` that depends on Bevy, or to a `dgx-pixels.toml`. Knows nothing of Bevy's versions or of a running game
-(`server.deploy.bevy` does), and writes nothing.
+The search looks at the argument, the setting, `CLAUDE_PROJECT_DIR` and the working directory, in this order; from each
+upwards to a `Cargo.toml` that depends on Bevy, or to a `dgx-pixels.toml`. The game's files may come from anywhere, so
+what they name is kept inside the game. Bevy's versions and a running game are for `server.deploy.bevy`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pipelines.errors import TextError
 from pipelines.files import user_path
 from pipelines.text_files import read_text
+from pipelines.visible import clipped, visible
 from server.errors import ProjectError
 
 STYLE_FILE = "dgx-pixels.toml"
@@ -41,7 +42,7 @@ class StyleLora:
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where things go. `assets` is relative to the game's root, the others are relative to `assets`."""
+    """Where files go. `assets` is relative to the game's root, the others are relative to `assets`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     assets: str = "assets"
@@ -51,7 +52,7 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the game's art looks, from `dgx-pixels.toml`: what a request does not say, the style says.
+    """How the game's art looks, from `dgx-pixels.toml`: it fills in what a request leaves open.
 
     `palette` is a file (.hex, .gpl, .pal, .txt, .act, .ase or a PNG strip) relative to the game's root; empty: colours
     are extracted. An empty `model` leaves the choice to the server's settings. `brp_port`: the port of the running
@@ -147,18 +148,29 @@ def _game_at(folder: Path) -> Path | None:
 def _members(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
     workspace = manifest.get("workspace", {})
     patterns = workspace.get("members", ()) if isinstance(workspace, dict) else ()
-    for pattern in patterns:
-        if isinstance(pattern, str) and not pattern.startswith(("/", "..")):
-            yield from (found for found in sorted(folder.glob(pattern)) if (found / "Cargo.toml").is_file())
+    for pattern in patterns if isinstance(patterns, list) else ():
+        if isinstance(pattern, str) and pattern and not {"..", "/"} & set(Path(pattern).parts):
+            yield from (
+                found
+                for found in sorted(folder.glob(pattern))
+                if (found / "Cargo.toml").is_file() and found.resolve().is_relative_to(folder)
+            )
 
 
 def _depends_on_bevy(manifest: dict[str, Any]) -> bool:
-    tables = [manifest, *manifest.get("target", {}).values()]
-    return any(_BEVY.match(name) for table in tables for name in table.get("dependencies", {}))
+    tables = [manifest, *_table(manifest.get("target")).values()]
+    return any(_BEVY.match(name) for table in tables for name in _table(_table(table).get("dependencies")))
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """The value where it is a table; empty where the file holds something else in its place."""
+    return value if isinstance(value, dict) else {}
 
 
 def _toml(path: Path) -> dict[str, Any]:
     """The file's tables; empty where there is no such file."""
+    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+        raise ProjectError(f"{path} is a symbolic link that leads out of the game. Put the file itself in its place.")
     try:
         return tomllib.loads(read_text(path, str(path)))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -171,13 +183,25 @@ def _toml(path: Path) -> dict[str, Any]:
 
 def _open(root: Path) -> Project:
     style = read_style(root / STYLE_FILE)
-    package = _toml(root / "Cargo.toml").get("package", {})
-    assets = root / style.folders.assets
-    if not assets.resolve().is_relative_to(root):
-        raise ProjectError(
-            f"{root / STYLE_FILE}: folders.assets leads out of the game's root. Give a folder inside it."
-        )
+    package = _table(_toml(root / "Cargo.toml").get("package"))
+    assets = _inside(root, style.folders.assets, "folders.assets")
+    if any(part.startswith(".") for part in assets.relative_to(root).parts):
+        raise ProjectError(f"{root / STYLE_FILE}: folders.assets is a hidden folder. Give another folder of the game.")
+    if style.palette:
+        _inside(root, style.palette, "palette")
     return Project(root, assets, str(package.get("name", root.name)), style)
+
+
+def _inside(root: Path, path: str, key: str) -> Path:
+    """The path below the game's root that the style file names.
+
+    Raises:
+        ProjectError: it is absolute, or leads out of the root, by `..` or by a symbolic link.
+    """
+    named = root / path
+    if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path or not named.resolve().is_relative_to(root):
+        raise ProjectError(f"{root / STYLE_FILE}: {key} leads out of the game's root. Give a path inside it.")
+    return named
 
 
 @cache
@@ -189,10 +213,14 @@ def read_style(path: Path) -> Style:
     """The style in a `dgx-pixels.toml`; the default one where there is no such file.
 
     Raises:
-        ProjectError: the file is no TOML, or holds a key or a value that is not known.
+        ProjectError: the file is not TOML, or holds an unknown key or a value out of range.
     """
     try:
         return _style_adapter().validate_python(_toml(path))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors())
+        wrong = "; ".join(f"{_shown(e['loc'])}: {e['msg'].lower()}" for e in error.errors()[:5])
         raise ProjectError(f"{path}: {wrong}. See docs/project.md for the keys.") from error
+
+
+def _shown(keys: tuple[int | str, ...]) -> str:
+    return clipped(visible(".".join(map(str, keys))), 40)

@@ -73,7 +73,10 @@ def _rust(_: Project, bevy: BevyProject) -> Iterator[Finding]:
     if not needed or not rustc:
         return
     try:
-        said = subprocess.run([rustc, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+        # not in the game: rustup lets a rust-toolchain.toml in the working directory choose the program that runs
+        said = subprocess.run(
+            [rustc, "--version"], capture_output=True, text=True, timeout=5, check=False, cwd=Path(rustc).anchor or "/"
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return
     if found := re.search(r"rustc 1\.(\d+)", said):
