@@ -8,10 +8,12 @@ offered; what cannot be changed safely is given as lines to paste. Knows nothing
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.text_files import encode_like, read_text
 from server.deploy.bevy.detect import PLUGIN_FILE, BevyProject, detect, protocol_of
@@ -21,7 +23,7 @@ from server.library.store import write_atomically
 from server.project.game import STATE_FOLDER, STYLE_FILE, Project
 
 FEATURES = ("bevy_remote", "file_watcher")
-CRATES = {"serde": 'serde = { version = "1", features = ["derive"] }', "serde_json": 'serde_json = "1"'}
+CRATES = {"serde": '{ version = "1", features = ["derive"] }', "serde_json": '"1"'}
 
 _MOST_LINES = 30
 
@@ -124,79 +126,84 @@ def _plugin(project: Project, bevy: BevyProject, files: dict[Path, tuple[str | N
 
 
 def _manifest(bevy: BevyProject, files: dict[Path, tuple[str | None, str]], by_hand: list[str]) -> None:
+    from tomlkit.exceptions import TOMLKitError
+
     old = read_text(bevy.manifest, str(bevy.manifest))
     new = old
     missing = [feature for feature in FEATURES if not bevy.has(feature)]
-    if missing:
-        new = add_features(new, missing)
     declared = tomllib.loads(old).get("dependencies", {})
-    for crate, line in CRATES.items():
-        if crate not in declared:
-            new = _add_crate(new, line)
     try:
+        if missing:
+            new = add_features(new, missing)
+        for crate, value in CRATES.items():
+            if crate not in declared:
+                new = _add_crate(new, crate, value)
         parsed = tomllib.loads(new)
         entry = parsed["dependencies"]["bevy"]
         good = all(crate in parsed["dependencies"] for crate in CRATES) and (
             not missing or set(missing) <= set(entry["features"])
         )
-    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+    except (tomllib.TOMLDecodeError, TOMLKitError, KeyError, TypeError, AttributeError):
         good = False
     if good:
         files[bevy.manifest] = (old, new)
     else:
         by_hand.append(
             f"In {bevy.manifest}: give bevy the features {', '.join(FEATURES)}, and add to [dependencies]:\n"
-            + "\n".join(line for crate, line in CRATES.items() if crate not in declared)
+            + "\n".join(f"{crate} = {value}" for crate, value in CRATES.items() if crate not in declared)
         )
 
 
 def add_features(manifest: str, features: list[str]) -> str:
-    """Cargo.toml's text with more features for bevy, in whichever form the dependency is written."""
-    words = ", ".join(f'"{feature}"' for feature in features)
-    table = re.search(r"(?m)^\[dependencies\.bevy\]\s*$", manifest)
-    if table:
-        end = re.search(r"(?m)^\[", manifest[table.end() :])
-        stop = table.end() + end.start() if end else len(manifest)
-        body = manifest[table.end() : stop]
-        if listed := re.search(r"(?m)^features\s*=\s*\[", body):
-            changed = _into_list(body, listed.end(), words)
-        else:
-            changed = f"{_with_newline(body.rstrip())}features = [{words}]\n" + ("\n" if end else "")
-        return manifest[: table.end()] + changed + manifest[stop:]
-    if inline := re.search(r"(?m)^bevy\s*=\s*\{", manifest):
-        close = manifest.index("}", inline.end())
-        body = manifest[inline.end() : close]
-        if listed := re.search(r"features\s*=\s*\[", body):
-            changed = _into_list(body, listed.end(), words)
-        else:
-            changed = f"{body.rstrip().rstrip(',')}, features = [{words}] "
-        return manifest[: inline.end()] + changed + manifest[close:]
-    return re.sub(r'(?m)^bevy\s*=\s*("[^"]*")', rf"bevy = {{ version = \1, features = [{words}] }}", manifest, count=1)
+    """Cargo.toml's text with more features for bevy, in whichever form the dependency is written.
+
+    Raises:
+        KeyError, TypeError, tomlkit.exceptions.TOMLKitError: there is no such dependency, or the text is not TOML.
+    """
+    import tomlkit
+    from tomlkit.items import InlineTable
+
+    document = tomlkit.parse(manifest)
+    dependencies: Any = document["dependencies"]
+    entry: Any = dependencies["bevy"]
+    if not isinstance(entry, str) and "features" in entry:
+        for feature in features:
+            entry["features"].append(feature)
+    elif isinstance(entry, str | InlineTable):
+        values: Any = {"version": entry} if isinstance(entry, str) else entry
+        parts = [f"{key} = {tomlkit.item(value).as_string()}" for key, value in values.items()]
+        dependencies["bevy"] = _item(f"{{ {', '.join([*parts, f'features = {json.dumps(features)}'])} }}")
+    else:
+        entry["features"] = features
+    return tomlkit.dumps(document)
 
 
-def _into_list(text: str, start: int, words: str) -> str:
-    """The text with more words at the end of the list that opens at `start`, one line each where it has lines."""
-    close = text.index("]", start)
-    inside = text[start:close]
-    if "\n" in inside.strip("\n") or inside.startswith("\n"):
-        indent = re.search(r"\n([ \t]+)\S", inside)
-        lines = "".join(f"{indent[1] if indent else '    '}{word.strip()},\n" for word in words.split(","))
-        kept = inside.rstrip()
-        kept = kept if not kept or kept.endswith(",") else f"{kept},"
-        return text[:start] + f"{kept}\n{lines}" + text[close:]
-    kept = inside.strip().rstrip(",")
-    return text[:start] + (f"{kept}, {words}" if kept else words) + text[close:]
+def _add_crate(manifest: str, crate: str, value: str) -> str:
+    """The manifest's text with one more dependency; [dependencies] is made where there is none."""
+    import tomlkit
+    from tomlkit.items import Table
+
+    document = tomlkit.parse(manifest)
+    if "dependencies" not in document:
+        document["dependencies"] = tomlkit.table()
+    table: Any = document["dependencies"]
+    trailing: list[Any] = []
+    if isinstance(table, Table):  # the empty line and comments before the next table stay before it
+        body = table.value.body
+        while body and body[-1][0] is None:
+            trailing.insert(0, body.pop())
+        table[crate] = _item(value)
+        body.extend(trailing)
+    else:
+        table[crate] = _item(value)
+    return tomlkit.dumps(document)
 
 
-def _add_crate(manifest: str, line: str) -> str:
-    """The line at the end of [dependencies]; a table of that name is made where there is none."""
-    table = re.search(r"(?m)^\[dependencies\]\s*$", manifest)
-    if not table:
-        return f"{_with_newline(manifest)}\n[dependencies]\n{line}\n"
-    end = re.search(r"(?m)^\[", manifest[table.end() :])
-    stop = table.end() + end.start() if end else len(manifest)
-    body = manifest[table.end() : stop].rstrip("\n")
-    return f"{manifest[: table.end()]}{body}\n{line}\n" + (f"\n{manifest[stop:]}" if end else "")
+def _item(value: str) -> Any:
+    """A value with the spaces in which it is written here."""
+    import tomlkit
+
+    return tomlkit.parse(f"x = {value}\n")["x"]
 
 
 def _main(project: Project, bevy: BevyProject, files: dict[Path, tuple[str | None, str]], by_hand: list[str]) -> None:

@@ -211,10 +211,26 @@ def test_adopting_keeps_the_bom_and_the_line_ends_of_the_file(game: Path, studio
     assert studio.require_project().style.size == 16
 
 
-def test_a_style_file_of_an_unusual_form_is_left_alone(game: Path, studio: Studio) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"model" = "old"\n', '"model" = "embedded"\nloras = [{ name = "glow", weight = 0.5 }]\n'),
+        (
+            "# the team's\nsize = 16 # px\n\n[folders] # all\nsprites = 's'\n",
+            '# the team\'s\nsize = 16 # px\nmodel = "embedded"\nloras = [{ name = "glow", weight = 0.5 }]\n\n'
+            "[folders] # all\nsprites = 's'\n",
+        ),
+    ],
+)
+def test_adopting_keeps_the_form_of_the_file(game: Path, studio: Studio, before: str, after: str) -> None:
+    (game / "dgx-pixels.toml").write_text(before)
+    adopt(studio.require_project(), GLOW)
+    assert (game / "dgx-pixels.toml").read_text() == after
+
+
+def test_a_style_file_that_broke_meanwhile_is_left_alone(game: Path, studio: Studio) -> None:
     project = studio.require_project()
-    odd = '"model" = "old"\n'
-    (game / "dgx-pixels.toml").write_text(odd)
-    with pytest.raises(ProjectError, match=r"Write these lines.*model = "):
+    (game / "dgx-pixels.toml").write_text("model = \n")
+    with pytest.raises(ProjectError, match="not TOML"):
         adopt(project, GLOW)
-    assert (game / "dgx-pixels.toml").read_text() == odd
+    assert (game / "dgx-pixels.toml").read_text() == "model = \n"

@@ -117,10 +117,40 @@ def test_a_main_that_is_not_understood_is_left_to_the_user(game: Path) -> None:
     assert game / "src/main.rs" not in offered.files
 
 
-def test_a_manifest_that_is_not_understood_is_left_to_the_user(game: Path) -> None:
-    offered = planned(game, '[package]\nname = "mygame"\n[dependencies]\nbevy.version = "0.19"\n')
+def test_a_manifest_whose_bevy_is_elsewhere_is_left_to_the_user(game: Path) -> None:
+    offered = planned(game, '[package]\nname = "mygame"\n[target.linux.dependencies]\nbevy = "0.19"\n')
     assert any("bevy_remote, file_watcher" in step for step in offered.by_hand)
     assert game / "Cargo.toml" not in offered.files
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            'bevy = "0.19" # pinned\n\n# fast\n[profile.dev]\nopt-level = 1\n',
+            'bevy = { version = "0.19", features = ["bevy_remote", "file_watcher"] } # pinned\n'
+            'serde = { version = "1", features = ["derive"] }\nserde_json = "1"\n\n# fast\n'
+            "[profile.dev]\nopt-level = 1\n",
+        ),
+        (
+            'bevy.version = "0.19"\n',
+            'bevy.version = "0.19"\nbevy.features = ["bevy_remote", "file_watcher"]\n'
+            'serde = { version = "1", features = ["derive"] }\nserde_json = "1"\n',
+        ),
+    ],
+)
+def test_the_rest_of_the_manifest_keeps_its_form(game: Path, before: str, after: str) -> None:
+    head = '# mine\n[package]\nname = "mygame"\n\n[dependencies]\n'
+    planned(game, head + before).apply()
+    assert (game / "Cargo.toml").read_text() == head + after
+
+
+def test_a_bevy_in_a_table_of_its_own_is_made_ready(game: Path) -> None:
+    offered = planned(game, '[package]\nname = "mygame"\n\n[dependencies.bevy]\nversion = "0.19"\n')
+    assert not offered.by_hand
+    after = tomllib.loads(offered.files[game / "Cargo.toml"][1])["dependencies"]
+    assert after["bevy"] == {"version": "0.19", "features": ["bevy_remote", "file_watcher"]}
+    assert set(after) == {"bevy", "serde", "serde_json"}
 
 
 def test_a_game_on_another_bevy_gets_no_plugin_that_would_not_compile(game: Path) -> None:
