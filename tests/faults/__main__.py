@@ -21,20 +21,14 @@ def main() -> int:
         folder = Path(name)
 
         killed = random_kills(folder, 200)
-        print(
-            f"random kills: {killed.kills}, half bundles {killed.half}, wrong undo {killed.wrong_undo} "
-            f"({killed.seconds:.0f} s)"
-        )
+        print(f"random kills: {killed}")
         good &= killed.kills == 200 and not killed.half and not killed.wrong_undo
 
-        traced = kills_at_system_calls(folder, 180)
+        traced = kills_at_system_calls(folder, 150)
         if traced is None:
             print("kills at system calls: left out, strace is missing (apt-get install strace)")
         else:
-            print(
-                f"kills at system calls: {traced.kills}, half bundles {traced.half}, wrong undo {traced.wrong_undo} "
-                f"({traced.seconds:.0f} s)"
-            )
+            print(f"kills at system calls: {traced}")
             good &= traced.kills > 0 and not traced.half and not traced.wrong_undo
 
         raced = race(folder)

@@ -27,9 +27,17 @@ class Count:
     """What the kills left."""
 
     kills: int = 0
+    repaired: int = 0
+    """Kills between the journal's row and its end, which the next process repaired."""
     half: int = 0
     wrong_undo: int = 0
     seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills}, of these repaired {self.repaired}, half bundles {self.half}, wrong undo {self.wrong_undo} "
+            f"({self.seconds:.0f} s)"
+        )
 
 
 def random_kills(folder: Path, kills: int, seed: int = 1) -> Count:
@@ -46,6 +54,7 @@ def random_kills(folder: Path, kills: int, seed: int = 1) -> Count:
         for action in ended:
             chain = _after(chain, action, ids)
         count.kills += 1
+        count.repaired += crash.is_cut_off(root)
         try:
             chain = crash.check(root, chain, _after(chain, begun, ids) if begun else chain)
         except AssertionError as error:
@@ -137,6 +146,7 @@ def kills_at_system_calls(folder: Path, most_seconds: float) -> Count | None:
             shutil.copytree(base, root)
             _trace(root, action, ["-e", f"inject={name}:signal=KILL:when={nth}"])
             count.kills += 1
+            count.repaired += crash.is_cut_off(root)
             try:
                 now = crash.check(root, before, after)
             except AssertionError as error:

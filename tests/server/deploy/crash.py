@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from pipelines.records import Recipe
@@ -87,6 +89,13 @@ def kill_at(step: int) -> Callable[[], int]:
 
     sys.addaudithook(hook)
     return lambda: seen
+
+
+def is_cut_off(root: Path) -> bool:
+    """Whether a deploy or undo has begun and not ended."""
+    database = root / ".dgx-pixels" / "library.sqlite"
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("SELECT count(*) FROM deploy_journal").fetchone()[0] > 0
 
 
 def deployed(root: Path) -> int | None:
