@@ -1,7 +1,6 @@
 """The LoRA files that can be used by name: one folder, read again whenever something in it changes.
 
-A file that is dropped in is usable at once; one that cannot be used is listed with the reason. Reads headers only.
-Knows nothing of models on a device.
+A file that is dropped in is usable immediately; one that cannot be used is listed with the reason. Reads headers only.
 """
 
 from __future__ import annotations
@@ -24,7 +23,11 @@ _PARTS = re.compile(r"^\.|\.(part|tmp|crdownload|download)$")
 
 @dataclass(frozen=True, slots=True)
 class LoraInfo:
-    """One LoRA. `state` is available or broken (`note` says why); what the file does not say is empty or 0."""
+    """One LoRA; what the file does not say is empty or 0.
+
+    `state` is available, broken, or other_model (`base` names its family). `note` says why it cannot be used, or what
+    of it is left out.
+    """
 
     name: str
     path: Path
@@ -76,7 +79,7 @@ class Registry:
             )
         with self._lock:
             info = self._info(path)
-        if info.state == "broken":
+        if info.state != "available":
             raise AdapterError(info.note)
         return info
 
@@ -125,11 +128,14 @@ class Registry:
 
 
 def read_lora(path: Path) -> LoraInfo:
-    """What a file's header says of it. Never raises: what is wrong stands in the note."""
+    """Reads a file's header. Never raises: what is wrong stands in the note."""
+    from pipelines.adapters.families import OtherFamilyError
     from pipelines.adapters.keys import read_header
 
     try:
         header = read_header(path)
+    except OtherFamilyError as error:
+        return LoraInfo(path.stem, path, "other_model", str(error), base=error.family)
     except AdapterError as error:
         return LoraInfo(path.stem, path, "broken", str(error))
     own = _json(header.metadata.get("dgx_pixels", ""))
@@ -137,6 +143,7 @@ def read_lora(path: Path) -> LoraInfo:
         name=path.stem,
         path=path,
         state="available",
+        note=header.note,
         rank=max(header.ranks, default=0),
         components=header.components,
         base=str(own.get("base") or header.metadata.get("ss_base_model_version") or ""),

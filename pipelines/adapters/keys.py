@@ -1,9 +1,9 @@
-"""What the tensor names of a LoRA file mean: which component, which layer, which factor.
+"""Read the tensor names of a LoRA file: which component, which layer, which factor.
 
-Five ways of naming are in use for SDXL (kohya on the original or on the diffusers UNet, A1111, PEFT, diffusers new and
-old, ComfyUI). They differ in prefix, in suffix and in `_` against `.`, so a name is cut into (component, layer, role),
-the layer is flattened to underscores, and `aliases` lists every flattened name that a module of the model answers to.
-Knows names, shapes and safetensors headers; knows nothing of torch, weights or merging.
+Several ways of naming are in use for SDXL (kohya on the original or on the diffusers UNet, LyCORIS, A1111, PEFT,
+diffusers new and old, ComfyUI). They differ in prefix, in suffix and in `_` against `.`, so a name is cut into
+(component, layer, role), the layer is flattened to underscores, and `aliases` lists every flattened name that a module
+of the model answers to. Reads names, shapes and safetensors headers only.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipelines.adapters.families import SDXL, OtherFamilyError, family_of
 from pipelines.errors import AdapterError, TextError
 from pipelines.text_files import read_json
 
@@ -22,6 +23,13 @@ FOLDER_FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
 """Names that diffusers and PEFT give the one weights file of an adapter folder."""
 
 _PREFIXES = (
+    ("lycoris_unet", "unet"),
+    ("lycoris_te1", "text_encoder"),
+    ("lycoris_te2", "text_encoder_2"),
+    ("lycoris_te", "text_encoder"),
+    ("lycoris_text_encoder_2", "text_encoder_2"),
+    ("lycoris_text_encoder", "text_encoder"),
+    ("lycoris", "unet"),
     ("lora_unet", "unet"),
     ("lora_te1", "text_encoder"),
     ("lora_te2", "text_encoder_2"),
@@ -39,27 +47,31 @@ _SUFFIX = re.compile(
       | [._]lora(?:_linear_layer)?\.(?P<long>down|up)\.weight      # diffusers
       | \.lora_(?P<short>down|up|mid|A|B)(?:\.[^.]+)?\.weight      # kohya, PEFT (with or without the adapter's name)
       | \.lora_(?P<bare>A|B)                                       # PEFT on a bare parameter
+      | \.(?P<other>hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2)|diff(?:_b)?|[wb]_norm)(?:\.weight)?
+      | \.(?P<scale>dora_scale)(?:\.weight)?
+      | \.(?P<magnitude>lora_magnitude_vector(?:\.[^.]+)?(?:\.weight)?)
     )$""",
     re.VERBOSE,
 )
 _REFUSED = tuple(
     (re.compile(rf"(?:^|\.)(?:{mark})"), kind)
     for mark, kind in (
-        ("dora_scale|lora_magnitude_vector", "DoRA (it rescales the columns of the merged weight)"),
-        ("lokr_", "LoKr"),
-        ("hada_", "LoHa"),
         ("b?oft_", "OFT"),
         ("ia3_|on_input", "IA3"),
         ("vera_lambda", "VeRA"),
         ("lora_embedding_", "a LoRA of token embeddings"),
         (r"lora_(?:B|up)\.(?:[^.]+\.)?bias", "a LoRA with trained biases"),
-        ("(?:diff|diff_b|w_norm|b_norm)$", "a full weight difference"),
     )
 )
 
 
+_BUNDLED = re.compile(r"bundle_emb\.([^.]+)\.")
+"""An embedding that OneTrainer puts into a LoRA file."""
+
+
 class Key(NamedTuple):
-    """A tensor's place. `layer` is flattened with `_`; `role` is down, up, mid or alpha."""
+    """A tensor's place. `layer` is flattened with `_`; `role` is down, up, mid, alpha, magnitude (DoRA of PEFT), diff,
+    diff_b, w_norm, b_norm, or LyCORIS's own name: dora_scale, a LoHa or a LoKr factor."""
 
     component: str
     layer: str
@@ -71,8 +83,9 @@ class AdapterHeader:
     """A LoRA file as its header describes it: no weights were read.
 
     `names` maps each Key to the tensor's name in the file, `shapes` to its shape. `alphas` holds alphas that are
-    written in metadata and not as tensors, by (component, layer pattern); "" is the default of the component, and
-    `root_scaled` names the components whose scale is alpha / sqrt(rank) (rsLoRA).
+    written in metadata and not as tensors, by (component, layer pattern); "" is the default of the component.
+    `root_scaled` names the components whose scale is alpha / sqrt(rank) (rsLoRA), `config_ranks` has the rank that
+    PEFT's settings give a component, `left_out` the names of embeddings in the file, which are not used.
     """
 
     path: Path
@@ -81,11 +94,22 @@ class AdapterHeader:
     metadata: dict[str, str]
     alphas: dict[tuple[str, str], float]
     root_scaled: frozenset[str]
+    config_ranks: dict[str, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def ranks(self) -> tuple[int, ...]:
         """The distinct ranks in the file, ascending."""
-        return tuple(sorted({shape[0] for key, shape in self.shapes.items() if key.role == "down"}))
+        low_rank = ("down", "hada_w1_b", "lokr_w2_b")
+        return tuple(sorted({shape[0] for key, shape in self.shapes.items() if key.role in low_rank}))
+
+    @property
+    def note(self) -> str:
+        """What of the file is not used, as a sentence; empty where all of it is."""
+        if not self.left_out:
+            return ""
+        names = ", ".join(f"'{name}'" for name in self.left_out[:3])
+        return f"{self.path.name} also holds the embedding {names}, which is left out: its word means nothing here."
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -106,6 +130,7 @@ def parse_key(name: str) -> Key | None:
     if not found:
         return None
     role = _ROLES.get(found["long"] or found["short"] or found["bare"] or "", "alpha")
+    role = found["other"] or found["scale"] or ("magnitude" if found["magnitude"] else role)
     layer, component = found["layer"].removeprefix("base_model.model."), "unet"
     for prefix, owner in _PREFIXES:
         if layer.startswith((prefix + ".", prefix + "_")):
@@ -151,6 +176,7 @@ def _original_layout(name: str, per_block: int, attending: set[str]) -> str:
     top = {
         "conv_in": "input_blocks.0.0",
         "conv_out": "out.2",
+        "conv_norm_out": "out.0",
         "time_embedding.linear_1": "time_embed.0",
         "time_embedding.linear_2": "time_embed.2",
         "add_embedding.linear_1": "label_emb.0.0",
@@ -166,6 +192,8 @@ def _original_layout(name: str, per_block: int, attending: set[str]) -> str:
     for ours, theirs in (
         (".conv1", ".in_layers.2"),
         (".conv2", ".out_layers.3"),
+        (".norm1", ".in_layers.0"),
+        (".norm2", ".out_layers.0"),
         (".time_emb_proj", ".emb_layers.1"),
         (".conv_shortcut", ".skip_connection"),
     ):
@@ -199,7 +227,7 @@ def adapter_file(path: Path | str) -> Path:
         raise AdapterError(f"There is no LoRA file at {path}. Check the path, or list what is known with list_models.")
     if path.suffix.lower() != ".safetensors":
         raise AdapterError(
-            f"{path.name} is no .safetensors file. Other forms can run code when they are opened and are refused: "
+            f"{path.name} is not a .safetensors file. Other forms can run code when they are opened and are refused: "
             "get the .safetensors version of this LoRA, or convert it with a tool you trust."
         )
     return path
@@ -209,7 +237,8 @@ def read_header(path: Path | str) -> AdapterHeader:
     """Reads names, shapes and metadata of a LoRA file or folder; its weights stay on disk.
 
     Raises:
-        AdapterError: missing, broken, a pickle, no LoRA, or of a kind that cannot be merged (DoRA, LoKr, LoHa, ...).
+        AdapterError: missing, broken, a pickle, not a LoRA, or of a kind that cannot be merged (OFT, IA3, ...).
+        OtherFamilyError: made for another model family.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -220,17 +249,28 @@ def read_header(path: Path | str) -> AdapterHeader:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dict)
     except (SafetensorError, OSError) as error:
         raise AdapterError(f"{path.name} cannot be read ({error}). Download or export it again.") from error
+    family = family_of(shapes, metadata)
+    if family not in ("", SDXL):
+        raise OtherFamilyError(
+            f"{path.name} is a LoRA for {family}; the models here are of the SDXL family. Get the SDXL version of it.",
+            family,
+        )
     _refuse_other_kinds(path, shapes)
     names: dict[Key, str] = {}
+    left_out: dict[str, None] = {}
     for name in shapes:
+        if bundled := _BUNDLED.match(name):
+            left_out[bundled[1]] = None
+            continue
         key = parse_key(name)
         if key is None:
-            raise AdapterError(f"{path.name} holds '{name}', which is no LoRA weight. Is it a LoRA for SDXL?")
+            raise AdapterError(f"{path.name} holds '{name}', which is not a LoRA weight. Is it a LoRA for SDXL?")
         names[key] = name
-    if not any(key.role == "down" for key in names):
+    if not any(key.role != "alpha" for key in names):
         raise AdapterError(f"{path.name} holds no LoRA weights. Is it a LoRA for SDXL?")
-    alphas, root_scaled = _alphas(path, metadata)
-    return AdapterHeader(path, names, {k: shapes[n] for k, n in names.items()}, metadata, alphas, root_scaled)
+    alphas, root_scaled, ranks = _alphas(path, metadata)
+    kept = {key: shapes[name] for key, name in names.items()}
+    return AdapterHeader(path, names, kept, metadata, alphas, root_scaled, ranks, tuple(left_out))
 
 
 def _refuse_other_kinds(path: Path, names: Iterable[str]) -> None:
@@ -242,8 +282,10 @@ def _refuse_other_kinds(path: Path, names: Iterable[str]) -> None:
             )
 
 
-def _alphas(path: Path, metadata: dict[str, str]) -> tuple[dict[tuple[str, str], float], frozenset[str]]:
-    """Alphas and rsLoRA flags from diffusers' metadata or PEFT's adapter_config.json beside the file."""
+def _alphas(
+    path: Path, metadata: dict[str, str]
+) -> tuple[dict[tuple[str, str], float], frozenset[str], dict[str, int]]:
+    """Alphas, rsLoRA flags and ranks from diffusers' metadata or PEFT's adapter_config.json beside the file."""
     config: dict[str, Any] = {}
     beside = path.with_name("adapter_config.json")
     try:
@@ -255,15 +297,16 @@ def _alphas(path: Path, metadata: dict[str, str]) -> tuple[dict[tuple[str, str],
         raise AdapterError(f"The settings of {path.name} cannot be read ({error}). Export it again.") from error
     alphas: dict[tuple[str, str], float] = {}
     root_scaled: set[str] = set()
+    ranks: dict[str, int] = {}
     for name, value in config.items():
         component, _, field = name.partition(".")
-        if field == "lora_alpha" and value is not None:
+        if field in ("lora_alpha", "alpha") and value is not None:  # PEFT's LoHa and LoKr call it alpha
             alphas[component, ""] = float(value)
         elif field == "alpha_pattern":
             for pattern, alpha in (value or {}).items():
                 alphas[component, pattern.strip("^$").replace("\\.", ".").replace(".", "_")] = float(alpha)
         elif field == "use_rslora" and value:
             root_scaled.add(component)
-        elif field == "use_dora" and value:
-            raise AdapterError(f"{path.name} is DoRA, which cannot be merged here. Use a plain LoRA of the same style.")
-    return alphas, frozenset(root_scaled)
+        elif field == "r" and value:
+            ranks[component] = int(value)
+    return alphas, frozenset(root_scaled), ranks

@@ -29,7 +29,7 @@ class LoraItem(BaseModel):
     """One LoRA: a file in the user's LoRA folder, downloaded or trained here."""
 
     name: str
-    state: str = Field(description="available, or broken (note says why)")
+    state: str = Field(description="available, broken, or other_model (base names its family); note says why")
     note: str = ""
     base: str = Field(default="", description="The model that it was made for")
     trigger: str = ""

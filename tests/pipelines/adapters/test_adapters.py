@@ -381,15 +381,19 @@ LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ([f"{LAYER}.lora_A.weight", f"{LAYER}.lora_B.weight", f"{LAYER}.lora_magnitude_vector"], "DoRA"),
-        (["lora_unet_x.lora_down.weight", "lora_unet_x.lora_up.weight", "lora_unet_x.dora_scale"], "DoRA"),
-        (["lora_unet_x.lokr_w1", "lora_unet_x.lokr_w2", "lora_unet_x.alpha"], "LoKr"),
-        (["lora_unet_x.hada_w1_a", "lora_unet_x.hada_w1_b"], "LoHa"),
+        ([f"{LAYER}.oft_blocks"], "OFT"),
+        ([f"{LAYER}.on_input"], "IA3"),
+        ([f"{LAYER}.hada_w1_a", f"{LAYER}.hada_w1_b"], "half of layer .*hada_w2_a"),
+        ([f"{LAYER}.lokr_w1", f"{LAYER}.lokr_w2_a"], "half of layer .*lokr_w2_b"),
+        ([f"{LAYER}.lokr_w1", f"{LAYER}.lokr_w2"], "does not fit layer"),
+        ([f"{LAYER}.diff"], "does not fit layer"),
+        ([f"{LAYER}.diff_b"], "bias of layer .* has none"),
         ([f"{LAYER}.lora_A.weight", f"{LAYER}.lora_B.weight", f"{LAYER}.lora_B.bias"], "biases"),
         (["unet.nothing.lora_A.weight", "unet.nothing.lora_B.weight"], "another kind of model"),
         ([f"{LAYER}.lora_A.weight", f"{LAYER}.lora_B.weight"], "does not fit"),
         ([f"{LAYER}.lora_A.weight"], "half of layer"),
-        (["model.diffusion_model.conv_in.weight"], "no LoRA weight"),
+        (["model.diffusion_model.conv_in.weight"], "not a LoRA weight"),
+        (["bundle_emb.x.clip_l"], "no LoRA weights"),
     ],
 )
 def test_what_cannot_be_merged_is_refused_with_words(tmp_path: Path, names: list[str], words: str) -> None:
