@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: eval eval-tilesets test-tiled test-gpu eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-all test-bevy bench-server bench-library test-faults check clean eval-workflows
+.PHONY: eval eval-tilesets test-tiled test-gpu eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-all test-bevy bench-server bench-library test-faults check clean eval-workflows test-clients
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -58,6 +58,19 @@ bench-library: setup ## a library of 10,000 assets: list_assets, the gallery, co
 
 bench-server: setup ## start of the server beside a bare one, and a tool call outside the engine
 	@$(BIN)/python -m tests.bench.server.start
+
+.venv-clients/.installed: tests/clients/requirements.txt
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.npm-clients/.installed: tests/clients/package.json
+	@mkdir -p .npm-clients && cp $< .npm-clients/
+	@command -v npm >/dev/null && npm install --prefix .npm-clients --no-audit --no-fund --silent || echo "npm is missing or failed: the programs are skipped"
+	@touch $@
+
+test-clients: setup .venv-clients/.installed .npm-clients/.installed ## real clients with a scripted model: three agent libraries, the Inspector, four assistants (5 minutes)
+	@DGX_PIXELS_CLIENTS=1 $(BIN)/pytest tests/clients -rs
 
 test-gallery: setup ## the results page in Chromium (on Debian as root it is installed where it is missing)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
