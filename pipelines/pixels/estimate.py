@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.pixels.cells import sample_cells
 from pipelines.pixels.exact import (
@@ -26,7 +27,7 @@ from pipelines.pixels.exact import (
 )
 from pipelines.pixels.grid import Grid, find_grid, regular_grid
 from pipelines.pixels.lattice import Lattice, find_lattice, read_lattice
-from pipelines.pixels.proof import is_grid, unexplained
+from pipelines.pixels.proof import is_grid, unexplained, unexplained_cells
 from pipelines.pixels.quantize import pack
 from pipelines.records import Pixels
 
@@ -35,6 +36,8 @@ EXACT, ROUNDED, CLIPPED, NOISY = 0.0, 0.006, 0.02, 0.03
 _SEARCHED_FROM = 64
 """Pixels of the longer side up to which no grid is searched for: so few lines prove nothing."""
 _CRISP_COLORS = 256
+_FAINT_CHANGE = 6
+"""Levels: where the usual change is smaller, it is a gradient's."""
 _SIMPLE = ("nearest", "bilinear")
 _NOISE = 4.0
 """Mean squared error, in levels, from which on a picture has more than rounding on it: compression, noise."""
@@ -77,19 +80,24 @@ def estimate_pixels(
     hint = _hint(wide, high, width, height)
     found = find_enlargement(x, y, wide, high)
     if hint and not (found and found.strong):
-        told = _fitting(frames, x, y, hint)
+        told = _fitting(frames, x, y, hint, believed=False)
         if told:
             return told
     if found:
         return _exact(frames, found, x, y) or _unchanged(originals, *_too_few_lines(found, wide, high))
-    if max(wide, high) <= MAYBE_NATIVE and _is_crisp(frames[0]):
-        return _unchanged(originals, "finished")
+    crisp = _is_crisp(frames[0])
     busiest = max(frames, key=lambda frame: int((frame[:, 1:] != frame[:, :-1]).any(axis=-1).sum()))
     lattice = find_lattice(busiest)
-    read = _interpolated(frames, lattice) if lattice else None
-    if read:
-        return read
     small = max(wide, high) <= MAYBE_NATIVE
+    read = _interpolated(frames, lattice) if lattice else None
+    # plain pixel art that was enlarged has no noise on it: what does not fit exactly is another drawing
+    if read and not (crisp and small and read.spread == NOISY):
+        return read
+    plain = crisp and (small or not lattice)
+    hinted = wide / lattice.columns if lattice else None
+    searched = _searched(frames, busiest, hinted) if max(wide, high) > _SEARCHED_FROM and not plain else None
+    if searched:
+        return searched
     if lattice and not small:
         note = (
             f"Most of the picture is an enlargement of {lattice.columns}x{lattice.rows} pixels, but parts are not "
@@ -97,13 +105,8 @@ def estimate_pixels(
             f"Give pitch={wide / lattice.columns:.4g} to reduce it all the same."
         )
         return _unchanged(originals, "unproved", note)
-    if _is_crisp(frames[0]):
+    if crisp:
         return _unchanged(originals, "finished")
-    if max(wide, high) > _SEARCHED_FROM:
-        grid = find_grid(busiest)
-        if is_grid(busiest, grid):
-            natives = [sample_cells(frame, grid) for frame in frames]
-            return Estimate(natives, grid.pitch_x, grid.pitch_y, "searched", (), grid, NOISY)
     if small:
         return _unchanged(originals, "finished", *(() if _is_flat(frames[0]) else (TAKEN,)))
     return _unchanged(originals, "unproved", NOT_PROVED)
@@ -116,6 +119,31 @@ NOT_PROVED = (
 TAKEN = (
     "Taken as finished: no enlargement was found. Give `pitch`, or `width` and `height` in real pixels, if it is one."
 )
+
+
+def _searched(frames: Sequence[Pixels], busiest: Pixels, pitch: float | None) -> Estimate | None:
+    """The pixels of a grid that need not be regular, near `pitch` if that is known, where it explains the picture."""
+    grid = find_grid(busiest, pitch)
+    if not is_grid(busiest, grid) or (pitch is None and min(grid.columns, grid.rows) < SMALLEST):
+        return None
+    natives = [sample_cells(frame, grid) for frame in frames]
+    if not is_strong(*_plain_lines(natives[0]), grid.columns, grid.rows):
+        return None
+    if any(unexplained_cells(frame, native, grid) > _LEFT_OVER for frame, native in zip(frames, natives, strict=True)):
+        return None
+    notes = ()
+    if not all(_is_regular(lines, pitch) for lines, pitch in ((grid.x, grid.pitch_x), (grid.y, grid.pitch_y))):
+        notes = (
+            f"The grid is not regular or cut at the border, so the size {grid.columns}x{grid.rows} is an estimate. "
+            "Give `width` and `height` in real pixels if you know them.",
+        )
+    return Estimate(natives, grid.pitch_x, grid.pitch_y, "searched", notes, grid, NOISY)
+
+
+def _is_regular(lines: NDArray[np.float64], pitch: float) -> bool:
+    """Whether all cells, those at the border too, have about the same size, and the lines do not drift."""
+    regular = np.linspace(lines[0], lines[-1], len(lines))
+    return float(np.abs(lines - regular).max()) < 0.3 * pitch
 
 
 def _unchanged(frames: Sequence[Pixels], how: How, *notes: str) -> Estimate:
@@ -132,7 +160,7 @@ def _hint(wide: int, high: int, width: int | None, height: int | None) -> tuple[
     return (columns, rows) if fits and columns < wide and rows < high else None
 
 
-def _fitting(frames: Sequence[Pixels], x: Lines, y: Lines, size: tuple[int, int]) -> Estimate | None:
+def _fitting(frames: Sequence[Pixels], x: Lines, y: Lines, size: tuple[int, int], *, believed: bool) -> Estimate | None:
     """The estimate of exactly this native size, if it is proved."""
     high, wide = frames[0].shape[:2]
     factor_x, factor_y = wide // size[0], high // size[1]
@@ -140,8 +168,10 @@ def _fitting(frames: Sequence[Pixels], x: Lines, y: Lines, size: tuple[int, int]
     if whole and not (x % factor_x).any() and not (y % factor_y).any():
         natives = [shrink(frame, Enlargement(factor_x, factor_y, 0, 0, True)) for frame in frames]
         return Estimate(natives, factor_x, factor_y, "exact")
-    lattice = find_lattice(frames[0], [size])
-    return _interpolated(frames, lattice) if lattice else None
+    lattice = find_lattice(frames[0], [size], believed=believed)
+    if lattice is None or (believed and lattice.kernel == "nearest"):
+        return None
+    return _interpolated(frames, lattice)
 
 
 def _given(frames: Sequence[Pixels], x: Lines, y: Lines, pitch: float) -> Estimate:
@@ -149,14 +179,14 @@ def _given(frames: Sequence[Pixels], x: Lines, y: Lines, pitch: float) -> Estima
     high, wide = frames[0].shape[:2]
     size = max(1, round(wide / pitch)), max(1, round(high / pitch))
     near = all(abs(side / pitch - count) < 0.1 for side, count in zip((wide, high), size, strict=True))
-    fitting = _fitting(frames, x, y, size) if near else None
+    fitting = _fitting(frames, x, y, size, believed=True) if near else None
     if fitting:
         return fitting
     grid = find_grid(frames[0], pitch)
     note = f"The picture shows no clear grid of {pitch:g} pixels. Compare the result with it before you use it."
     notes = () if is_grid(frames[0], grid) else (note,)
     return Estimate(
-        [sample_cells(frame, grid) for frame in frames], grid.pitch_x, grid.pitch_y, "given", notes, grid, True
+        [sample_cells(frame, grid) for frame in frames], grid.pitch_x, grid.pitch_y, "given", notes, grid, NOISY
     )
 
 
@@ -170,6 +200,7 @@ def _exact(frames: Sequence[Pixels], found: Enlargement, x: Lines, y: Lines) -> 
         # a native drawing of large blocks looks like this too
         if small:
             return None
+        notes = ("The picture is cut through the pixels at its border; those that are half inside were kept.",)
     elif not found.strong:
         if small or min(columns, rows) < SMALLEST:
             return None
@@ -202,11 +233,14 @@ def _interpolated(frames: Sequence[Pixels], lattice: Lattice) -> Estimate | None
     natives: list[Pixels] = []
     spread = ROUNDED
     for frame in frames:
-        native, used = read_lattice(frame, lattice)
+        if lattice.kernel == "nearest":
+            native, used = sample_cells(frame, grid), lattice
+        else:
+            native, used = read_lattice(frame, lattice)
         spread = max(spread, NOISY if used.error > _NOISE else ROUNDED if used.kernel in _SIMPLE else CLIPPED)
         if unexplained(frame, native, used.kernel) > _LEFT_OVER:
             return None
-        natives.append(sample_cells(frame, grid) if used.kernel == "nearest" else native)
+        natives.append(native)
     notes = []
     if not is_strong(*_plain_lines(natives[0]), lattice.columns, lattice.rows):
         notes.append(
@@ -234,14 +268,16 @@ def _is_flat(picture: Pixels) -> bool:
 def _is_crisp(picture: Pixels) -> bool:
     """Whether the picture is plain pixel art at one pixel a pixel.
 
-    Few colours, most neighbours equal, and single pixels: an enlargement has no run of one pixel.
+    Few colours, most neighbours equal, strong changes, and single pixels: an enlargement has no run of one pixel.
     """
-    code = pack(picture) | picture[..., 3].astype(np.uint32) << 24
-    if len(np.unique(code)) > _CRISP_COLORS:
-        return False
-    for lines in (code, code.T):
-        changed = lines[:, 1:] != lines[:, :-1]
+    step = max(1, min(picture.shape[:2]) // 128)
+    for some in (picture[::step], picture.swapaxes(0, 1)[::step]):
+        code = pack(some) | some[..., 3].astype(np.uint32) << 24
+        changed = code[:, 1:] != code[:, :-1]
         single = changed[:, 1:] & changed[:, :-1]
         if changed.mean() > 0.5 or single.sum() < max(2, 0.04 * changed.sum()):
             return False
-    return True
+        change = np.abs(np.diff(some.astype(np.int16), axis=1)).max(axis=-1)
+        if np.median(change[changed]) < _FAINT_CHANGE or len(np.unique(code)) > _CRISP_COLORS:
+            return False
+    return len(np.unique(pack(picture))) <= _CRISP_COLORS

@@ -70,9 +70,12 @@ def find_enlargement(x: Lines, y: Lines, width: int, height: int) -> Enlargement
     square = int(np.gcd(step_x, step_y))
     if step_x != step_y and _dense(x, step_x) and _dense(y, step_y):
         return Enlargement(step_x, step_y, 0, 0, True)
+    cropped = _cropped(x, y)
+    if cropped and cropped.factor_x > square:
+        return cropped
     if square > 1:
         return Enlargement(square, square, 0, 0, is_strong(x // square, y // square, width // square, height // square))
-    return _cropped(x, y)
+    return None
 
 
 def _cropped(x: Lines, y: Lines) -> Enlargement | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,12 @@ class _Map:
         return float(np.square(self.apply(self.solve(values)) - values).mean())
 
 
+@lru_cache(maxsize=128)
+def _map(length: int, cells: int, kernel: str) -> _Map:
+    """One map a triple: a picture needs the same ones several times, and pictures of one size come in numbers."""
+    return _Map(length, cells, kernel)
+
+
 def _sampled(image: Pixels) -> Sides:
     """Luma (and alpha) of some columns and some rows that change."""
     return _luma(_rows_that_change(image)), _luma(_rows_that_change(image.swapaxes(0, 1)))
@@ -150,12 +157,15 @@ def _shortlist(sides: Sides) -> list[tuple[int, int]]:
     return sorted(size for size in sizes if min(size) >= _FEWEST and size[0] <= most)
 
 
-def find_lattice(image: Pixels, sizes: Iterable[tuple[int, int]] | None = None) -> Lattice | None:
+def find_lattice(
+    image: Pixels, sizes: Iterable[tuple[int, int]] | None = None, *, believed: bool = False
+) -> Lattice | None:
     """The coarsest native size of `image` ((h, w, 4) RGBA) that is proved; None where none is.
 
     Args:
         image: the picture, at least twice as large as its native size on both axes.
         sizes: the (columns, rows) to choose from; None looks for them.
+        believed: the first size is right, and only its kernel is looked for. The sharpness is 0 then.
     """
     if min(image.shape[:2]) < 2 * _FEWEST:
         return None
@@ -165,6 +175,8 @@ def find_lattice(image: Pixels, sizes: Iterable[tuple[int, int]] | None = None) 
     for columns, rows in sizes if sizes is not None else _shortlist(sides):
         errors = {kernel: _errors(sides, columns, rows, kernel) for kernel in _SEARCHED}
         kernel = min(errors, key=lambda name: sum(errors[name]))
+        if believed:
+            return Lattice(columns, rows, kernel, 0.0, sum(errors[kernel]) / 2)
         sharpness = _sharpness(sides, (columns, rows), kernel, errors[kernel])
         if sharpness >= SHARP:
             return Lattice(columns, rows, kernel, sharpness, sum(errors[kernel]) / 2)
@@ -173,7 +185,7 @@ def find_lattice(image: Pixels, sizes: Iterable[tuple[int, int]] | None = None) 
 
 def _errors(sides: Sides, columns: int, rows: int, kernel: str) -> tuple[float, float]:
     x, y = (
-        _Map(len(side), cells, kernel).error(side) + _ROUNDING
+        _map(len(side), cells, kernel).error(side) + _ROUNDING
         for side, cells in zip(sides, (columns, rows), strict=True)
     )
     return x, y
@@ -185,7 +197,7 @@ def _sharpness(sides: Sides, size: tuple[int, int], kernel: str, own: tuple[floa
     for side, cells, error in zip(sides, size, own, strict=True):
         for other in (cells - 1, cells + 1, cells - 2, cells + 2):
             if 2 <= other <= len(side) // 2 + 1:
-                least = min(least, (_Map(len(side), other, kernel).error(side) + _ROUNDING) / error)
+                least = min(least, (_map(len(side), other, kernel).error(side) + _ROUNDING) / error)
                 if least < SHARP:
                     return least
     return least
@@ -196,7 +208,7 @@ def read_lattice(image: Pixels, lattice: Lattice) -> tuple[Pixels, Lattice]:
     kernel = lattice.kernel if lattice.kernel == "nearest" else _kernel(image, lattice)
     values = image.astype(np.float32)
     values[..., :3] *= values[..., 3:] / 255
-    map_x, map_y = _Map(image.shape[1], lattice.columns, kernel), _Map(image.shape[0], lattice.rows, kernel)
+    map_x, map_y = _map(image.shape[1], lattice.columns, kernel), _map(image.shape[0], lattice.rows, kernel)
     top = np.concatenate([np.repeat(values[..., 3:], 3, axis=-1), np.full_like(values[..., 3:], 255)], axis=-1)
     native, error = _unclipped(
         values,
@@ -224,7 +236,7 @@ def _kernel(image: Pixels, lattice: Lattice) -> str:
             alpha = chosen[..., 3]
             values = np.concatenate([chosen[..., 1] * (alpha / 255), alpha]).T.astype(np.float32)
             top = np.concatenate([alpha, np.full_like(alpha, 255)]).T.astype(np.float32)
-            one = _Map(len(values), cells, kernel)
+            one = _map(len(values), cells, kernel)
             error += _unclipped(values, top, one.solve, one.apply, 0 if kernel in _NO_OVERSHOOT else _CLIP_ROUNDS)[1]
         if error < best[0]:
             best = error, kernel
@@ -265,9 +277,12 @@ def _along_both(values: Values, down: Callable[[Values], Values], across: Callab
     return np.ascontiguousarray(whole.reshape(len(whole), -1, channels).swapaxes(0, 1))
 
 
-def enlarge_pixels(native: Pixels, width: int, height: int, kernel: str) -> Values:
-    """`native` ((h, w, 4) RGBA) enlarged: (height, width, 4), colours multiplied by alpha, clipped to 0..255."""
+def enlarge_rows(native: Pixels, width: int, height: int, rows: NDArray[np.intp], kernel: str) -> Values:
+    """`native` ((h, w, 4) RGBA) enlarged to `height` and `width`, of which only `rows`: (rows, width, 4).
+
+    Colours are multiplied by alpha, values clipped to 0..255.
+    """
     values = native.astype(np.float32)
     values[..., :3] *= values[..., 3:] / 255
-    map_y, map_x = _Map(height, native.shape[0], kernel), _Map(width, native.shape[1], kernel)
-    return np.clip(_along_both(values, map_y.apply, map_x.apply), 0, 255)
+    map_y, map_x = _map(height, native.shape[0], kernel).matrix[rows], _map(width, native.shape[1], kernel)
+    return np.clip(_along_both(values, lambda part: map_y @ part, map_x.apply), 0, 255)

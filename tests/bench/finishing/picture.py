@@ -15,7 +15,7 @@ from pipelines.pixels.outline import draw_outline
 from pipelines.pixels.palette import extract_palette, lock
 from pipelines.pixels.png import read_picture
 from pipelines.records import Pixels
-from tests.bench.finishing.table import add_noise, blow_up, blur, jpeg
+from tests.bench.finishing.damage import add_noise, blow_up, blur, jpeg
 
 SCALE, GAP, TITLE = 6, 10, 16
 
