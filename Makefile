@@ -115,10 +115,16 @@ check: setup ## format, lint, types
 clean: ## the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache
 
-.venv-bench/.installed:
+SNAPPER_CACHE := $(HOME)/.cache/dgx-pixels/bench
+SNAPPER := $(SNAPPER_CACHE)/bin/spritefusion-pixel-snapper
+.venv-bench/.peers-2:
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/pip install --quiet --disable-pip-version-check proper-pixel-art==2.0.0 perfect-pixel==0.1.4
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check proper-pixel-art==2.0.0 perfect-pixel==0.1.4 unfake==1.0.7
+	@test -x $(SNAPPER) || ! command -v cargo >/dev/null || \
+		cargo install spritefusion-pixel-snapper --version 1.0.0 --quiet --root $(SNAPPER_CACHE) || echo "pixel-snapper could not be built: it is left out"
 	@touch $@
 
-bench-finishing: setup .venv-bench/.installed ## finishing beside proper-pixel-art and perfect-pixel (TILES=folder of 32x32 tiles)
-	@$(BIN)/python -m tests.bench.finishing.table $(or $(TILES),../shared/data/tiles) --peers .venv-bench/bin/python
+bench-finishing: export OMP_NUM_THREADS = 1
+bench-finishing: setup .venv-bench/.peers-2 ## finishing beside four peers on 1,000 inputs, into docs/finishing.md (TILES=folder of sprites; 6 minutes)
+	@$(BIN)/python -m tests.bench.finishing.table $(or $(TILES),../shared/data/tiles) --peers .venv-bench/bin/python \
+		$$(test -x $(SNAPPER) && echo --snapper $(SNAPPER)) --write docs/finishing.md

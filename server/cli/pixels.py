@@ -57,7 +57,7 @@ def fix(
     project
         The game's root; default: found from the working directory.
     out
-        Write the PNG here too.
+        Write the picture here too; of an animation the animation, and its sheet beside it.
     """
     from server.features.pixel_fix import fix_pixel_art
     from server.library.store import write_atomically
@@ -78,7 +78,14 @@ def fix(
         )
         path = done.library.path(done.asset)
         if out:
-            write_atomically(out, done.library.read(done.asset))
+            out.parent.mkdir(parents=True, exist_ok=True)
+            names = [file.name for file in done.asset.files]
+            moving = next((name for name in names if name.startswith("animation.")), None)
+            if moving:
+                beside = out.with_name(f"{out.stem}_sheet.png")
+                write_atomically(beside, done.library.read(done.asset))
+                out = out.with_suffix(Path(moving).suffix)
+            write_atomically(out, done.library.read(done.asset, moving or ""))
             path = out
     console = Console()
     recipe = done.asset.recipe

@@ -21,6 +21,7 @@ class FixAnswer(BaseModel):
     paths: list[str]
     width: int
     height: int
+    frame_count: int = 1
     pitch: float
     palette: list[str] = []
     passed: bool
@@ -41,7 +42,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         tags={"edit"},
     )
     async def fix_pixel_art_tool(
-        picture: Annotated[str, Field(description="Path of a PNG, JPEG, GIF, WebP or BMP file, or an asset_id.")],
+        picture: Annotated[
+            str, Field(description="Path of a PNG, JPEG, GIF, WebP, BMP or Aseprite file, or an asset_id.")
+        ],
         ctx: Context,
         width: Annotated[
             int | None,
@@ -73,8 +76,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         """Use when there is a picture that should be pixel art and is not quite: an AI render, a screenshot, a smeared
         JPEG, an enlarged sprite. Finds the grid and proves it against the picture, reads one clean colour a cell, locks
         the palette. A finished picture stays as it is, and so does one whose grid cannot be proved: `warnings` say so,
-        and which of `pitch`, `width` and `height` to give. No model and no GPU: it takes a moment. The answer shows
-        before and after; the result is a new asset, and the file stays as it is."""
+        and which of `pitch`, `width` and `height` to give. An animation (GIF, APNG, WebP) is finished frame by frame
+        with one grid and palette, and becomes a sheet and an animation file. No model and no GPU: it takes a moment.
+        The answer shows before and after; the result is a new asset, and the file stays as it is."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             done = fix_pixel_art(
@@ -105,9 +109,10 @@ def _answer(done: FixedAsset) -> ToolResult:
     answer = FixAnswer(
         asset_id=asset.id,
         uri=asset.uri,
-        paths=[str(done.library.path(asset))],
+        paths=[str(done.library.path(asset, file.name)) for file in asset.files],
         width=asset.recipe.width,
         height=asset.recipe.height,
+        frame_count=done.frames,
         pitch=round(done.pitch, 2),
         palette=asset.details["palette"],
         passed=asset.report["passed"],
