@@ -9,7 +9,7 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: eval eval-tilesets test-tiled test-gpu eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-all test-bevy bench-server bench-library test-faults check clean eval-workflows test-clients
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*##.*/\1/p' $(MAKEFILE_LIST))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -33,12 +33,14 @@ test: setup ## the tests that a change usually breaks (3 minutes on two cores)
 test-all: setup ## every test that needs no GPU, no browser and no game
 	@$(BIN)/pytest
 
-# Cargo's target folder (2.3 GB) is kept outside the checkout, so that the next build takes seconds.
-test-bevy: export CARGO_TARGET_DIR ?= $(HOME)/.cache/dgx-pixels/target
-test-bevy: export CARGO_INCREMENTAL = 0
-test-bevy: setup ## build the example game and test deploys into it while it runs (Rust 1.95; on Debian libvulkan1 mesa-vulkan-drivers)
-	cargo build --manifest-path bevy_example/Cargo.toml --bins --examples
-	@DGX_PIXELS_BEVY=1 $(BIN)/pytest tests/bevy_game
+# Cargo's target folder (2.3 GB) is kept outside the checkout, in ~/.cache/dgx-pixels, so that the next build takes seconds.
+test-bevy: setup ## build the example game on Bevy 0.20 and test deploys into it while it runs (on Debian libvulkan1 mesa-vulkan-drivers libasound2-dev libudev-dev pkg-config)
+	@$(BIN)/python -m tests.bevy_game.toolchain
+	@DGX_PIXELS_BEVY=0.20 $(BIN)/pytest tests/bevy_game
+
+test-bevy19: setup ## the same on Bevy 0.19
+	@$(BIN)/python -m tests.bevy_game.toolchain --bevy 0.19
+	@DGX_PIXELS_BEVY=0.19 $(BIN)/pytest tests/bevy_game
 
 bench: setup ## SDXL with random weights beside the stock pipeline: full size on a GPU (5-10 minutes), tiny on a CPU
 	@$(BIN)/python -m tests.bench.sdxl.table

@@ -21,9 +21,10 @@ from pipelines.records import Recipe
 from server.deploy.bevy.brp import BrpClient, BrpError
 from server.deploy.bevy.screenshot import read_rgba, take_screenshot
 from server.studio import Studio
+from tests.bevy_game.toolchain import EXAMPLE, TARGET, bevy_version, binary, manifest_for, project
 
-EXAMPLE = Path(__file__).parents[2] / "bevy_example"
-BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", Path.home() / ".cache/dgx-pixels/target")) / "debug"
+VERSION = bevy_version()
+BINARIES = TARGET / "debug"
 _counter = itertools.count(1)
 
 
@@ -55,13 +56,13 @@ class Game:
     """A game's process: its project's root, its port, and a client that speaks to it."""
 
     def __init__(
-        self, root: Path, port: int, binary: str = "bevy_example", *, headless: bool = True, draws: bool = True
+        self, root: Path, port: int, program: str = binary(VERSION), *, headless: bool = True, draws: bool = True
     ) -> None:
         """`draws`: whether the game can show what it draws: in a window, or to the dev plugin."""
         self.root = root
         self.port = port
         self.client = BrpClient(port, timeout=5.0)
-        self._command = [str(BINARIES / binary), *(["--headless"] if headless else [])]
+        self._command = [str(BINARIES / program), *(["--headless"] if headless else [])]
         self._draws = draws
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -117,8 +118,10 @@ class Game:
 
 def copy_game(folder: Path) -> Path:
     """A project of its own with the example game's assets, so that tests change nothing in the checkout."""
-    for name in ("Cargo.toml", "dgx-pixels.toml", "palette.hex"):
-        folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "Cargo.toml").write_text(manifest_for(VERSION))
+    shutil.copy(project(VERSION) / "Cargo.lock", folder)
+    for name in ("dgx-pixels.toml", "palette.hex"):
         shutil.copy(EXAMPLE / name, folder)
     shutil.copytree(EXAMPLE / "assets", folder / "assets")
     return folder

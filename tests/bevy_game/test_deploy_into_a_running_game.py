@@ -14,7 +14,8 @@ from server.deploy.bevy.verify import look, witness
 from server.deploy.deploy import deploy, undo
 from server.project.game import Project, find_project
 from server.studio import Studio
-from tests.bevy_game.running import Game, asset, copy_game, free_port, picture, wait_for
+from tests.bevy_game.running import VERSION, Game, asset, copy_game, free_port, picture, wait_for
+from tests.bevy_game.toolchain import binary
 
 
 def project_of(studio: Studio) -> Project:
@@ -196,10 +197,10 @@ def test_another_game_on_the_port_is_named(studio: Studio, at_port: Game, tmp_pa
     problem = look(other, ("sprites/hero.png",)).problem
     assert problem
     assert problem.state == "game_not_running"
-    assert f"belongs to another game: 'bevy_example', which reads {at_port.assets}" in problem.note
+    assert f"belongs to another game: '{binary(VERSION)}', which reads {at_port.assets}" in problem.note
 
 
-def test_a_port_where_nothing_listens_is_said_at_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_where_nothing_listens_is_reported(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("BRP_EXTRAS_PORT", str(port))
     started = time.monotonic()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,8 @@ from server.deploy.deploy import deploy
 from server.project.game import find_project
 from server.settings import Settings
 from server.studio import Studio
-from tests.bevy_game.running import BINARIES, EXAMPLE, Game, asset, free_port, picture
+from tests.bevy_game.running import VERSION, Game, asset, free_port, picture
+from tests.bevy_game.toolchain import VERSIONS, build, project
 from tests.fakes import FakeBackend
 
 # The same versions and features as the example game, so that nothing but the game itself is compiled.
@@ -26,9 +25,14 @@ version = "0.1.0"
 edition = "2024"
 
 [dependencies.bevy]
-version = "=0.19.1"
+version = "={bevy}"
 default-features = false
-features = ["default_app", "std", "multi_threaded", "bevy_winit", "x11", "2d_bevy_render", "png"]
+features = ["default_app", "std", "multi_threaded", "bevy_winit", "x11", "2d_bevy_render", "png", "default_font"]
+
+# Not used: with it Bevy has the features that it has in the example game, and is not compiled again.
+[dependencies.bevy_brp_extras]
+version = "={extras}"
+default-features = false
 
 [profile.dev]
 debug = 0
@@ -58,27 +62,21 @@ fn setup(mut commands: Commands, server: Res<AssetServer>) {
 def test_a_plain_game_is_made_ready_and_proves_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "plain_game"
     (root / "src").mkdir(parents=True)
-    (root / "Cargo.toml").write_text(MANIFEST)
+    (root / "Cargo.toml").write_text(
+        MANIFEST.replace("{bevy}", VERSIONS[VERSION]["bevy"]).replace("{extras}", VERSIONS[VERSION]["extras"])
+    )
     (root / "src/main.rs").write_text(MAIN)
     (root / "assets/sprites").mkdir(parents=True)
     (root / "assets/sprites/hero.png").write_bytes(picture())
-    shutil.copy(EXAMPLE / "Cargo.lock", root)
+    shutil.copy(project(VERSION) / "Cargo.lock", root)
 
-    project = find_project(root, None)
-    assert project
-    assert any(finding.state == "broken" for finding in examine(project))
-    offered = plan(project)
+    game = find_project(root, None)
+    assert game
+    assert any(finding.state == "broken" for finding in examine(game))
+    offered = plan(game)
     assert not offered.by_hand
     offered.apply()
-    built = subprocess.run(
-        ["cargo", "build", "--quiet"],
-        cwd=root,
-        env={**os.environ, "CARGO_TARGET_DIR": str(BINARIES.parent), "CARGO_INCREMENTAL": "0"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    built = build(VERSION, root, "--quiet")
     assert built.returncode == 0, built.stderr
     assert "warning" not in built.stderr
 
@@ -87,7 +85,7 @@ def test_a_plain_game_is_made_ready_and_proves_what_it_shows(tmp_path: Path, mon
     studio = Studio(Settings(project=root, data_dir=tmp_path / "data"), FakeBackend())
     try:
         running.start()
-        assert {finding.state for finding in examine(project)} == {"fine"}
+        assert {finding.state for finding in examine(game)} == {"fine"}
         done = deploy(studio, asset(studio, picture()), "sprites/hero.png", overwrite=True)
         assert done.verification.state == "reloaded"
     finally:

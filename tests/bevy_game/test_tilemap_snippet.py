@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from server.deploy.deploy import deploy
 from server.features.tilesets import bevy_snippet, generate_tileset
 from server.settings import Settings
 from server.studio import Studio
-from tests.bevy_game.running import BINARIES, EXAMPLE, copy_game, software_renderer, wait_for
+from tests.bevy_game.running import BINARIES, VERSION, copy_game, software_renderer, wait_for
+from tests.bevy_game.toolchain import build
 
 LAYOUTS = ("wang16", "platformer")  # the second has empty places
 MAIN = """\
@@ -70,7 +70,6 @@ def test_bevy_draws_the_sample_map_from_the_snippet(tmp_path: Path) -> None:
     # the example game's name alone differs, so that nothing but this small program is compiled
     manifest = (root / "Cargo.toml").read_text().replace('name = "bevy_example"', 'name = "tilemap_game"')
     (root / "Cargo.toml").write_text(manifest)
-    shutil.copy(EXAMPLE / "Cargo.lock", root)
     (root / "src/main.rs").write_text(MAIN)
     previews: dict[str, Pixels] = {}
     studio = Studio(Settings(project=root, data_dir=tmp_path / "data"), DiffusersBackend())
@@ -86,11 +85,7 @@ def test_bevy_draws_the_sample_map_from_the_snippet(tmp_path: Path) -> None:
     finally:
         studio.close()
 
-    own = {"CARGO_TARGET_DIR": str(BINARIES.parent), "CARGO_INCREMENTAL": "0"}
-    command = ["cargo", "build", "--quiet", "--bin", "tilemap_game"]
-    built = subprocess.run(
-        command, cwd=root, env={**os.environ, **own}, capture_output=True, text=True, timeout=900, check=False
-    )
+    built = build(VERSION, root, "--quiet", "--bin", "tilemap_game")
     assert built.returncode == 0, built.stderr
     assert "warning" not in built.stderr
     for layout in LAYOUTS:

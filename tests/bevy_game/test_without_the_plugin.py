@@ -13,10 +13,11 @@ import pytest
 from server.deploy.deploy import deploy
 from server.settings import Settings
 from server.studio import Studio
-from tests.bevy_game.running import Game, asset, copy_game, free_port, picture
+from tests.bevy_game.running import VERSION, Game, asset, copy_game, free_port, picture
+from tests.bevy_game.toolchain import example
 from tests.fakes import FakeBackend
 
-BINARY = "examples/without_plugin"
+BINARY = f"examples/{example(VERSION)}"
 
 
 @pytest.fixture

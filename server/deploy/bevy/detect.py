@@ -17,10 +17,12 @@ from pipelines.errors import TextError
 from pipelines.text_files import read_text
 from server.project.game import Project
 
-MSRV = {15: "1.82", 16: "1.85", 17: "1.88", 18: "1.89", 19: "1.95", 20: "1.97"}
+MSRV = {15: "1.82", 16: "1.85", 17: "1.88", 18: "1.89", 19: "1.95", 20: "1.97.1"}
 """The Rust that each Bevy 0.x needs at least."""
 
 PLUGIN_FILE = "dgx_pixels.rs"
+DEV_FILE = "dgx_pixels_dev.rs"
+"""The two halves of the plugin: what ships with the game, and what a debug build adds."""
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _MOST_SOURCE_BYTES = 8 << 20
 
@@ -86,9 +88,15 @@ def detect(project: Project) -> BevyProject:
         features=frozenset(_features(own, dependencies)),
         extras=locked.get("bevy_brp_extras") or str(dependencies.get("bevy_brp_extras", {}).get("version", "")),
         plugin_file=plugin,
-        plugin_protocol=protocol_of(plugin.read_text(encoding="utf-8", errors="replace")) if plugin else 0,
+        plugin_protocol=_protocol(plugin),
         sources=_sources(project.root),
     )
+
+
+def _protocol(plugin: Path | None) -> int:
+    """The version that a copy of the plugin speaks, in either half; until version 1 it was one file."""
+    halves = (plugin, plugin.with_name(DEV_FILE)) if plugin else ()
+    return max((protocol_of(h.read_text(encoding="utf-8", errors="replace")) for h in halves if h.is_file()), default=0)
 
 
 def protocol_of(plugin: str) -> int:
@@ -147,7 +155,7 @@ def _sources(root: Path) -> str:
     texts: list[str] = []
     size = 0
     for path in sorted((root / "src").rglob("*.rs")):
-        if path.name == PLUGIN_FILE or size > _MOST_SOURCE_BYTES:
+        if path.name in (PLUGIN_FILE, DEV_FILE) or size > _MOST_SOURCE_BYTES:
             continue
         try:
             text = path.read_text(encoding="utf-8", errors="replace")

@@ -25,7 +25,10 @@ from server.deploy.bevy.screenshot import find_sprite, read_rgba, take_screensho
 from server.library.records import Verification
 from server.project.game import Project
 
-PROTOCOL = 1
+PROTOCOL = 2
+"""The version of the plugin that this package ships."""
+SPOKEN = (1, 2)
+"""Versions that are understood: 2 added types that are reflected, and kept the methods."""
 """The version of the dev plugin's methods that this module speaks."""
 
 PATIENCE = 4.5
@@ -158,7 +161,7 @@ def _recognise(before: Before, project: Project, paths: tuple[str, ...], clock: 
         return
     shown = [path for path in paths if path.endswith(KINDS)]
     status = before.client.call("dgx_pixels/status", {"paths": shown}, clock.left(1.0))
-    if status["protocol"] != PROTOCOL:
+    if status["protocol"] not in SPOKEN:
         raise Refused(
             f"its src/dgx_pixels.rs speaks version {status['protocol']}, this server {PROTOCOL}. "
             "`dgx-pixels init-game` brings the file up to date.",

@@ -1,0 +1,1 @@
+../../../src/dgx_pixels_dev.rs
