@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from server.studio import Studio
 _MARKS = {"fine": "[green]fine[/]", "advice": "[yellow]advice[/]", "broken": "[bold red]broken[/]"}
 
 
-def init_game(path: Path = Path(), *, yes: bool = False) -> None:
+def init_game(path: Path = Path(), *, yes: bool = False, check: bool = False) -> None:
     """Make a Bevy game show what is deployed into it. Shows the changes first.
 
     Parameters
@@ -24,6 +25,8 @@ def init_game(path: Path = Path(), *, yes: bool = False) -> None:
         The game's root: the folder of its Cargo.toml.
     yes
         Change the files without asking.
+    check
+        Run `cargo build` afterwards, and take the changes back where the game does not build.
     """
     console = Console()
     with Studio() as studio:
@@ -34,16 +37,31 @@ def init_game(path: Path = Path(), *, yes: bool = False) -> None:
     if not offered.files:
         console.print(f"Nothing is missing in {project.root}.", highlight=False, soft_wrap=True)
         return
-    console.print(Syntax(offered.diff(), "diff", background_color="default", word_wrap=True))
+    if sys.stdout.isatty():
+        console.print(Syntax(offered.diff(), "diff", background_color="default", word_wrap=True))
+    else:  # as it is, for `git apply`
+        sys.stdout.write(offered.diff())
     if not yes and not _agreed(console, len(offered.files)):
         console.print("Nothing was changed.")
         return
     offered.apply()
+    if check and not _builds(project.root):
+        offered.undo()
+        console.print("The game did not build with the changes (see above), so they were taken back.")
+        raise SystemExit(1)
     console.print(
         f"Changed {len(offered.files)} files. Next: `cargo run` in {project.root}, then `dgx-pixels check`.",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _builds(root: Path) -> bool:
+    try:
+        return subprocess.run(["cargo", "build"], cwd=root, check=False).returncode == 0
+    except OSError:
+        sys.stderr.write("There is no cargo here; install Rust (rustup.rs) and run the command again.\n")
+        return False
 
 
 def _agreed(console: Console, count: int) -> bool:

@@ -139,6 +139,8 @@ def _game_at(folder: Path) -> Path | None:
     if _depends_on_bevy(manifest):
         return folder
     members = [member for member in _members(folder, manifest) if _depends_on_bevy(_toml(member / "Cargo.toml"))]
+    if len(members) > 1:  # the game is the one that is a program
+        members = [m for m in members if (m / "src/main.rs").is_file() or "bin" in _toml(m / "Cargo.toml")] or members
     if len(members) > 1:
         names = ", ".join(str(member.relative_to(folder)) for member in members)
         raise ProjectError(f"The workspace {folder} holds several Bevy crates ({names}). Give one of them as project.")
@@ -159,7 +161,11 @@ def _members(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
 
 def _depends_on_bevy(manifest: dict[str, Any]) -> bool:
     tables = [manifest, *_table(manifest.get("target")).values()]
-    return any(_BEVY.match(name) for table in tables for name in _table(_table(table).get("dependencies")))
+    return any(
+        _BEVY.match(str(entry.get("package", name)) if isinstance(entry, dict) else name)
+        for table in tables
+        for name, entry in _table(_table(table).get("dependencies")).items()
+    )
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The doctor of a Bevy project: what keeps a deployed picture from the screen, in the order to fix it.
 
-Reads the project and asks the running game, both through their own modules. Changes nothing: `init_game`
-does, when asked). Each finding that is not fine holds the exact lines for the Bevy version at hand.
+Reads the project and asks the running game, both through their own modules. Changes nothing; `init_game` does, when
+asked. Each finding that is not fine holds the exact lines for the Bevy version at hand.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,10 @@ from typing import Any
 
 from server.deploy.bevy.brp import BrpError
 from server.deploy.bevy.detect import MSRV, BevyProject, detect
-from server.deploy.bevy.verify import PROTOCOL, look
+from server.deploy.bevy.verify import PROTOCOL, SPOKEN, look
 from server.project.game import Project
 
-TESTED = (19,)
+TESTED = (19, 20)
 """The minors of Bevy that the example game and its tests are built with."""
 
 
@@ -40,9 +41,20 @@ Check = Callable[[Project, BevyProject], Iterator[Finding]]
 
 
 def examine(project: Project) -> list[Finding]:
-    """Everything that was looked at, in the order to mend it. Takes at most two seconds where a game hangs."""
+    """Everything that was looked at, in the order to fix it. Takes at most two seconds where a game hangs."""
     bevy = detect(project)
-    checks: tuple[Check, ...] = (_version, _rust, _assets, _watcher, _remote, _plugin, _pixels, _names, _running)
+    checks: tuple[Check, ...] = (
+        _version,
+        _rust,
+        _system,
+        _assets,
+        _watcher,
+        _remote,
+        _plugin,
+        _pixels,
+        _names,
+        _running,
+    )
     return [finding for check in checks for finding in check(project, bevy)]
 
 
@@ -50,7 +62,7 @@ def _version(_: Project, bevy: BevyProject) -> Iterator[Finding]:
     topic = "bevy"
     if not bevy.minor:
         yield Finding(
-            topic, "broken", f"{bevy.manifest} names no Bevy version.", "Add Bevy to [dependencies].", 'bevy = "0.19"'
+            topic, "broken", f"{bevy.manifest} names no Bevy version.", "Add Bevy to [dependencies].", 'bevy = "0.20"'
         )
     elif bevy.minor < 15:
         yield Finding(topic, "broken", f"Bevy {bevy.version} has no remote protocol.", "Update Bevy to 0.15 or later.")
@@ -63,7 +75,7 @@ def _version(_: Project, bevy: BevyProject) -> Iterator[Finding]:
         )
     else:
         how = "Cargo.lock" if bevy.locked else "Cargo.toml"
-        tested = "" if bevy.minor in TESTED else " (dgx-pixels is tested with 0.19)"
+        tested = "" if bevy.minor in TESTED else " (dgx-pixels is tested with 0.19 and 0.20)"
         yield Finding(topic, "fine", f"Bevy {bevy.version}, from {how}{tested}.")
 
 
@@ -90,6 +102,22 @@ def _rust(_: Project, bevy: BevyProject) -> Iterator[Finding]:
             )
         else:
             yield Finding("rust", "fine", f"{said.strip()}; Bevy {bevy.version} needs {needed}.")
+
+
+def _system(_: Project, bevy: BevyProject) -> Iterator[Finding]:
+    """Since 0.20 the remote protocol pulls in bevy_audio, which needs ALSA's and udev's headers on Linux."""
+    if sys.platform != "linux" or bevy.minor < 20 or not bevy.has("bevy_remote", "bevy_audio"):
+        return
+    config = shutil.which("pkg-config")
+    if config and subprocess.run([config, "--exists", "alsa", "libudev"], timeout=5, check=False).returncode == 0:
+        return
+    yield Finding(
+        "system",
+        "broken",
+        f"Bevy {bevy.version} with the remote protocol does not build without the headers of ALSA and udev.",
+        "Install them (names of Debian's packages).",
+        "sudo apt-get install libasound2-dev libudev-dev pkg-config",
+    )
 
 
 def _assets(project: Project, bevy: BevyProject) -> Iterator[Finding]:
@@ -161,7 +189,7 @@ def _watcher(_: Project, bevy: BevyProject) -> Iterator[Finding]:
             "broken",
             "Bevy's feature file_watcher is off: a changed file is shown only after the next start.",
             f"Add the feature in {bevy.manifest}.",
-            f'bevy = {{ version = "0.{bevy.minor or 19}", features = ["file_watcher", "bevy_remote"] }}',
+            f'bevy = {{ version = "0.{bevy.minor or 20}", features = ["file_watcher", "bevy_remote"] }}',
         )
 
 
@@ -173,7 +201,7 @@ def _remote(_: Project, bevy: BevyProject) -> Iterator[Finding]:
             "advice",
             "The game does not speak the Bevy Remote Protocol: deploys work, but cannot be proved.",
             f"Add the feature in {bevy.manifest}.",
-            f'bevy = {{ version = "0.{bevy.minor or 19}", features = ["file_watcher", "bevy_remote"] }}',
+            f'bevy = {{ version = "0.{bevy.minor or 20}", features = ["file_watcher", "bevy_remote"] }}',
         )
         return
     yield Finding(topic, "fine", "The Bevy Remote Protocol is compiled in.")
@@ -196,7 +224,7 @@ def _plugin(project: Project, bevy: BevyProject) -> Iterator[Finding]:
         yield Finding(
             topic,
             "advice",
-            f"src/dgx_pixels.rs is written for Bevy 0.19; the game has {bevy.version}.",
+            f"The dev plugin is for Bevy 0.19 and 0.20; the game has {bevy.version}.",
             "Without it a deploy is proved by screenshot where bevy_brp_extras is there, else not at all.",
         )
     elif bevy.plugin_file is None:
@@ -210,8 +238,8 @@ def _plugin(project: Project, bevy: BevyProject) -> Iterator[Finding]:
     elif bevy.plugin_protocol != PROTOCOL:
         yield Finding(
             topic,
-            "broken",
-            f"{bevy.plugin_file} speaks version {bevy.plugin_protocol}, this server {PROTOCOL}.",
+            "advice" if bevy.plugin_protocol in SPOKEN else "broken",
+            f"{bevy.plugin_file} has version {bevy.plugin_protocol}, this server brings {PROTOCOL}.",
             "Bring the file up to date.",
             command,
         )
@@ -307,7 +335,7 @@ def _health(status: dict[str, Any], port: int, version: str) -> Iterator[Finding
             topic,
             "advice",
             "It does not watch its assets folder: file_watcher is off, or the folder was missing at its start.",
-            "Start it again once the findings above are mended; until then deploys reload over the dev plugin.",
+            "Start it again once the findings above are fixed; until then deploys reload through the dev plugin.",
         )
     for path, state in sorted(assets.items()):
         if state["failed"] and not state["generation"]:
