@@ -5,7 +5,12 @@
 
 mod actors;
 mod dgx_pixels;
+mod hero;
+mod hud;
 mod map;
+mod monsters;
+mod rules;
+mod things;
 
 use std::time::Duration;
 
@@ -17,7 +22,7 @@ use bevy::window::{ExitCondition, WindowResolution};
 use bevy::winit::WinitPlugin;
 
 /// What the camera shows, in sprite pixels; a larger window enlarges it by a whole number.
-const VIEW: UVec2 = UVec2::new(640, 360);
+pub const VIEW: UVec2 = UVec2::new(640, 360);
 
 fn main() {
     let headless = std::env::args().any(|argument| argument == "--headless");
@@ -32,21 +37,23 @@ fn main() {
         .add_plugins(ScheduleRunnerPlugin::run_loop(Duration::from_secs_f64(1.0 / 60.0)));
     } else {
         let resolution = WindowResolution::new(VIEW.x * 2, VIEW.y * 2);
-        let window = Window { title: "dgx-pixels example".into(), resolution, ..default() };
+        let window =
+            Window { title: "dgx-pixels: ask your assistant for another hero".into(), resolution, ..default() };
         app.add_plugins(defaults.set(WindowPlugin { primary_window: Some(window), ..default() }));
     }
     app.insert_resource(ClearColor(Color::srgb_u8(0x1c, 0x26, 0x38)))
         .insert_resource(Headless(headless))
-        .add_plugins((dgx_pixels::DgxPixelsPlugin, map::MapPlugin, actors::ActorsPlugin))
+        .add_plugins((dgx_pixels::DgxPixelsPlugin, map::MapPlugin, actors::ActorsPlugin, rules::RulesPlugin))
+        .add_plugins((hero::HeroPlugin, monsters::MonstersPlugin, things::ThingsPlugin, hud::HudPlugin))
         .add_systems(Startup, spawn_camera)
         .add_systems(PostUpdate, (zoom_by_whole_numbers, follow_the_hero).chain().before(TransformSystems::Propagate))
         .run();
 }
 
 #[derive(Resource)]
-struct Headless(bool);
+pub struct Headless(bool);
 
-fn spawn_camera(mut commands: Commands, mut images: ResMut<Assets<Image>>, headless: Res<Headless>) {
+pub fn spawn_camera(mut commands: Commands, mut images: ResMut<Assets<Image>>, headless: Res<Headless>) {
     let mut camera = commands.spawn((Camera2d, Msaa::Off));
     if headless.0 {
         let mut target = Image::new_target_texture(VIEW.x, VIEW.y, TextureFormat::Rgba8UnormSrgb, None);
@@ -69,8 +76,8 @@ fn zoom_by_whole_numbers(camera: Single<(&Camera, &mut Projection)>) {
 }
 
 fn follow_the_hero(
-    hero: Single<&Transform, With<actors::Hero>>,
-    camera: Single<(&mut Transform, &Projection), (With<Camera2d>, Without<actors::Hero>)>,
+    hero: Single<&Transform, With<hero::Hero>>,
+    camera: Single<(&mut Transform, &Projection), (With<Camera2d>, Without<hero::Hero>)>,
 ) {
     let (mut transform, projection) = camera.into_inner();
     let Projection::Orthographic(orthographic) = projection else { return };

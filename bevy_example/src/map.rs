@@ -1,7 +1,7 @@
 //! The map: what stands where, which cells are solid, and the ground, painted once into one picture.
 //!
 //! The ground is made of `tiles/ground.sheet.json` (a corner tileset: grass is the upper terrain, water the lower),
-//! `tiles/floor.png` and `tiles/wall.png`; it is painted anew whenever one of them is reloaded. Tiles may be of any
+//! `tiles/floor.png` and `tiles/wall.png`; it is painted again whenever one of them is reloaded. Tiles may be of any
 //! size: they keep their own pixels and repeat over the cells.
 
 use bevy::asset::RenderAssetUsages;
@@ -13,14 +13,14 @@ use crate::dgx_pixels::Sheet;
 /// Pixels of a cell's side.
 pub const CELL: u32 = 32;
 
-/// `,` grass, `~` water, `.` stone floor, `#` wall, `T` tree; the other letters are placed by `actors` on the ground
-/// that is left of them.
+/// `,` grass, `~` water, `.` stone floor, `#` wall, `T` tree, `G` the gate, `X` the exit behind it; the other letters
+/// are placed by `rules` on the ground that is left of them.
 const ROWS: [&str; 18] = [
     "TT,TTT,,TT,TTTTT,,TTT,TTTT,TTT",
     "T,,,,,T,,,,,,,,,,,,,,,,,,T,,,T",
     "T,,,,,,,,T,,,,,,,,,,T,,,,,,,,T",
     ",,,,,,,,,##########,,,~~~,,T,,",
-    "T,T,,,,,,#$..d...!#,,~~~~~,,,,",
+    "T,T,,,,,,#$.Kd...!#,,~~~~~,,,,",
     "T,,,,T,,,#........#,,~~~~~,,,T",
     "T,,,g,,,,#...k....#,,,~~~,,T,T",
     "T,,,,,,,,####..####,,,,,,,,,,T",
@@ -32,8 +32,8 @@ const ROWS: [&str; 18] = [
     "T,,~~,,T,,,,,..,,,,T,,,,,,,,,T",
     "T,,,,,,,,,,,,..,,,,,,,,,T,,T,,",
     "T,,,,,b,,T,,,..,,,,T,,,,,,,,,T",
-    "TT,,,T,,,T,,,..T,,,,,T,,,,,,TT",
-    "TTT,TTTT,TT,T..,TTTT,TT,TTT,TT",
+    "TT,,,T,,,T,,TGT,,,,,,T,,,,,,TT",
+    "TTTTTTTTTTTTTXTTTTTTTTTTTTTTTT",
 ];
 const COLUMNS: u32 = ROWS[0].len() as u32;
 
@@ -68,10 +68,19 @@ fn letter(point: Vec2) -> char {
     ROWS.get(cell.y as usize).and_then(|row| row.chars().nth(cell.x as usize)).unwrap_or('#')
 }
 
+/// Whether the point is on the exit.
+pub fn is_exit(point: Vec2) -> bool {
+    letter(point) == 'X'
+}
+
 /// Whether feet around `point` (14 x 8 pixels) stand on free ground.
-pub fn is_free(point: Vec2) -> bool {
+pub fn is_free(point: Vec2, gate_open: bool) -> bool {
     let corners = [(-7.0, 0.0), (7.0, 0.0), (-7.0, 8.0), (7.0, 8.0)];
-    corners.iter().all(|(x, y)| !matches!(letter(point + Vec2::new(*x, *y)), '#' | '~' | 'T'))
+    corners.iter().all(|(x, y)| match letter(point + Vec2::new(*x, *y)) {
+        '#' | '~' | 'T' => false,
+        'G' | 'X' => gate_open,
+        _ => true,
+    })
 }
 
 /// What the ground is painted of, and the picture it is painted on.
@@ -124,7 +133,7 @@ fn paint_ground(
     {
         paint_corners(&mut picture, sheet, tiles);
     }
-    for (handle, letters) in [(&ground.floor, ".dk$!"), (&ground.wall, "#")] {
+    for (handle, letters) in [(&ground.floor, ".dk$!KGX"), (&ground.wall, "#")] {
         if let Some(tile) = images.get(handle) {
             paint_cells(&mut picture, tile, |row, column| is_paved(row, column, letters));
         }
@@ -137,7 +146,10 @@ fn paint_ground(
 /// Whether the cell shows one of `letters`; things that lie on the floor count as floor inside the walls only.
 fn is_paved(row: usize, column: usize, letters: &str) -> bool {
     let inside = (3..=7).contains(&row) && (9..=18).contains(&column);
-    ROWS[row].chars().nth(column).is_some_and(|letter| letters.contains(letter) && (inside || letter == '.'))
+    ROWS[row]
+        .chars()
+        .nth(column)
+        .is_some_and(|letter| letters.contains(letter) && (inside || matches!(letter, '.' | 'G' | 'X')))
 }
 
 /// Repeats `tile` over the cells that `chosen(row, column)` picks.

@@ -1,0 +1,97 @@
+//! The display over the game: portrait, hearts, what was picked up, what to do, and the words at the end.
+
+use bevy::prelude::*;
+
+use crate::hero::{FULL_HEALTH, Hero};
+use crate::rules::{Game, GameState};
+
+const SLOTS: usize = 10;
+const BACKING: Color = Color::srgba(0.08, 0.07, 0.1, 0.75);
+
+/// What the player reads first, and what to ask the assistant for.
+const TITLE: &str = "Find the key, open the gate, leave.   Ask your assistant: \"make the hero a knight in red\"";
+
+/// A slot at the top of the screen: hearts first, then what was picked up.
+#[derive(Component)]
+struct Slot(usize);
+
+/// The line at the bottom, or the words at the end.
+#[derive(Component)]
+struct Line;
+
+pub struct HudPlugin;
+
+impl Plugin for HudPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(Startup, spawn_hud.after(crate::spawn_camera)).add_systems(Update, (show_slots, show_line));
+    }
+}
+
+fn spawn_hud(mut commands: Commands, camera: Single<Entity, With<Camera2d>>, server: Res<AssetServer>) {
+    let view = crate::VIEW.as_vec2();
+    let corner = Vec2::new(-view.x / 2.0, view.y / 2.0);
+    let portrait = Sprite::from_image(server.load("sprites/hero.png"));
+    commands.entity(*camera).with_children(|screen| {
+        let bar = Vec2::new(SLOTS as f32 * 26.0 + 48.0, 40.0);
+        let middle = corner + Vec2::new(bar.x, -bar.y) / 2.0;
+        screen.spawn((Sprite::from_color(BACKING, bar), Transform::from_translation(middle.extend(490.0))));
+        let place = (corner + Vec2::new(20.0, -20.0)).extend(500.0);
+        screen.spawn((Name::new("portrait"), portrait, Transform::from_translation(place)));
+        for slot in 0..SLOTS {
+            let place = corner + Vec2::new(58.0 + 26.0 * slot as f32, -20.0);
+            screen.spawn((
+                Slot(slot),
+                Sprite::default(),
+                Visibility::Hidden,
+                Transform::from_translation(place.extend(500.0)),
+            ));
+        }
+        let foot = Vec2::new(0.0, -view.y / 2.0 + 12.0);
+        screen.spawn((
+            Sprite::from_color(BACKING, Vec2::new(view.x, 24.0)),
+            Transform::from_translation(foot.extend(490.0)),
+        ));
+        screen.spawn((
+            Line,
+            Text2d::new(TITLE),
+            TextFont::from_font_size(12.0),
+            Transform::from_translation(foot.extend(500.0)),
+        ));
+    });
+}
+
+fn show_slots(
+    hero: Option<Single<&Hero>>,
+    game: Res<Game>,
+    server: Res<AssetServer>,
+    mut slots: Query<(&Slot, &mut Sprite, &mut Visibility)>,
+    mut heart: Local<Option<Handle<Image>>>,
+) {
+    let heart = heart.get_or_insert_with(|| server.load("sprites/heart.png"));
+    let health = hero.map_or(0, |hero| hero.health);
+    for (slot, mut sprite, mut visibility) in &mut slots {
+        let image = if slot.0 < FULL_HEALTH {
+            (slot.0 < health).then_some(&*heart)
+        } else {
+            game.bag.get(slot.0 - FULL_HEALTH)
+        };
+        visibility.set_if_neq(if image.is_some() { Visibility::Inherited } else { Visibility::Hidden });
+        if let Some(image) = image
+            && sprite.image != *image
+        {
+            sprite.image = image.clone();
+        }
+    }
+}
+
+fn show_line(state: Res<State<GameState>>, game: Res<Game>, mut line: Single<&mut Text2d, With<Line>>) {
+    let words = match state.get() {
+        GameState::Won => format!("You are free, with {} treasures. Enter plays again.", game.treasure),
+        GameState::Lost => "You fell. Enter plays again.".into(),
+        GameState::Playing if game.has_key => "You have the key: the gate is in the south.".into(),
+        GameState::Playing => TITLE.into(),
+    };
+    if line.0 != words {
+        line.0 = words;
+    }
+}
