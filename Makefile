@@ -9,10 +9,11 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*##.*/\1/p' $(MAKEFILE_LIST))
+HASH := \#
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*$(HASH)$(HASH).*/\1/p' $(MAKEFILE_LIST))
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
