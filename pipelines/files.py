@@ -76,3 +76,17 @@ def too_large(path: Path | str, limit: int) -> str:
     """The message for a file that is larger than `limit` bytes."""
     size = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
     return f"{path} is larger than {size}, which is the most that is read here. Give a smaller file."
+
+
+def first_link(folder: Path) -> Path | None:
+    """Returns the folder itself, or the first entry in it, that is a symbolic link; None where there is none.
+
+    For folders that may come with a cloned game and that are written to: a link would lead the writing elsewhere.
+    """
+    try:
+        if stat.S_ISLNK(os.lstat(folder).st_mode):
+            return folder
+        with os.scandir(folder) as entries:
+            return next((Path(entry.path) for entry in entries if entry.is_symlink()), None)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

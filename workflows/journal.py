@@ -1,6 +1,7 @@
-"""The memory of a run: which items of which steps are done, on disk, one line each, safe against kill -9.
+"""Record which items of which steps of a run are done, one line each on disk, so that kill -9 loses none.
 
-Owns the run's folder: `run.json` (what is to be done), `done.jsonl` (what is), `lock`. Knows nothing of operations.
+A run's folder holds `run.json` (what to do), `done.jsonl` (what is done) and `lock`. It may come with a cloned game:
+symbolic links are refused, and lines of another form end the record.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pipelines.errors import FileError, TextError
+from pipelines.files import first_link
+from pipelines.text_files import read_json
 from workflows.errors import WorkflowError
 
 
@@ -46,8 +50,10 @@ class Journal:
         """Opens or makes the run's folder and takes its lock.
 
         Raises:
-            WorkflowError: another process is at this run.
+            WorkflowError: another process is at this run, or its folder cannot be used.
         """
+        if link := first_link(folder.parent) or first_link(folder):
+            raise WorkflowError(f"{link} is a symbolic link, which is not followed. Remove it and run again.")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._lock = FileLock(folder / "lock")
@@ -57,7 +63,11 @@ class Journal:
             raise WorkflowError(
                 f"Run {folder.name} is being carried out by another process: wait for it, or stop that one first."
             ) from None
-        self.run = self._read_or_write_run(run)
+        try:
+            self.run = self._read_or_write_run(run)
+        except BaseException:
+            self._lock.release()
+            raise
         self._entries, valid_bytes = _read_entries(folder / "done.jsonl")
         self._file = (folder / "done.jsonl").open("ab")
         self._file.truncate(valid_bytes)
@@ -65,7 +75,13 @@ class Journal:
     def _read_or_write_run(self, run: dict[str, Any]) -> dict[str, Any]:
         path = self.folder / "run.json"
         if path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))
+            try:
+                found = read_json(path, str(path))
+            except (TextError, FileError) as error:
+                raise WorkflowError(f"{error} Or delete the folder {self.folder}: the run starts again.") from error
+            if not isinstance(found, dict) or not isinstance(found.get("inputs"), dict):
+                raise WorkflowError(f"{path} is not the record of a run. Delete the folder {self.folder}.")
+            return found
         staged = path.with_suffix(".new")
         staged.write_text(json.dumps(run, ensure_ascii=False, indent=1), encoding="utf-8")
         staged.replace(path)
@@ -104,11 +120,11 @@ def _read_entries(path: Path) -> tuple[dict[tuple[str, str], Entry], int]:
         for line in path.read_bytes().splitlines(keepends=True):
             try:
                 data = json.loads(line)
-            except ValueError:
+                if not line.endswith(b"\n"):
+                    break
+                entries[str(data["step"]), str(data["key"])] = Entry(**data)
+            except (ValueError, TypeError, KeyError, RecursionError):
                 break
-            if not line.endswith(b"\n"):
-                break
-            entries[data["step"], data["key"]] = Entry(**data)
             valid += len(line)
     return entries, valid
 

@@ -27,9 +27,9 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from pipelines.errors import explain
+from pipelines.files import first_link
 from server.deploy.folder import AssetsFolder
 from server.errors import DeployError, ServerError
-from server.library.files import first_link
 from server.library.records import DeployedFile, Deployment
 from server.library.rows import ASSET_ID, DIGEST, FOLDER_NAME, BadRow, check_deployed_path, read_rows
 from server.library.store import Library, sha256

@@ -15,8 +15,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pipelines.errors import explain
+from pipelines.files import first_link
 from server.errors import LibraryError
-from server.library.files import first_link, write_below
+from server.library.files import write_below
 from server.library.migrations import migrate
 
 logger = logging.getLogger(__name__)

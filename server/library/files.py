@@ -72,28 +72,31 @@ def read_below(root: Path, *parts: str) -> bytes:
         return read_at(folder, parts[-1])
 
 
-def write_below(root: Path, *parts: str, data: bytes, sync: bool = False) -> None:
+def write_below(root: Path, *parts: str, data: bytes, sync: bool = False, through: str = "") -> None:
     """Writes the file `parts` below `root` whole or not at all; missing folders are made.
 
     Args:
         sync: whether to wait until the disk has the bytes.
+        through: a folder below `root` where the temporary file lies; default: beside the file.
 
     Raises:
         OSError: the old file is untouched then, and nothing is left behind.
     """
-    with folder_below(root, parts[:-1], make=True) as folder:
+    beside = [through] if through else parts[:-1]
+    with folder_below(root, parts[:-1], make=True) as folder, folder_below(root, beside, make=True) as temporaries:
         temporary = f".{parts[-1]}.{secrets.token_hex(6)}.part"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        descriptor = os.open(temporary, flags, 0o666, dir_fd=temporaries)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 if sync:
                     file.flush()
                     os.fsync(descriptor)
-            os.replace(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+            os.replace(temporary, parts[-1], src_dir_fd=temporaries, dst_dir_fd=folder)
         except BaseException:
             with suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=folder)
+                os.unlink(temporary, dir_fd=temporaries)
             raise
 
 
@@ -113,14 +116,3 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def first_link(folder: Path) -> Path | None:
-    """Returns the folder itself, or the first entry in it, that is a symbolic link; None where there is none."""
-    try:
-        if stat.S_ISLNK(os.lstat(folder).st_mode):
-            return folder
-        with os.scandir(folder) as entries:
-            return next((Path(entry.path) for entry in entries if entry.is_symlink()), None)
-    except (FileNotFoundError, NotADirectoryError):
-        return None

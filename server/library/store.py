@@ -193,13 +193,18 @@ class Library:
     def keep(self, data: bytes) -> str:
         """Keeps bytes that are about to be replaced, and returns their SHA-256 (hex).
 
+        For a deploy or undo that holds the game's lock: what a kill leaves in staging/ is swept by the next one.
+
         Raises:
             LibraryError: the disk refuses.
         """
         digest = sha256(data)
         self.database.make_folder()
         if not self.holds(digest):
-            self._write(data, "history", digest, sync=True)
+            try:
+                write_below(self.folder, "history", digest, data=data, sync=True, through="staging")
+            except OSError as error:
+                raise LibraryError(explain(error, self.folder / "history" / digest)) from error
         return digest
 
     def holds(self, digest: str) -> bool:
@@ -254,9 +259,9 @@ class Library:
         """Closes the database; the next call opens it again."""
         self.database.close()
 
-    def _write(self, data: bytes, *parts: str, sync: bool = False) -> None:
+    def _write(self, data: bytes, *parts: str) -> None:
         try:
-            write_below(self.folder, *parts, data=data, sync=sync)
+            write_below(self.folder, *parts, data=data)
         except OSError as error:
             raise LibraryError(explain(error, self.folder.joinpath(*parts))) from error
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipelines.errors import TextError
-from pipelines.files import user_path
+from pipelines.files import first_link, user_path
 from pipelines.text_files import read_text
 from pipelines.visible import clipped, visible
 from server.errors import ProjectError
@@ -188,6 +188,10 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _open(root: Path) -> Project:
+    if link := first_link(root / STATE_FOLDER):
+        raise ProjectError(
+            f"{link} is a symbolic link, which is not followed. Put a real file or folder in its place, or remove it."
+        )
     style = read_style(root / STYLE_FILE)
     package = _table(_toml(root / "Cargo.toml").get("package"))
     assets = _inside(root, style.folders.assets, "folders.assets")

@@ -185,6 +185,42 @@ def test_a_picture_may_be_fixed_wherever_the_user_has_it(studio: Studio, game: P
     assert "hunter2" not in str(error.value)
 
 
+def run_folder(studio: Studio, game: Path) -> Path:
+    """The folder of an unfinished run of list.json."""
+    step = {"name": "files", "do": "list_files", "with": {"folder": "assets"}}
+    (game / "list.json").write_text(json.dumps({"name": "list", "description": "lists", "steps": [step]}))
+    run(studio, "list.json", {}, no_progress)
+    (folder,) = (game / ".dgx-pixels/runs").iterdir()
+    (folder / "finished").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("name", ["done.jsonl", "run.json", "finished", ""])
+def test_a_run_whose_files_are_links_is_refused(studio: Studio, game: Path, name: str) -> None:
+    folder = run_folder(studio, game)
+    entry = folder / name if name else folder
+    if name:
+        entry.unlink(missing_ok=True)
+        entry.symlink_to(game.parent / ("nothing" if name == "finished" else "secret.txt"))
+    else:
+        folder.rename(game.parent / "moved")
+        folder.symlink_to(game.parent / "moved")
+    with pytest.raises(WorkflowError, match="symbolic link"):
+        run(studio, "list.json", {}, no_progress)
+    assert (game.parent / "secret.txt").read_text() == f"{SECRET}\n" * 3
+
+
+@pytest.mark.parametrize("line", ["7", "[]", '{"step": 1}', "[" * 100_000, '{"step": "files", "key": [], "x": 1}'])
+def test_odd_lines_in_a_run_s_record_are_dropped(studio: Studio, game: Path, line: str) -> None:
+    folder = run_folder(studio, game)
+    (folder / "done.jsonl").write_text(line + "\n")
+    assert run(studio, "list.json", {}, no_progress).result.done == 1
+    (folder / "finished").unlink()
+    (folder / "run.json").write_text(line)
+    with pytest.raises(WorkflowError, match=r"[Dd]elete the folder"):
+        run(studio, "list.json", {}, no_progress)
+
+
 def test_rustc_is_asked_outside_the_game(game: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/rustc").write_text(f'#!/bin/sh\npwd > {tmp_path}/asked\necho "rustc 1.95.0"\n')

@@ -11,18 +11,49 @@ import pytest
 from tests.server.deploy import crash
 
 
-def killed_at(root: Path, action: str, step: int) -> bool:
+def killed_at(root: Path, action: str, step: int, *, placed: bool = False) -> bool:
     """Does the action in a child that is killed at its `step`-th change of a file; False where it ended before."""
 
     def work() -> None:
         studio = crash.open_studio(root)
-        crash.kill_at(step)
+        crash.kill_at(step, placed=placed)
         crash.act(studio, action)
 
     child, _ = crash.in_a_child(work)
     status = os.waitpid(child, 0)[1]
     assert os.WIFSIGNALED(status) or status == 0, f"the child failed with {status}"
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def test_a_server_that_runs_already_repairs_what_another_one_left(tmp_path: Path) -> None:
+    root = tmp_path / "game"
+    crash.make_game(root)
+    with crash.open_studio(root) as running:
+        one, two = crash.add_bundles(running, 2)
+        crash.act(running, f"deploy:{one}")
+        assert killed_at(root, f"deploy:{two}", 3, placed=True)
+        assert crash.is_cut_off(root)
+        assert len({path.read_text()[-1] for path in (root / "assets").rglob("*") if path.is_file()}) == 2
+        running.library(running.project())
+        assert crash.deployed(root) == 0
+        assert not crash.is_cut_off(root)
+        crash.act(running, "undo")
+        assert crash.deployed(root) is None
+
+
+def test_a_file_that_was_changed_after_the_kill_is_left_alone(tmp_path: Path) -> None:
+    root = tmp_path / "game"
+    crash.make_game(root)
+    with crash.open_studio(root) as running:
+        one, two = crash.add_bundles(running, 2)
+        crash.act(running, f"deploy:{one}")
+        assert killed_at(root, f"deploy:{two}", 3, placed=True)
+        (root / "assets" / crash.PLACE).write_text("drawn by hand")
+        running.library(running.project())
+        assert (root / "assets" / crash.PLACE).read_text() == "drawn by hand"
+        others = [path for path in (root / "assets").rglob("*.*") if path.name != "hero.png"]
+        assert {path.read_text()[-1] for path in others} == {"0"}
+        assert not crash.is_cut_off(root)
 
 
 @pytest.mark.slow

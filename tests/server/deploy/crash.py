@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -73,8 +74,11 @@ def in_a_child(work: Callable[[], None]) -> tuple[int, bool]:
         os._exit(code)
 
 
-def kill_at(step: int) -> Callable[[], int]:
-    """From now on, kills this process before its `step`-th change of a file (0: never). Returns a counter of them."""
+def kill_at(step: int, *, placed: bool = False) -> Callable[[], int]:
+    """From now on, kills this process before its `step`-th change of a file; returns a counter of them.
+
+    `placed`: only files that are put into assets/ count.
+    """
     seen = 0
 
     def hook(event: str, args: tuple[object, ...]) -> None:
@@ -82,6 +86,8 @@ def kill_at(step: int) -> Callable[[], int]:
         if event not in CHANGES:
             return
         if event == "open" and not (isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
+            return
+        if placed and not (event in ("os.rename", "os.link") and re.fullmatch(r"[a-z_]+\.[a-z]+", str(args[1]))):
             return
         seen += 1
         if seen == step:
