@@ -10,16 +10,16 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import TextError
+from pipelines.invalid import sentence_of
 from pipelines.text_files import read_text
 from pipelines.visible import clipped
 from workflows.errors import WorkflowError
 from workflows.references import find
-from workflows.schema import Workflow
+from workflows.schema import Step, Workflow
 
 
 def shipped() -> dict[str, str]:
@@ -71,42 +71,53 @@ def parse(text: str) -> Workflow:
     return workflow
 
 
-def check_operations(workflow: Workflow, parameters: Mapping[str, Mapping[str, Any]], text: str = "") -> None:
-    """Holds each step to the operations there are: `parameters` maps a name to the JSON schema of its arguments.
+def check_operations(workflow: Workflow, forms: Mapping[str, type[BaseModel]], text: str = "") -> None:
+    """Checks each step against the operations: `forms` maps a name to the pydantic model of its arguments.
+
+    Arguments with references are checked when they have their values.
 
     Raises:
-        WorkflowError: an unknown operation or argument, a missing one, or a literal of the wrong type.
+        WorkflowError: an unknown operation or argument, a missing one, or a value that the model refuses.
     """
     for i, step in enumerate(workflow.steps):
         where = f"steps[{i}]"
-        if step.do not in parameters:
-            known = ", ".join(sorted(parameters))
+        if step.do not in forms:
+            known = ", ".join(sorted(forms))
             raise WorkflowError(
                 f"There is no operation '{step.do[:40]}'. Known: {known}.",
                 where=f"{where}.do",
                 line=line_of(text, where),
             )
-        schema = parameters[step.do]
-        properties: Mapping[str, Any] = schema.get("properties", {})
-        for key, value in step.with_.items():
+        form = forms[step.do]
+        for key in [name for name in step.with_ if name not in form.model_fields]:
             place = f"{where}.with.{key}"
-            if key not in properties:
-                names = ", ".join(properties)
-                raise WorkflowError(
-                    f"'{step.do}' takes no '{key[:40]}'. It takes: {names}.", where=place, line=line_of(text, place)
-                )
-            if not _fits(value, properties[key]):
-                kinds = " or ".join(str(one.get("type")) for one in properties[key].get("anyOf", [properties[key]]))
-                raise WorkflowError(
-                    f"'{key}' of '{step.do}' cannot be {clipped(json.dumps(value), 40)}: it is of type {kinds}.",
-                    where=place,
-                    line=line_of(text, place),
-                )
-        missing = [name for name in schema.get("required", ()) if name not in step.with_]
+            names = ", ".join(form.model_fields)
+            raise WorkflowError(
+                f"'{step.do}' takes no '{key[:40]}'. It takes: {names}.", where=place, line=line_of(text, place)
+            )
+        missing = [name for name, field in form.model_fields.items() if field.is_required() and name not in step.with_]
         if missing:
             raise WorkflowError(
                 f"'{step.do}' needs: {', '.join(missing)}.", where=f"{where}.with", line=line_of(text, where)
             )
+        try:
+            form.model_validate(step.with_)
+        except ValidationError as error:
+            _check_literals(step, error, f"{where}.with", text)
+
+
+def _check_literals(step: Step, error: ValidationError, where: str, text: str) -> None:
+    """Raises the first mistake in an argument without a reference."""
+    for detail in error.errors(include_url=False):
+        key = str(detail["loc"][0]) if detail["loc"] else ""
+        if key not in step.with_ or any(find(step.with_[key], where)):
+            continue
+        place = f"{where}.{key}"
+        raise WorkflowError(
+            f"'{key}' of '{step.do}' cannot be {clipped(json.dumps(step.with_[key]), 40)}: {sentence_of(detail)}.",
+            where=place,
+            line=line_of(text, place),
+        )
 
 
 def path_of(loc: tuple[int | str, ...]) -> str:
@@ -191,31 +202,6 @@ def _check_reference(
                 where=place,
             )
         raise WorkflowError(f"There is no step '{parts[0]}'. Steps: {', '.join(sorted(names))}.", where=place)
-
-
-_JSON_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-    "null": (type(None),),
-}
-
-
-def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    """True where a literal may be of the schema's type; a string with a reference may become anything."""
-    if isinstance(value, str) and "${" in value:
-        return True
-    if "anyOf" in schema:
-        return any(_fits(value, option) for option in schema["anyOf"])
-    kind = schema.get("type")
-    if kind not in _JSON_TYPES:
-        return True
-    if isinstance(value, bool) and kind != "boolean":
-        return False
-    return isinstance(value, _JSON_TYPES[kind])
 
 
 def _bare(error: WorkflowError) -> str:

@@ -10,9 +10,12 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import Cancelled, report
+from pipelines.invalid import explain_invalid
 from pipelines.records import OnProgress, no_progress
 from workflows.errors import WorkflowError
 from workflows.inputs import resolve_inputs
@@ -21,21 +24,21 @@ from workflows.load import check_operations
 from workflows.references import resolve
 from workflows.schema import Step, Workflow
 
-Arguments = dict[str, Any]
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """What a step may do. `parameters` is the JSON schema of the arguments of `run`.
+class Operation(Generic[M]):
+    """What a step may do: `form` is the pydantic model of its arguments, `run` takes a valid one.
 
-    `run_many`, where there is one, takes up to `batch` items of a step at once and gives a result or an exception for
+    `run_many`, where there is one, takes up to `batch` items of a step together and gives a result or an exception for
     each: drawings of one batch share the model's time. Both must be repeatable: a killed run calls them again, with
     the same items together.
     """
 
-    run: Callable[[Arguments, OnProgress], Any]
-    parameters: Mapping[str, Any]
-    run_many: Callable[[Sequence[Arguments], OnProgress], Sequence[Any]] | None = None
+    form: type[M]
+    run: Callable[[M, OnProgress], Any]
+    run_many: Callable[[Sequence[M], OnProgress], Sequence[Any]] | None = None
     batch: int = 1
 
 
@@ -54,7 +57,7 @@ def run_workflow(
     workflow: Workflow,
     text: str,
     given: Mapping[str, Any],
-    operations: Mapping[str, Operation],
+    operations: Mapping[str, Operation[Any]],
     project: Path,
     runs: Path,
     on_progress: OnProgress = no_progress,
@@ -64,7 +67,7 @@ def run_workflow(
     Raises:
         WorkflowError: the workflow, its inputs or a single step cannot be carried out.
     """
-    check_operations(workflow, {name: op.parameters for name, op in operations.items()}, text)
+    check_operations(workflow, {name: op.form for name, op in operations.items()}, text)
     values = resolve_inputs(workflow, given, project)
     if "seed" in values and values["seed"] is None:
         values["seed"] = secrets.randbelow(2**31)  # drawn once and kept, so that a resumed run draws the same pictures
@@ -83,7 +86,7 @@ class _Run:
     def __init__(
         self,
         workflow: Workflow,
-        operations: Mapping[str, Operation],
+        operations: Mapping[str, Operation[Any]],
         journal: Journal,
         on_progress: OnProgress,
     ) -> None:
@@ -113,7 +116,8 @@ class _Run:
             self.result.resumed += 1
             return kept.result
         try:
-            result = self.operations[step.do].run(arguments, self._stage(step.name, 0, 1))
+            operation = self.operations[step.do]
+            result = operation.run(_valid(operation, arguments), self._stage(step.name, 0, 1))
         except Cancelled:
             raise
         except Exception as error:
@@ -167,15 +171,30 @@ class _Run:
             {**results[i], "item": items[i]} if isinstance(results[i], dict) else results[i] for i in sorted(results)
         ]
 
-    def _chunk(self, operation: Operation, arguments: Sequence[Arguments], stage: OnProgress) -> Sequence[Any]:
+    def _chunk(
+        self, operation: Operation[Any], arguments: Sequence[Mapping[str, Any]], stage: OnProgress
+    ) -> Sequence[Any]:
+        """A result or an exception for each item."""
+        outcomes: list[Any] = []
+        for one in arguments:
+            try:
+                outcomes.append(_valid(operation, one))
+            except WorkflowError as error:
+                outcomes.append(error)
+        valid = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, WorkflowError)]
         if operation.run_many and len(arguments) > 1:
-            return operation.run_many(arguments, stage)
-        try:
-            return [operation.run(arguments[0], stage)]
-        except Cancelled:
-            raise
-        except Exception as error:  # the others of the list are still carried out
-            return [error]
+            results = operation.run_many([outcomes[i] for i in valid], stage) if valid else ()
+            for i, result in zip(valid, results, strict=True):
+                outcomes[i] = result
+            return outcomes
+        for i in valid:
+            try:
+                outcomes[i] = operation.run(outcomes[i], stage)
+            except Cancelled:
+                raise
+            except Exception as error:  # the others of the list are still carried out
+                outcomes[i] = error
+        return outcomes
 
     def _stage(self, name: str, done: int, total: int) -> OnProgress:
         """The run's progress: items finished so far of this step, with the operation's own steps as the message."""
@@ -193,3 +212,10 @@ def _none_done(step: str, failed: Sequence[Mapping[str, Any]]) -> str:
     reasons = list(dict.fromkeys(errors))
     more = f" (and {len(reasons) - 3} other reasons)" if len(reasons) > 3 else ""
     return f"none of the {len(errors)} items of step '{step}' could be carried out: {' | '.join(reasons[:3])}{more}"
+
+
+def _valid(operation: Operation[M], arguments: Mapping[str, Any]) -> M:
+    try:
+        return operation.form.model_validate(arguments)
+    except ValidationError as error:
+        raise WorkflowError(f"{explain_invalid(error)}.") from error

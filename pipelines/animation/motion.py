@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.choices import Motion
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels
 
-MOTIONS = ("idle", "walk", "attack", "hurt", "die")
+MOTIONS = get_args(Motion)
 LOOPING = frozenset({"idle", "walk"})
 
 

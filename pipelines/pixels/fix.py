@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipelines.choices import Soft
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.cells import sample_cells
 from pipelines.pixels.estimate import EXACT, NOISY, NOT_PROVED, ROUNDED, Estimate, How, estimate_pixels
@@ -16,7 +17,7 @@ from pipelines.pixels.grid import regular_grid
 from pipelines.pixels.matte import NEAR, cut_background, key_color
 from pipelines.pixels.palette import MOST_COLORS, Palette, extract_palette
 from pipelines.pixels.quantize import color_counts
-from pipelines.pixels.soft_alpha import Soft, has_soft, settle_soft
+from pipelines.pixels.soft_alpha import has_soft, settle_soft
 from pipelines.records import Pixels
 
 COLORS = 32

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.choices import Outline
 from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import Palette
 from pipelines.records import Pixels
 
-KINDS = ("none", "outer", "inner", "selective")
+KINDS = get_args(Outline)
 DARK = 0.35
 """OKLab lightness up to which a colour serves as an outline."""
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.choices import Soft
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.clean import hard_mask
 from pipelines.pixels.dither import bayer
 from pipelines.records import Pixels
 
-Soft = Literal["keep", "dither", "solid", "drop"]
 SOFT: tuple[str, ...] = get_args(Soft)
 _NEARLY = 8
 """Alpha levels from clear or solid that count as such in a picture with noise on it."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from pipelines import choices
 from pipelines.errors import InvalidRequest
+from pipelines.models.catalog import find_model
 from pipelines.pixels.gates import Report
 from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import Palette, extract_palette, lock
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
 
 SMALLEST, LARGEST, STEP = 8, 64, 8
 """Tile sizes in pixels: multiples of STEP, as models and quarter tiles need."""
-METHODS = ("composite", "joint")
-AXES = ("both", "x", "y")
 MOST_VARIANTS = 12
+CANDIDATES, SLOW_CANDIDATES = 12, 2
+"""Textures that are drawn for a terrain where the recipe has 0: of models that draw pixels, and of the others."""
 EASED = (1.4, 1.1, 0.8, 0.5)
 """Steps across a seam of joint diffusion that are tried, before the palette, as multiples of the mean step inside."""
 WAVES = 8
@@ -59,7 +61,11 @@ class Tileset:
     unknown_words: tuple[str, ...] = ()
 
     def files(self) -> dict[str, bytes]:
-        """The set's files by name, the atlas first; they name each other as they lie beside each other."""
+        """The set's files by name, the atlas first."""
+        return {"tiles.png": encode_png(self.atlas, self.recipe.to_json()), **self.companions()}
+
+    def companions(self) -> dict[str, bytes]:
+        """The files beside the atlas `tiles.png`, by name; they refer to each other by these names."""
         size, count, layout = self.recipe.width, len(self.tiles), self.layout
         columns, rows = self.atlas.shape[1] // size, self.atlas.shape[0] // size
         options = self.recipe.options
@@ -67,7 +73,6 @@ class Tileset:
         naming = Naming(f"{upper} {lower}".strip(), upper, lower, *_editor_colors(layout, self.tiles))
         grid = (size, count, columns, rows)
         return {
-            "tiles.png": encode_png(self.atlas, self.recipe.to_json()),
             "tiles.sheet.json": write_sheet(layout, naming, "tiles.png", *grid),
             "tiles.tsx": write_tsx(layout, naming, "tiles.png", *grid),
             "map.tmx": write_tmx(self.map, "tiles.tsx", size),
@@ -97,6 +102,9 @@ def draw_tileset(
         PipelineError: what the engine raised.
     """
     layout = check_recipe(recipe)
+    if not recipe.candidates:
+        pixels = find_model(recipe.model).draws_pixels
+        recipe = replace(recipe, candidates=CANDIDATES if pixels else SLOW_CANDIDATES)
     given = dict(given or {})
     if given and recipe.options.get("method") == "joint":
         raise InvalidRequest("method='joint' draws both terrains itself. To continue an earlier set leave method= out.")
@@ -144,7 +152,11 @@ def check_recipe(recipe: Recipe) -> Layout:
         raise InvalidRequest("A platformer set needs lower=, what lies below the surface, for example 'dirt'.")
     if not layout.two and lower:
         raise InvalidRequest(f"The layout {layout.name} has one terrain. Leave lower= out, or use layout='wang16'.")
-    for name, known in (("border", ("auto", *BORDERS)), ("method", METHODS), ("axes", AXES)):
+    for name, known in (
+        ("border", get_args(choices.Border)),
+        ("method", get_args(choices.Method)),
+        ("axes", get_args(choices.Axes)),
+    ):
         value = options.get(name, known[0])
         if value not in known:
             raise InvalidRequest(f"{name} is one of {', '.join(known)}, not '{value}'.")

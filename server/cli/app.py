@@ -59,17 +59,30 @@ def main(arguments: list[str] | None = None) -> None:
     for name, (place, line) in COMMANDS.items():
         app.command(place, name=name, help=line)
     try:
-        app(words)
+        app(words, exit_on_error=False, print_error=False)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         from rich.console import Console
         from rich.markup import escape
 
-        from pipelines.errors import report
-
-        Console(stderr=True).print(f"[bold red]dgx-pixels:[/] {escape(report(error))}", highlight=False)
+        Console(stderr=True).print(f"[bold red]dgx-pixels:[/] {escape(_sentence(error))}", highlight=False)
         sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    """The error as a message for the user."""
+    from cyclopts import CycloptsError
+    from pydantic import ValidationError
+
+    from pipelines.errors import report
+    from pipelines.invalid import explain_invalid
+
+    if isinstance(error, CycloptsError):
+        name = error.argument.name.lstrip("-") if error.argument else "arguments"
+        cause = error.__cause__
+        return f"{explain_invalid(cause, name)}." if isinstance(cause, ValidationError) else str(error)
+    return report(error)
 
 
 if __name__ == "__main__":

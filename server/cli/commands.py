@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
 from server.errors import ServerError
+from server.features.requests import Count, SpriteRequest
 from server.studio import Studio
 
 
 def generate(
-    prompt: str,
+    request: Annotated[SpriteRequest, Parameter(name="*")],
     *,
-    size: int | None = None,
-    count: int = 1,
-    seed: int | None = None,
-    model: str = "",
-    preset: str = "",
-    palette: str = "",
-    colors: int | None = None,
-    outline: str = "",
-    candidates: int = 1,
+    count: Count = 1,
     project: Path | None = None,
     out: Path | None = None,
 ) -> None:
@@ -30,26 +25,8 @@ def generate(
 
     Parameters
     ----------
-    prompt
-        What to draw: "red dragon".
-    size
-        Pixels of both sides, 8 to 64; default: the game's style, else 32.
     count
-        How many, with seeds one after another.
-    seed
-        The same seed and words give the same picture; default: a new one.
-    model
-        A model of `dgx-pixels models`; default: the game's.
-    preset
-        How quick or careful: a preset of the model (embedded: turbo, guided; sdxl: quality, fast, draft).
-    palette
-        A palette file in the game or RRGGBB words; "none": free colours.
-    colors
-        The most colours where no palette rules.
-    outline
-        none, outer, inner or selective.
-    candidates
-        Draw this many for each sprite, keep the best.
+        How many, 1 to 16, with seeds one after another.
     project
         The game's root; default: found from the working directory.
     out
@@ -65,21 +42,15 @@ def generate(
     console = Console()
     with Studio() as studio:
         with Progress(console=console, transient=True) as bars:
-            bar = bars.add_task(prompt, total=None)
+            bar = bars.add_task(request.prompt, total=None)
             done = generate_sprites(
                 studio,
-                prompt,
-                lambda at, total, said: bars.update(bar, completed=at, total=total or None, description=said or prompt),
+                request,
+                lambda at, total, text: bars.update(
+                    bar, completed=at, total=total or None, description=text or request.prompt
+                ),
                 project=str(project) if project else None,
                 count=count,
-                size=size,
-                seed=seed,
-                model=model,
-                preset=preset,
-                palette=palette,
-                colors=colors,
-                outline=outline,
-                candidates=candidates,
             )
         console.print(Columns([picture_text(one.image, console) for one in done.sprites], padding=(1, 3)))
         for number, one in enumerate(done.sprites, 1):

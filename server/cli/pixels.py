@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from server.errors import ServerError
+from server.features.requests import FixRequest
 from server.studio import Studio
 
 SHOWN = 8
@@ -15,17 +17,9 @@ SHOWN = 8
 
 
 def fix(
-    picture: str,
+    request: Annotated[FixRequest, Parameter(name="*")],
     *,
     size: int | None = None,
-    width: int | None = None,
-    height: int | None = None,
-    pitch: float | None = None,
-    colors: int | None = None,
-    palette: str = "",
-    ground: str = "keep",
-    outline: str = "none",
-    soft: str = "keep",
     project: Path | None = None,
     out: Path | None = None,
 ) -> None:
@@ -33,27 +27,8 @@ def fix(
 
     Parameters
     ----------
-    picture
-        A picture's path, or an asset's id.
     size
-        Pixels of both sides; default: as many as the picture really has.
-    width
-        The finished width; alone, the picture keeps its shape.
-    height
-        The finished height; alone, the picture keeps its shape.
-    pitch
-        Pixels of the file for each real pixel; default: found.
-    colors
-        The most colours where no palette rules; default: all that can be read exactly, else 32.
-    palette
-        A palette file in the game or RRGGBB values; "none": free colours.
-    ground
-        keep, clear (the flat background round the drawing becomes transparent), or the background's RRGGBB (holes in
-        the drawing too).
-    outline
-        none, outer, inner or selective.
-    soft
-        Half-transparent pixels (glows, shadows): keep, dither, solid or drop.
+        Finished width and height; default: as found.
     project
         The game's root; default: found from the working directory.
     out
@@ -63,19 +38,8 @@ def fix(
     from server.library.store import write_atomically
 
     with Studio() as studio:
-        done = fix_pixel_art(
-            studio,
-            picture,
-            width=width or size,
-            height=height or size,
-            pitch=pitch,
-            colors=colors,
-            palette=palette,
-            ground=ground,
-            outline=outline,
-            soft=soft,
-            project=str(project) if project else None,
-        )
+        sides = {"width": request.width or size, "height": request.height or size}
+        done = fix_pixel_art(studio, request.model_copy(update=sides), project=str(project) if project else None)
         path = done.library.path(done.asset)
         if out:
             out.parent.mkdir(parents=True, exist_ok=True)

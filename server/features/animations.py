@@ -1,22 +1,24 @@
-"""Animations for a game: a key sprite (drawn, or an asset), moved into frames, laid out as a sheet, kept.
+"""Makes animations: draws or takes a sprite, moves its pixels into frames, lays them out as a sheet, keeps the sheet.
 
-Owns which clips a request means and what the sheet's files are. The motion is `pipelines.animation.motion`, the layout
-`pipelines.animation.sheets`; knows nothing of tools or the command line.
+The motion is `pipelines.animation.motion`, the layout `pipelines.animation.sheets`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
+from server.features.save import save_asset
 from server.features.sprites import generate_sprites
 
 if TYPE_CHECKING:
     from pipelines.animation.sheets import Sheet
+    from pipelines.pixels.gates import Report
     from pipelines.records import OnProgress, Pixels
+    from server.features.requests import AnimationRequest
     from server.library.records import Asset
     from server.library.store import Library
     from server.project.game import Project
@@ -39,40 +41,13 @@ class DrawnAnimation:
     unknown_words: tuple[str, ...] = ()
 
 
-def motions_of(said: str | Sequence[str]) -> tuple[str, ...]:
-    """The motions of a list, or of a text with commas ("idle, walk")."""
-    listed = said.split(",") if isinstance(said, str) else said
-    return tuple(word.strip().lower() for word in listed if word.strip())
-
-
 def generate_animation(
-    studio: Studio,
-    on_progress: OnProgress,
-    *,
-    prompt: str = "",
-    asset_id: str = "",
-    motions: Sequence[str] = ("idle", "walk"),
-    frames: int = 4,
-    directions: int = 1,
-    fps: float = 8.0,
-    faces: str = "right",
-    project: str | None = None,
-    **wanted: Any,
+    studio: Studio, request: AnimationRequest, on_progress: OnProgress, *, project: str | None = None
 ) -> DrawnAnimation:
-    """Draws (or takes) a sprite and makes the sheet of its motions.
-
-    Args:
-        prompt: what to draw; leave empty with `asset_id`.
-        asset_id: a sprite of the library to animate as it is.
-        motions: idle, walk, attack, hurt, die; a row (or one a direction) of the sheet each.
-        frames: 2 to 8 a clip.
-        directions: 1, 2 or 4.
-        fps: frames a second, 1 to 60.
-        faces: which way the sprite looks: right or left.
-        wanted: as `server.features.recipes.compose_recipe`, for a sprite that is drawn.
+    """Draws a sprite, or takes one of the library, and makes the sheet of its motions.
 
     Raises:
-        InvalidRequest: a motion or number out of range, or neither or both of prompt and asset_id.
+        InvalidRequest: a number out of range, no motion, or neither or both of prompt and asset_id.
         LibraryError: there is no such sprite.
         ServerError, PipelineError: as `generate_sprites`.
     """
@@ -80,38 +55,36 @@ def generate_animation(
     from pipelines.animation.sheets import animated_preview, check_clips
     from pipelines.pixels.png import read_picture
 
-    if bool(prompt) == bool(asset_id):
+    motions, frames, directions = request.motions, request.frames, request.directions
+    if bool(request.prompt) == bool(request.asset_id):
         raise InvalidRequest("Give either a prompt (the sprite is drawn first) or the asset_id of a sprite.")
     if directions not in DIRECTIONS:
         raise InvalidRequest(f"directions={directions}: an animation has 1, 2 or 4 directions.")
-    if faces not in ("right", "left"):
-        raise InvalidRequest(f"faces='{faces}': a sprite faces right or left.")
-    if not 1 <= fps <= 60:
-        raise InvalidRequest(f"fps={fps} is out of range: give 1 to 60. 6 to 12 suit pixel art.")
+    if not 1 <= request.fps <= 60:
+        raise InvalidRequest(f"fps={request.fps} is out of range: give 1 to 60. 6 to 12 suit pixel art.")
     if not motions:
         raise InvalidRequest("Name at least one motion: idle, walk, attack, hurt or die.")
     for motion in motions:
         poses(motion, frames)  # raises before anything is drawn
 
     unknown: tuple[str, ...] = ()
-    if asset_id:
+    if request.asset_id:
         game = studio.project(project)
-        home, key = studio.find_asset(asset_id, game)
+        home, key = studio.find_asset(request.asset_id, game)
         if key.kind != "sprite":
             raise LibraryError(
-                f"Asset {asset_id} is a {key.kind}; only a sprite can be animated. list_assets shows them."
+                f"Asset {key.id} is a {key.kind}; only a sprite can be animated. list_assets shows them."
             )
         image = read_picture(home.read(key))
         library = studio.library(game)
     else:
-        drawn = generate_sprites(studio, prompt, on_progress, project=project, count=1, **wanted)
+        drawn = generate_sprites(studio, request.sprite(), on_progress, project=project)
         game, library, unknown = drawn.project, drawn.library, drawn.unknown_words
         key, image = drawn.sprites[0].asset, drawn.sprites[0].image
 
-    sheet = make_sheet(image, motions, frames, directions, fps, faces_left=faces == "left")
-    report = check_clips(sheet, image).to_dict()
+    sheet = make_sheet(image, motions, frames, directions, request.fps, faces_left=request.faces == "left")
     preview = animated_preview(sheet)
-    asset = _keep(library, sheet, key, report, preview, motions, frames, directions, faces)
+    asset = _keep(library, request, sheet, key, check_clips(sheet, image), preview)
     on_progress(1, 1, "done")
     return DrawnAnimation(game, library, asset, key, sheet, preview, unknown)
 
@@ -139,39 +112,35 @@ def make_sheet(
 
 
 def _keep(
-    library: Library,
-    sheet: Sheet,
-    key: Asset,
-    report: dict[str, Any],
-    preview: bytes,
-    motions: Sequence[str],
-    frames: int,
-    directions: int,
-    faces: str,
+    library: Library, request: AnimationRequest, sheet: Sheet, key: Asset, report: Report, preview: bytes
 ) -> Asset:
     from pipelines.animation.aseprite import write_aseprite
     from pipelines.animation.compositing import from_sheet
     from pipelines.animation.sheets import aseprite_json, layout_json
     from pipelines.pixels.palette import Palette
-    from pipelines.pixels.png import encode_png
 
     options = {
         **key.recipe.options,
         "sprite": key.id,
-        "motions": list(motions),
-        "frames": frames,
-        "directions": directions,
-        "faces": faces,
+        "motions": list(request.motions),
+        "frames": request.frames,
+        "directions": request.directions,
+        "faces": request.faces,
     }
     height, width = sheet.image.shape[:2]
-    recipe = replace(key.recipe, kind="sheet", width=width, height=height, options=options)
-    words = key.details.get("palette") or list(recipe.palette)
-    palette = Palette.from_words(words) if words else None
-    files = {
-        "sheet.png": encode_png(sheet.image, recipe.to_json(), palette),
-        "layout.sheet.json": layout_json(sheet, "sheet.png"),
-        "aseprite.json": aseprite_json(sheet, "sheet.png"),
-        "sheet.aseprite": write_aseprite(from_sheet(sheet, palette)),
-        "preview.webp": preview,
-    }
-    return library.add("sheet", files, recipe, report, {"sheet": sheet.layout(), "palette": words, "sprite": key.id})
+    colors = key.details.get("palette") or key.recipe.palette
+    palette = Palette.from_words(colors) if colors else None
+    return save_asset(
+        library,
+        replace(key.recipe, kind="sheet", width=width, height=height, options=options),
+        sheet.image,
+        report,
+        palette=palette,
+        files={
+            "layout.sheet.json": layout_json(sheet, "sheet.png"),
+            "aseprite.json": aseprite_json(sheet, "sheet.png"),
+            "sheet.aseprite": write_aseprite(from_sheet(sheet, palette)),
+            "preview.webp": preview,
+        },
+        details={"sheet": sheet.layout(), "sprite": key.id},
+    )

@@ -1,10 +1,9 @@
-"""Edits of a library's sprites: the edited one is a new asset, the old one stays. Knows nothing of tools."""
+"""Edits the sprites of a library: the result is a new asset, and the edited one stays."""
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,15 +11,15 @@ from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
 from server.features.bases import record_bases
 from server.features.recipes import palette_words
+from server.features.save import save_asset
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels
+    from server.features.requests import EditRequest
     from server.library.records import Asset
     from server.library.store import Library
     from server.project.game import Project
     from server.studio import Studio
-
-MODES = ("variation", "repaint", "recolor", "resize")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,34 +35,8 @@ class Edited:
     unknown_words: tuple[str, ...] = ()
 
 
-def edit_sprite(
-    studio: Studio,
-    asset_id: str,
-    on_progress: OnProgress,
-    *,
-    prompt: str = "",
-    strength: float = 0.5,
-    place: str = "",
-    recolor: Mapping[str, str] | None = None,
-    palette: str = "",
-    width: int | None = None,
-    height: int | None = None,
-    seed: int | None = None,
-    model: str = "",
-    project: str | None = None,
-) -> Edited:
-    """Edits a sprite; what is asked for decides how.
-
-    Args:
-        asset_id: the sprite.
-        prompt: draw it over by these words; with neither this nor another change, a variation by its own words.
-        strength: how much a drawing may change, above 0 up to 1.
-        place: only there ("the hat"): all other pixels stay bit-equal.
-        recolor: RRGGBB -> RRGGBB.
-        palette: another palette, as in generate_sprite.
-        width: a new size in pixels; None: as it is.
-        height: the same.
-        seed: None: a new one.
+def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *, project: str | None = None) -> Edited:
+    """Makes the one change of a sprite that the request asks for: recolor, palette, size, or else drawing it over.
 
     Raises:
         LibraryError: there is no such sprite.
@@ -71,15 +44,15 @@ def edit_sprite(
         PipelineError, ServerError: as `generate_sprites`.
     """
     from pipelines.pixels.palette import Palette
-    from pipelines.pixels.png import encode_png, read_picture
+    from pipelines.pixels.png import read_picture
     from pipelines.sprites import edit
 
     game = studio.project(project)
-    home, asset = studio.find_asset(asset_id, game)
+    home, asset = studio.find_asset(request.asset_id, game)
     if asset.kind != "sprite":
-        raise LibraryError(f"Asset {asset_id} is a {asset.kind}; only a sprite can be edited. list_assets shows them.")
-    chosen = [bool(recolor), bool(palette), bool(width or height)]
-    if sum(chosen) > 1 or (any(chosen) and (prompt or place)):
+        raise LibraryError(f"Asset {asset.id} is a {asset.kind}; only a sprite can be edited. list_assets shows them.")
+    chosen = [bool(request.recolor), bool(request.palette), bool(request.width or request.height)]
+    if sum(chosen) > 1 or (any(chosen) and (request.prompt or request.place)):
         raise InvalidRequest(
             "One change at a time: draw over (prompt, place, strength), recolor, palette, or size. Edit the result "
             "again for the next."
@@ -87,32 +60,39 @@ def edit_sprite(
     image = read_picture(home.read(asset))
     recipe = asset.recipe
     origin = {"edited_from": asset.id}
-    if recolor:
-        sprite = edit.recolor(image, recipe, recolor)
-        origin["recolor"] = ",".join(f"{a}:{b}" for a, b in recolor.items())
-    elif palette:
-        words = palette_words(game, palette)
+    if request.recolor:
+        colors = parse_recolor(request.recolor)
+        sprite = edit.recolor(image, recipe, colors)
+        origin["recolor"] = ",".join(f"{a}:{b}" for a, b in colors.items())
+    elif request.palette:
+        words = palette_words(game, request.palette)
         if not words:
-            raise InvalidRequest("palette='none' repaints nothing. Give a palette file or RRGGBB words.")
+            raise InvalidRequest("palette='none' repaints nothing. Give a palette file or RRGGBB colours.")
         sprite = edit.repaint(image, recipe, Palette.from_words(words))
-    elif width or height:
-        sprite = edit.resize(image, recipe, _side(width or recipe.width), _side(height or recipe.height))
+    elif request.width or request.height:
+        sides = _side(request.width or recipe.width), _side(request.height or recipe.height)
+        sprite = edit.resize(image, recipe, *sides)
     else:
-        mask = edit.mask_of_place(image, place) if place else None
+        mask = edit.mask_of_place(image, request.place) if request.place else None
         wanted = replace(
             recipe,
-            prompt=prompt or recipe.prompt,
-            seed=secrets.randbelow(2**31) if seed is None else seed,
-            model=model or recipe.model,
+            prompt=request.prompt or recipe.prompt,
+            seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
+            model=request.model or recipe.model,
         )
-        sprite = edit.redraw(studio.engine, image, wanted, strength, mask, on_progress)
-        origin |= {"strength": str(strength), "place": place}
+        sprite = edit.redraw(studio.engine, image, wanted, request.strength, mask, on_progress)
+        sprite = replace(sprite, recipe=record_bases(studio, sprite.recipe))
+        origin |= {"strength": str(request.strength), "place": request.place}
     options = {name: value for name, value in sprite.recipe.options.items() if name != "batch"} | {"edit": origin}
-    final = record_bases(studio, replace(sprite.recipe, options=options))
-    png = encode_png(sprite.image, final.to_json(), sprite.palette)
-    details = {"palette": list(sprite.palette.words), "unknown_words": list(sprite.unknown_words)}
     library = studio.library(game)
-    kept = library.add("sprite", {"sprite.png": png}, final, sprite.report.to_dict(), details)
+    kept = save_asset(
+        library,
+        replace(sprite.recipe, options=options),
+        sprite.image,
+        sprite.report,
+        palette=sprite.palette,
+        details={"unknown_words": list(sprite.unknown_words)},
+    )
     same_size = sprite.image.shape == image.shape
     changed = int((sprite.image != image).any(axis=-1).sum()) if same_size else sprite.image.shape[0] * image.shape[1]
     return Edited(game, library, image, sprite.image, kept, changed, sprite.unknown_words)

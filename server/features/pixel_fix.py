@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from pipelines.files import user_path
 from server.features.recipes import palette_words
+from server.features.save import save_asset
 
 if TYPE_CHECKING:
     from pipelines.pixels.fix import Fixed
     from pipelines.pixels.picture_files import FileFacts
     from pipelines.records import Pixels, Recipe
+    from server.features.requests import FixRequest
     from server.library.records import Asset
     from server.library.store import Library
     from server.project.game import Project
@@ -36,38 +38,14 @@ class FixedAsset:
     frames: int = 1
 
 
-def fix_pixel_art(
-    studio: Studio,
-    picture: str,
-    *,
-    width: int | None = None,
-    height: int | None = None,
-    pitch: float | None = None,
-    colors: int | None = None,
-    palette: str = "",
-    ground: str = "keep",
-    outline: str = "none",
-    soft: str = "keep",
-    project: str | None = None,
-) -> FixedAsset:
+def fix_pixel_art(studio: Studio, request: FixRequest, *, project: str | None = None) -> FixedAsset:
     """Find the real pixels of a picture, or of every frame of an animation (one grid and one palette for all).
 
-    A single PNG whose pixels do not change is kept byte for byte. An animation becomes a sheet and an animation file.
-
-    Args:
-        picture: a file (relative: to the working directory, then to the game's root), or an asset's id.
-        width: finished width in pixels; None: as many as the picture really has, or what `height` and the shape give.
-        height: the same.
-        pitch: pixels of the file for each real pixel; None: found.
-        colors: the most colours where no palette rules; None: all that can be read exactly, else 32.
-        palette: as in generate_sprite: a file, RRGGBB words, "none", or empty for the game's.
-        ground: "keep", "clear", or the background's colour as RRGGBB, which is cleared inside the drawing too.
-        outline: none, outer, inner or selective.
-        soft: what becomes of half-transparent pixels: keep, dither, solid or drop.
-        project: the game's root; None: found.
+    The picture is a file (relative to the working directory, then to the game's root) or an asset. A single PNG whose
+    pixels do not change is kept byte for byte. An animation becomes a sheet and an animation file.
 
     Raises:
-        ImageError: the file is no picture that can be read.
+        ImageError: the file is not a picture that can be read.
         InvalidRequest: an option out of range.
         ServerError, PaletteError: the game, the library or the palette cannot be used.
     """
@@ -75,9 +53,9 @@ def fix_pixel_art(
     from pipelines.pixels.palette import Palette
     from pipelines.pixels.picture_files import file_facts, to_srgb
     from pipelines.pixels.png import read_frames
-    from pipelines.pixels.soft_alpha import read_soft
 
     game = studio.project(project)
+    picture = request.picture
     file = _file(game, picture)
     if file is not None:
         read, data, name = read_frames(file), file.read_bytes(), file.stem
@@ -90,25 +68,30 @@ def fix_pixel_art(
     if facts.profile:
         converted = [to_srgb(frame, facts.profile) for frame in frames]
         frames, profile = [frame for frame, _ in converted], converted[0][1]
-    words = palette_words(game, palette)
+    words = palette_words(game, request.palette)
     fixed = fix_pictures(
         frames,
-        width=width,
-        height=height,
-        pitch=pitch,
-        colors=colors,
+        width=request.width,
+        height=request.height,
+        pitch=request.pitch,
+        colors=request.colors,
         palette=Palette.from_words(words) if words else None,
-        ground=ground,
-        outline=outline,
-        soft=read_soft(soft),
+        ground=request.ground,
+        outline=request.outline,
+        soft=request.soft,
     )
     warnings = list(fixed.notes)
     same_file = fixed.unchanged and len(frames) == 1 and facts.format == "PNG"
     if not same_file:
         warnings += _lost(facts, profile, len(frames))
-    options = {"from": picture, "pitch": round(fixed.pitch, 2), "ground": ground, "soft": soft, "how": fixed.how}
+    options = {"from": picture, "pitch": round(fixed.pitch, 2), "ground": request.ground}
+    options |= {"soft": request.soft, "how": fixed.how}
     wish = _Wish(
-        " ".join(name.replace("_", " ").replace("-", " ").split()) or "picture", words, colors, outline, options
+        " ".join(name.replace("_", " ").replace("-", " ").split()) or "picture",
+        words,
+        request.colors,
+        request.outline,
+        options,
     )
     library = studio.library(game)
     if len(frames) > 1:
@@ -160,13 +143,9 @@ def _lost(facts: FileFacts, profile: str, frames: int) -> list[str]:
 
 def _keep_sprite(library: Library, fixed: Fixed, wish: _Wish, data: bytes | None) -> tuple[Asset, Pixels]:
     """Keep a single picture; `data`: the file itself, where no pixel of it changed."""
-    from pipelines.pixels.png import encode_png
-
     done = fixed.frames[0]
     recipe = wish.recipe("sprite", done.image.shape[1], done.image.shape[0])
-    png = data or encode_png(done.image, recipe.to_json(), done.palette)
-    details = {"palette": list(done.palette.words), "unknown_words": []}
-    return library.add("sprite", {"sprite.png": png}, recipe, done.report.to_dict(), details), done.image
+    return save_asset(library, recipe, done.image, done.report, palette=done.palette, png=data), done.image
 
 
 def _keep_animation(
@@ -177,7 +156,6 @@ def _keep_animation(
     from pipelines.animation.slicing import Run
     from pipelines.pixels.palette import MOST_COLORS, extract_palette
     from pipelines.pixels.picture_files import encode_animation, fits_gif
-    from pipelines.pixels.png import encode_png
 
     frames = [one.image for one in fixed.frames]
     name = "".join(letter if letter.isalnum() else "_" for letter in wish.prompt.lower()).strip("_") or "animation"
@@ -186,7 +164,6 @@ def _keep_animation(
     gif = facts.format == "GIF" and fits_gif(frames)
     palette = extract_palette(frames, MOST_COLORS)
     files = {
-        "sheet.png": encode_png(sheet.image, recipe.to_json(), palette),
         "layout.sheet.json": layout_json(sheet, "sheet.png"),
         "aseprite.json": aseprite_json(sheet, "sheet.png"),
         f"animation.{'gif' if gif else 'png'}": data
@@ -197,8 +174,9 @@ def _keep_animation(
         gate: all(one.report.gates.get(gate, True) for one in fixed.frames) for gate in fixed.frames[0].report.gates
     }
     report = {**fixed.frames[0].report.to_dict(), "passed": all(gates.values()), "gates": gates}
-    details = {"sheet": sheet.layout(), "palette": list(palette.words), "unknown_words": []}
-    return library.add("sheet", files, recipe, report, details), sheet.image
+    details = {"sheet": sheet.layout()}
+    kept = save_asset(library, recipe, sheet.image, report, palette=palette, files=files, details=details)
+    return kept, sheet.image
 
 
 def _file(game: Project | None, picture: str) -> Path | None:

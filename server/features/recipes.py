@@ -1,6 +1,6 @@
-"""From a request and the game's style to a Recipe: what the request does not say, the style says, then the settings.
+"""Makes a Recipe from a request and the game's style, so that all art of a game shares one palette.
 
-Everything that is made for a game goes through here, so that all its art shares one palette. Draws nothing.
+A value comes from the request, else from the game's style, else from the settings.
 """
 
 from __future__ import annotations
@@ -11,78 +11,84 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.pixels.named_palettes import named_palette
-from server.errors import ProjectError, ServerError
+from server.errors import ProjectError
 from server.project.game import Project, Style
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe
+    from server.features.requests import SpriteRequest, TilesetRequest
     from server.studio import Studio
 
-SMALLEST, LARGEST = 8, 64
 _WORDS = re.compile(r"#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?(?:[\s,]+#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)*[\s,]*")
+
+
+def sprite_recipe(studio: Studio, project: Project | None, request: SpriteRequest) -> Recipe:
+    """The recipe of a sprite.
+
+    Raises:
+        ProjectError, PaletteError: as `compose_recipe`.
+    """
+    style = project.style if project else Style()
+    side = request.size or style.size
+    return compose_recipe(
+        studio,
+        project,
+        request,
+        kind="sprite",
+        prompt=request.prompt,
+        width=request.width or side,
+        height=request.height or side,
+        preset=request.preset,
+        outline=request.outline or style.outline,
+        candidates=request.candidates,
+    )
 
 
 def compose_recipe(
     studio: Studio,
     project: Project | None,
-    kind: str,
-    prompt: str,
+    request: SpriteRequest | TilesetRequest,
     *,
-    size: int | None = None,
-    width: int | None = None,
-    height: int | None = None,
-    seed: int | None = None,
-    model: str = "",
-    preset: str = "",
-    negative: str = "",
-    palette: str = "",
-    colors: int | None = None,
-    outline: str = "",
-    candidates: int = 1,
-    options: dict[str, Any] | None = None,
+    prompt: str,
+    **more: Any,
 ) -> Recipe:
-    """The recipe of one asset of the game.
+    """A recipe with the fields that all drawings share: from the request, else the game's style, else the settings.
 
     Args:
-        size: pixels of both sides; None: the style's (`tile_size` for a tileset), and the default of width and height.
-        seed: None: a new one.
-        preset: a speed preset of the model; empty: the model's own choice.
-        palette: a palette file, RRGGBB words, `none` (extract colours although the style has a palette), or empty: the
-            style's.
-        colors: the most colours to extract; None: the style's.
+        prompt: what to draw; the style's prefix comes before it.
+        more: the other fields of `Recipe`, as they are.
 
     Raises:
-        ServerError: a size is out of range.
         ProjectError: the palette file is outside the game.
         PaletteError: the palette file is not one.
     """
     from pipelines.records import LoraWeight, Recipe
 
     style = project.style if project else Style()
-    side = size or (style.tile_size if kind == "tileset" else style.size)
-    wide, high = _side("width", width or side), _side("height", height or side)
-    if colors is not None and not 2 <= colors <= 64:
-        raise ServerError(f"colors={colors} is out of range: give 2 to 64. 8 to 16 suit most sprites.")
-    return Recipe(
-        kind=kind,
-        prompt=f"{style.prompt_prefix} {prompt}".strip(),
-        width=wide,
-        height=high,
-        seed=secrets.randbelow(2**31) if seed is None else seed,
-        negative=negative or style.negative,
-        model=studio.model(style, model),
-        preset=preset,
-        loras=tuple(LoraWeight(lora.name, lora.weight) for lora in style.loras),
-        palette=palette_words(project, palette),
-        colors=colors or style.colors,
-        outline=outline or style.outline,
-        candidates=candidates,
-        options=dict(options or {}),
-    )
+    fields: dict[str, Any] = {
+        "prompt": f"{style.prompt_prefix} {prompt}".strip(),
+        "seed": secrets.randbelow(2**31) if request.seed is None else request.seed,
+        "negative": request.negative or style.negative,
+        "model": studio.model(style, request.model),
+        "loras": tuple(LoraWeight(lora.name, lora.weight) for lora in style.loras),
+        "palette": palette_words(project, request.palette),
+        "colors": request.colors or style.colors,
+        "outline": style.outline,
+    }
+    return Recipe(**(fields | more))
 
 
 def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]:
-    """The locked palette as RRGGBB words; empty where colours are extracted. Arguments and errors as above."""
+    """The locked palette as RRGGBB colours; empty where colours are extracted.
+
+    Args:
+        palette: a palette file, RRGGBB colours, "none" (extract colours although the style has a palette), or empty:
+            the style's.
+
+    Raises:
+        ProjectError: the palette file is outside the game.
+        PaletteError: the palette file is not one.
+    """
     palette = palette.strip()
     if palette.lower() == "none":
         return ()
@@ -104,12 +110,3 @@ def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]
     from pipelines.pixels.palette_files import read_palette
 
     return read_palette(file).words
-
-
-def _side(name: str, value: int) -> int:
-    if SMALLEST <= value <= LARGEST:
-        return value
-    raise ServerError(
-        f"{name}={value} is out of range: a sprite's sides are {SMALLEST} to {LARGEST} pixels. "
-        + ("16 or 32 suit most games." if value < SMALLEST else "Draw larger things in parts, or as a tileset.")
-    )

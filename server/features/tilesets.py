@@ -1,7 +1,4 @@
-"""Drawing tilesets for a game: recipe, earlier terrains, engine, library, and the Bevy code that shows one.
-
-Knows nothing of tools or the command line.
-"""
+"""Draws tilesets, on terrains of earlier sets where a request names them, and writes the Bevy code that shows one."""
 
 from __future__ import annotations
 
@@ -13,22 +10,21 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import InvalidRequest
 from server.features.bases import record_bases
 from server.features.recipes import compose_recipe
+from server.features.save import save_asset
 from server.library.store import ASSET_ID
 from server.project.game import Style
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels
     from pipelines.tiles.tileset import Tileset
+    from server.features.requests import TilesetRequest
     from server.library.records import Asset
     from server.library.store import Library
     from server.project.game import Project
     from server.studio import Studio
 
-CANDIDATES = 12
-"""Textures that are drawn for a terrain where a request does not say; the best tiling one is kept."""
-SLOW_CANDIDATES = 2
-"""The same for models that draw large canvases."""
-MOST_CANDIDATES = 32
+OPTIONS = ("layout", "border", "method", "axes", "variants")
+"""Fields of a request that are the recipe's options."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,79 +39,66 @@ class DrawnTileset:
 
 
 def generate_tileset(
-    studio: Studio,
-    upper: str,
-    lower: str,
-    on_progress: OnProgress,
-    *,
-    project: str | None = None,
-    tile_size: int | None = None,
-    candidates: int | None = None,
-    layout: str = "wang16",
-    border: str = "auto",
-    method: str = "composite",
-    axes: str = "both",
-    variants: int = 4,
-    **wanted: Any,
+    studio: Studio, request: TilesetRequest, on_progress: OnProgress, *, project: str | None = None
 ) -> DrawnTileset:
     """Draws a tileset and keeps it in the game's library.
 
-    Args:
-        upper, lower: terrains in words, or the asset_id of an earlier tileset. `upper=<id>` takes the earlier set's
-            lower terrain and `lower=<id>` its upper one, so that sets stack (water, sand, grass); `<id>:upper` and
-            `<id>:lower` say which.
-        on_progress: called from this thread; raising from it cancels the drawing.
-        tile_size: pixels; None: an earlier set's, else the style's.
-        layout, border, method, axes, variants: see `pipelines.tiles.tileset.draw_tileset`.
-        wanted: seed, model, negative, palette, colors as `server.features.recipes.compose_recipe`.
+    A terrain is a prompt, or the asset id of an earlier tileset: `upper=<id>` takes the earlier set's lower terrain and
+    `lower=<id>` its upper one, so that sets stack (water, sand, grass); `<id>:upper` and `<id>:lower` choose one.
 
     Raises:
         ServerError, LibraryError: an earlier set is unknown, or the library cannot be used.
         PipelineError: an option cannot be used, or the drawing was cancelled.
     """
-    from pipelines.models.catalog import find_model
-    from pipelines.tiles.tileset import check_recipe, check_tile_size, draw_tileset
+    from pipelines.tiles.tileset import draw_tileset
 
     started = time.perf_counter()
     game = studio.project(project)
-    words: dict[str, str] = {}
+    prompts: dict[str, str] = {}
     given: dict[str, Pixels] = {}
     sources: dict[str, str] = {}
-    for name, text, default in (("upper", upper.strip(), "lower"), ("lower", lower.strip(), "upper")):
+    for name, text, default in (("upper", request.upper, "lower"), ("lower", request.lower, "upper")):
         if earlier := _earlier(text):
             asset_id, which = earlier[0], earlier[1] or default
-            words[name], given[name] = _terrain(studio, game, asset_id, which)
+            prompts[name], given[name] = _terrain(studio, game, asset_id, which)
             sources[name] = f"{asset_id}:{which}"
         else:
-            words[name] = " ".join(text.split())
-    if tile_size is None and given:
-        tile_size = next(iter(given.values())).shape[0]
-    if tile_size is not None:
-        check_tile_size(tile_size)
-    options: dict[str, Any] = {"layout": layout, "upper": words["upper"], "lower": words["lower"], "border": border}
-    options |= {"method": method, "axes": axes, "variants": variants}
+            prompts[name] = text
+    style = game.style if game else Style()
+    size = request.tile_size
+    if size is None:
+        size = next(iter(given.values())).shape[0] if given else style.tile_size
+    options: dict[str, Any] = {name: getattr(request, name) for name in OPTIONS} | prompts
     if sources:
         options["from"] = sources
-    prompt = f"{words['upper']} {words['lower']}".strip() or "tileset"
-    if candidates is None:
-        model = find_model(studio.model(game.style if game else Style(), str(wanted.get("model", ""))))
-        candidates = CANDIDATES if model.draws_pixels else SLOW_CANDIDATES
-    elif not 1 <= candidates <= MOST_CANDIDATES:
-        raise InvalidRequest(f"candidates={candidates} is out of range: give 1 to {MOST_CANDIDATES}.")
     recipe = compose_recipe(
-        studio, game, "tileset", prompt, size=tile_size, candidates=candidates, options=options, **wanted
+        studio,
+        game,
+        request,
+        kind="tileset",
+        prompt=f"{prompts['upper']} {prompts['lower']}".strip(),
+        width=size,
+        height=size,
+        candidates=request.candidates or 0,
+        options=options,
     )
-    check_recipe(recipe)
     tileset = draw_tileset(studio.engine, recipe, on_progress, given)
     tileset = replace(tileset, recipe=record_bases(studio, tileset.recipe))
     library = studio.library(game)
-    details = {
-        "palette": list(tileset.palette.words),
-        "unknown_words": list(tileset.unknown_words),
-        "layout": layout,
-        "tiles": len(tileset.tiles),
-    }
-    asset = library.add("tileset", tileset.files(), tileset.recipe, tileset.report.to_dict(), details)
+    asset = save_asset(
+        library,
+        tileset.recipe,
+        tileset.atlas,
+        tileset.report,
+        palette=tileset.palette,
+        indexed=False,  # tile maps sample RGBA
+        files=tileset.companions(),
+        details={
+            "unknown_words": list(tileset.unknown_words),
+            "layout": request.layout,
+            "tiles": len(tileset.tiles),
+        },
+    )
     return DrawnTileset(game, library, asset, tileset, time.perf_counter() - started)
 
 

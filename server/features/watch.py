@@ -18,11 +18,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from pipelines.errors import explain, report
+from pipelines.invalid import explain_invalid
 from pipelines.records import no_progress
 from pipelines.text_files import decode_text
+from server.features.requests import SpriteRequest
+from server.features.save import save_asset
 from server.library.store import write_atomically
 from server.project.game import STATE_FOLDER, Project
 
@@ -41,23 +44,10 @@ _SKIPPED = {STATE_FOLDER, "target", ".git", ".venv", "node_modules"}
 Say = Callable[[str], None]
 
 
-class SpriteFile(BaseModel):
+class SpriteFile(SpriteRequest):
     """What may stand in a `*.sprite.json`. `path` is relative to assets/; empty: by the style and the file's name."""
 
-    model_config = ConfigDict(extra="forbid")
-    prompt: str
     path: str = ""
-    size: int | None = None
-    width: int | None = None
-    height: int | None = None
-    seed: int | None = None
-    model: str = ""
-    preset: str = ""
-    negative: str = ""
-    palette: str = ""
-    colors: int | None = None
-    outline: str = ""
-    candidates: int = 1
 
 
 class Watch:
@@ -139,9 +129,7 @@ class Watch:
             else:
                 line, note = self._repaint(path, name)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            line = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}" if first["loc"] else first["msg"]
-            self.say(f"{name}: {line}. Correct and save it again.")
+            self.say(f"{name}: {explain_invalid(error)}. Correct and save it again.")
         except FileNotFoundError:
             return  # saved under another name, or gone again
         except OSError as error:
@@ -184,11 +172,11 @@ class Watch:
 
         started = time.perf_counter()
         wanted = SpriteFile.model_validate_json(decode_text(content, path.name))
-        fields = wanted.model_dump(exclude={"prompt", "path"})
-        if fields["seed"] is None:  # no seed: one that stays, so that the same file makes the same picture
-            fields["seed"] = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4], "big") >> 1
+        if wanted.seed is None:  # a seed from the name, so that the same file makes the same picture
+            seed = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4], "big") >> 1
+            wanted = wanted.model_copy(update={"seed": seed})
         root = str(self.project.root)
-        done = generate_sprites(self.studio, wanted.prompt, no_progress, project=root, **fields)
+        done = generate_sprites(self.studio, wanted, no_progress, project=root)
         place = wanted.path or _default_path(self.project, path)
         put = deploy(self.studio, done.sprites[0].asset.id, place, root, overwrite=True)
         unknown = f"; unknown words: {', '.join(done.unknown_words)}" if done.unknown_words else ""
@@ -226,7 +214,7 @@ class Watch:
         from dataclasses import replace
 
         from pipelines.pixels.palette import Palette
-        from pipelines.pixels.png import encode_png, read_picture
+        from pipelines.pixels.png import read_picture
         from pipelines.sprites.edit import recolor, repaint
 
         library = self.studio.library(self.project)
@@ -238,9 +226,8 @@ class Watch:
             image = recolor(image, asset.recipe, {a: b for a, b in changed.items() if a in used}).image
         sprite = repaint(image, asset.recipe, palette)
         recipe = replace(sprite.recipe, options=sprite.recipe.options | {"repainted_from": asset.id})
-        details = {**asset.details, "palette": [word for word in new if _shows(sprite.image, word)]}
-        files = {"sprite.png": encode_png(sprite.image, recipe.to_json(), palette)}
-        return library.add("sprite", files, recipe, sprite.report.to_dict(), details)
+        kept = {name: value for name, value in asset.details.items() if name != "palette"}
+        return save_asset(library, recipe, sprite.image, sprite.report, palette=palette, details=kept)
 
     def _remember(self, name: str, value: str) -> None:
         self._seen[name] = value
@@ -271,14 +258,6 @@ def _default_path(project: Project, path: Path) -> str:
     folder = project.style.folders.sprites
     name = f"{file_word(path.name.removesuffix(SUFFIX))}.png"
     return f"{folder}/{name}" if folder else name
-
-
-def _shows(image: object, word: str) -> bool:
-    import numpy as np
-
-    pixels = np.asarray(image)
-    color = tuple(bytes.fromhex(word))
-    return bool(((pixels[..., :3] == color).all(axis=-1) & (pixels[..., 3] > 0)).any())
 
 
 def _read_memory(path: Path) -> dict[str, str]:

@@ -1,25 +1,34 @@
-"""What a workflow's step may do: the studio's features under their tools' names, and a few that only lay out data.
+"""The operations of workflow steps: the studio's features under their tools' names, and a few that lay out data.
 
-Owns arguments (pydantic models, whose JSON schemas the runner checks files against) and results as JSON values. Every
-operation may be called again with the same arguments: assets have content-hash ids, deploys skip identical bytes.
+Arguments are the features' request models, results are JSON values. Every operation may be called again with the same
+arguments: assets have content-hash ids, deploys skip identical bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from server.errors import ServerError
+from server.features.requests import (
+    AnimationRequest,
+    EditRequest,
+    FixRequest,
+    Request,
+    SpriteRequest,
+    TilesetRequest,
+)
+from server.features.save import save_asset
 from workflows.errors import WorkflowError
 from workflows.inputs import file_word, inside
-from workflows.load import path_of
 from workflows.runner import Operation
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress
+    from server.features.sprites import Drawn
     from server.library.records import Asset
     from server.project.game import Project
     from server.studio import Studio
@@ -31,89 +40,14 @@ MOST_ROWS = 2000
 """Rows of one table after `expand`: a typo must not start a day's work."""
 
 
-class _Arguments(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class GenerateSprite(_Arguments):
-    prompt: str
-    size: int | None = None
-    width: int | None = None
-    height: int | None = None
-    seed: int | None = None
-    model: str = ""
-    preset: str = ""
-    negative: str = ""
-    palette: str = ""
-    colors: int | None = None
-    outline: str = ""
-    candidates: int = 1
-
-
-class GenerateAnimation(_Arguments):
-    prompt: str = ""
-    asset_id: str = ""
-    motions: str | tuple[str, ...] = "idle,walk"
-    frames: int = 4
-    directions: int = 1
-    fps: float = 8.0
-    faces: str = "right"
-    size: int | None = None
-    seed: int | None = None
-    model: str = ""
-    palette: str = ""
-
-
-class GenerateTileset(_Arguments):
-    upper: str
-    lower: str = ""
-    tile_size: int | None = None
-    layout: str = "wang16"
-    border: str = "auto"
-    method: str = "composite"
-    axes: str = "both"
-    variants: int = 4
-    seed: int | None = None
-    model: str = ""
-    negative: str = ""
-    palette: str = ""
-    colors: int | None = None
-    candidates: int | None = None
-
-
-class EditSprite(_Arguments):
-    asset_id: str
-    prompt: str = ""
-    strength: float = 0.5
-    place: str = ""
-    recolor: str = ""
-    palette: str = ""
-    width: int | None = None
-    height: int | None = None
-    seed: int | None = None
-    model: str = ""
-
-
-class FixPixelArt(_Arguments):
-    picture: str
-    width: int | None = None
-    height: int | None = None
-    pitch: float | None = None
-    colors: int | None = None
-    palette: str = ""
-    ground: str = "keep"
-    outline: str = "none"
-    soft: str = "keep"
-
-
-class DeployAsset(_Arguments):
+class DeployAsset(Request):
     asset_id: str
     path: str = ""
     overwrite: bool = False
     verify: bool = False
 
 
-class Arrange(_Arguments):
+class Arrange(Request):
     """Sprites of one size side by side. `asset_ids`: ids, or results that have one."""
 
     asset_ids: list[Any]
@@ -121,7 +55,7 @@ class Arrange(_Arguments):
     columns: int = 0
 
 
-class Expand(_Arguments):
+class Expand(Request):
     """Each row `variations` times, with names that stay distinct and seeds one after another."""
 
     rows: list[Any]
@@ -129,64 +63,52 @@ class Expand(_Arguments):
     seed: int | None = None
 
 
-class ListFiles(_Arguments):
+class ListFiles(Request):
     folder: str
     pattern: str = "*.png"
 
 
-A = TypeVar("A", bound=_Arguments)
-
-
-def operations(studio: Studio, project: Project) -> dict[str, Operation]:
+def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
     """Every operation by name, for the game."""
     root = str(project.root)
 
-    def sprite(a: GenerateSprite, on_progress: OnProgress) -> dict[str, Any]:
+    def sprite(request: SpriteRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.sprites import generate_sprites
 
-        done = generate_sprites(studio, _words(a.prompt), on_progress, project=root, **a.model_dump(exclude={"prompt"}))
-        return _asset(studio, project, done.sprites[0].asset) | {"unknown_words": list(done.unknown_words)}
+        return _sprite(studio, project, generate_sprites(studio, request, on_progress, project=root).sprites[0])
 
-    def sprites(wanted: Sequence[GenerateSprite], on_progress: OnProgress) -> list[Any]:
+    def sprites(requests: Sequence[SpriteRequest], on_progress: OnProgress) -> list[Any]:
         from server.features.sprites import generate_each
 
-        drawn = generate_each(studio, [a.model_dump() for a in wanted], on_progress, project=root)
-        return [
-            one
-            if isinstance(one, Exception)
-            else _asset(studio, project, one.asset) | {"unknown_words": list(one.unknown_words)}
-            for one in drawn
-        ]
+        drawn = generate_each(studio, requests, on_progress, project=root)
+        return [one if isinstance(one, Exception) else _sprite(studio, project, one) for one in drawn]
 
-    def animation(a: GenerateAnimation, on_progress: OnProgress) -> dict[str, Any]:
-        from server.features.animations import generate_animation, motions_of
+    def animation(request: AnimationRequest, on_progress: OnProgress) -> dict[str, Any]:
+        from server.features.animations import generate_animation
 
-        wanted = a.model_dump(exclude={"motions"})
-        done = generate_animation(studio, on_progress, motions=motions_of(a.motions), project=root, **wanted)
+        done = generate_animation(studio, request, on_progress, project=root)
         return _asset(studio, project, done.asset) | {"sprite_id": done.key.id}
 
-    def tileset(a: GenerateTileset, on_progress: OnProgress) -> dict[str, Any]:
+    def tileset(request: TilesetRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.tilesets import generate_tileset
 
-        wanted = a.model_dump(exclude={"upper", "lower"})
-        done = generate_tileset(studio, _words(a.upper), a.lower, on_progress, project=root, **wanted)
+        done = generate_tileset(studio, request, on_progress, project=root)
         return _asset(studio, project, done.asset) | {"tiles": len(done.tileset.tiles)}
 
-    def edit(a: EditSprite, on_progress: OnProgress) -> dict[str, Any]:
-        from server.features.edits import edit_sprite, parse_recolor
+    def edit(request: EditRequest, on_progress: OnProgress) -> dict[str, Any]:
+        from server.features.edits import edit_sprite
 
-        wanted = a.model_dump(exclude={"asset_id", "recolor"})
-        recolor = parse_recolor(a.recolor) if a.recolor else None
-        done = edit_sprite(studio, a.asset_id, on_progress, recolor=recolor, project=root, **wanted)
+        done = edit_sprite(studio, request, on_progress, project=root)
         return _asset(studio, project, done.asset) | {"changed_pixels": done.changed}
 
-    def fix(a: FixPixelArt, on_progress: OnProgress) -> dict[str, Any]:
+    def fix(request: FixRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.pixel_fix import fix_pixel_art
 
         on_progress(0, 1, "finishing")
-        place = inside(a.picture, project.root, "fix_pixel_art.picture")
-        picture = str(place) if place.is_file() else a.picture
-        done = fix_pixel_art(studio, picture, project=root, **a.model_dump(exclude={"picture"}))
+        place = inside(request.picture, project.root, "fix_pixel_art.picture")
+        if place.is_file():
+            request = request.model_copy(update={"picture": str(place)})
+        done = fix_pixel_art(studio, request, project=root)
         return _asset(studio, project, done.asset) | {"pitch": done.pitch}
 
     def deploy_one(a: DeployAsset, on_progress: OnProgress) -> dict[str, Any]:
@@ -216,15 +138,15 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation]:
         return {"files": [{"path": f.relative_to(at).as_posix(), "name": file_word(f.stem)} for f in files]}
 
     return {
-        "generate_sprite": _operation(GenerateSprite, sprite, sprites, BATCH),
-        "generate_tileset": _operation(GenerateTileset, tileset),
-        "generate_animation": _operation(GenerateAnimation, animation),
-        "edit_sprite": _operation(EditSprite, edit),
-        "fix_pixel_art": _operation(FixPixelArt, fix),
-        "deploy_asset": _operation(DeployAsset, deploy_one),
-        "arrange": _operation(Arrange, arrange),
-        "expand": _operation(Expand, expand),
-        "list_files": _operation(ListFiles, list_files),
+        "generate_sprite": Operation(SpriteRequest, sprite, sprites, BATCH),
+        "generate_tileset": Operation(TilesetRequest, tileset),
+        "generate_animation": Operation(AnimationRequest, animation),
+        "edit_sprite": Operation(EditRequest, edit),
+        "fix_pixel_art": Operation(FixRequest, fix),
+        "deploy_asset": Operation(DeployAsset, deploy_one),
+        "arrange": Operation(Arrange, arrange),
+        "expand": Operation(Expand, expand),
+        "list_files": Operation(ListFiles, list_files),
     }
 
 
@@ -251,43 +173,8 @@ def expand_rows(rows: list[Any], variations: int, seed: int | None) -> list[dict
     return expanded
 
 
-def _operation(
-    form: type[A],
-    run: Callable[[A, OnProgress], dict[str, Any]],
-    run_many: Callable[[Sequence[A], OnProgress], Sequence[Any]] | None = None,
-    batch: int = 1,
-) -> Operation:
-    def parse(arguments: Mapping[str, Any]) -> A:
-        try:
-            return form.model_validate(arguments)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise WorkflowError(first["msg"], where=path_of(first["loc"])) from error
-
-    def call(arguments: Mapping[str, Any], on_progress: OnProgress) -> dict[str, Any]:
-        return run(parse(arguments), on_progress)
-
-    def call_many(several: Sequence[Mapping[str, Any]], on_progress: OnProgress) -> list[Any]:
-        assert run_many is not None
-        outcomes: list[Any] = []
-        for arguments in several:
-            try:
-                outcomes.append(parse(arguments))
-            except WorkflowError as error:
-                outcomes.append(error)
-        good = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, Exception)]
-        for i, result in zip(good, run_many([outcomes[i] for i in good], on_progress) if good else (), strict=True):
-            outcomes[i] = result
-        return outcomes
-
-    return Operation(call, form.model_json_schema(), call_many if run_many else None, batch)
-
-
-def _words(prompt: str) -> str:
-    words = " ".join(prompt.split())
-    if not words:
-        raise ServerError("The prompt is empty. Say what to draw.")
-    return words
+def _sprite(studio: Studio, project: Project, drawn: Drawn) -> dict[str, Any]:
+    return _asset(studio, project, drawn.asset) | {"unknown_words": list(drawn.unknown_words)}
 
 
 def _asset(studio: Studio, project: Project, asset: Asset) -> dict[str, Any]:
@@ -306,7 +193,8 @@ def _arrange(studio: Studio, project: Project, wanted: Arrange) -> dict[str, Any
     from dataclasses import replace
 
     from pipelines.animation.sheets import grid, layout_json
-    from pipelines.pixels.png import encode_png, read_picture
+    from pipelines.pixels.gates import Report
+    from pipelines.pixels.png import read_picture
 
     ids = [str(a["asset_id"]) if isinstance(a, dict) else str(a) for a in wanted.asset_ids]
     if not ids:
@@ -319,12 +207,14 @@ def _arrange(studio: Studio, project: Project, wanted: Arrange) -> dict[str, Any
     recipe = replace(
         first.recipe, kind="sheet", prompt=" ".join(wanted.title.split()), width=width, height=height, options=options
     )
-    files = {
-        "sheet.png": encode_png(sheet.image, recipe.to_json()),
-        "layout.sheet.json": layout_json(sheet, "sheet.png"),
-    }
-    report = {"passed": True, "gates": {}, "scores": {}}
-    asset = studio.library(project).add("sheet", files, recipe, report, {"sheet": sheet.layout(), "palette": []})
+    asset = save_asset(
+        studio.library(project),
+        recipe,
+        sheet.image,
+        Report(),
+        files={"layout.sheet.json": layout_json(sheet, "sheet.png")},
+        details={"sheet": sheet.layout()},
+    )
     return _asset(studio, project, asset) | {"tiles": len(ids), "columns": sheet.columns}
 
 

@@ -64,7 +64,7 @@ def check(studio: Studio, name_or_path: str, project: str | None = None) -> Work
     """
     game = studio.require_project(project)
     workflow, text = read(_found(name_or_path, game))
-    check_operations(workflow, {name: op.parameters for name, op in operations(studio, game).items()}, text)
+    check_operations(workflow, {name: op.form for name, op in operations(studio, game).items()}, text)
     return workflow
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from pipelines.choices import Kind
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe
 
-KINDS = ("sprite", "sheet", "tileset", "palette")
+KINDS = get_args(Kind)
 """What an asset can be."""
 
 VERIFICATIONS = (

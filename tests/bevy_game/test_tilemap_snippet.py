@@ -13,6 +13,7 @@ from pipelines.records import Pixels, no_progress
 from pipelines.sdxl.diffusion import DiffusersBackend
 from server.deploy.bevy.detect import detect
 from server.deploy.deploy import deploy
+from server.features.requests import TilesetRequest
 from server.features.tilesets import bevy_snippet, generate_tileset
 from server.settings import Settings
 from server.studio import Studio
@@ -75,7 +76,13 @@ def test_bevy_draws_the_sample_map_from_the_snippet(tmp_path: Path) -> None:
     studio = Studio(Settings(project=root, data_dir=tmp_path / "data"), DiffusersBackend())
     try:
         for layout in LAYOUTS:
-            made = generate_tileset(studio, "grass", "dirt", no_progress, layout=layout, tile_size=16, seed=1)
+            made = generate_tileset(
+                studio,
+                TilesetRequest.model_validate(
+                    {"upper": "grass", "lower": "dirt", "layout": layout, "tile_size": 16, "seed": 1}
+                ),
+                no_progress,
+            )
             assert made.project
             path = f"tiles/{layout}.png"
             deploy(studio, made.asset.id, path, verify=False)

@@ -13,6 +13,7 @@ import pytest
 from pipelines.pixels.png import encode_png
 from pipelines.records import no_progress
 from server.features.animations import generate_animation
+from server.features.requests import AnimationRequest, SpriteRequest
 from server.features.sprites import generate_sprites
 from server.gallery.build import data_uri, gallery_page, write_gallery
 from server.gallery.serve import gallery_server
@@ -47,8 +48,9 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     )
     studio = Studio(Settings(project=root, data_dir=root / "data"), FakeBackend())
     for seed, prompt in enumerate(("red dragon", "blue potion", "gold <b>key</b>")):
-        generate_sprites(studio, prompt, no_progress, seed=seed)
-    generate_animation(studio, no_progress, prompt="green goblin", motions=["walk", "idle"], seed=5, fps=12)
+        generate_sprites(studio, SpriteRequest(prompt=prompt, seed=seed), no_progress)
+    wanted = AnimationRequest(prompt="green goblin", motions=("walk", "idle"), seed=5, fps=12)
+    generate_animation(studio, wanted, no_progress)
     yield studio
     studio.close()
 

@@ -47,9 +47,22 @@ def studio(before: Path, backend: FakeBackend) -> Iterator[Studio]:
 
 
 def call(root: Path, tool: str, **arguments: Any) -> dict[str, Any]:
-    async def ask() -> dict[str, Any]:
+    return call_all(root, [{"tool": tool, "arguments": arguments}])[0]
+
+
+def call_all(root: Path, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The answers of tool calls; `$0` in an argument stands for the asset id that call 0 gave."""
+
+    async def ask() -> list[dict[str, Any]]:
+        answers: list[dict[str, Any]] = []
         async with Client(create_server(Settings(data_dir=root / "data"), FakeBackend())) as client:
-            return (await client.call_tool(tool, arguments)).structured_content or {}
+            for call in calls:
+                arguments = {
+                    name: answers[int(value[1:])]["asset_id"] if str(value).startswith("$") else value
+                    for name, value in call["arguments"].items()
+                }
+                answers.append((await client.call_tool(call["tool"], arguments)).structured_content or {})
+        return answers
 
     return asyncio.run(ask())
 
@@ -134,13 +147,7 @@ def test_the_same_call_gives_the_same_asset_id(tmp_path: Path, monkeypatch: pyte
         shutil.copy(BEFORE / "mygame" / name, game / name)
     monkeypatch.chdir(game)
     monkeypatch.delenv("CLAUDE_PROJECT_DIR", raising=False)
-    made: list[str] = []
-    for expected in json.loads((BEFORE / "expected.json").read_text()):
-        asked = {
-            name: made[int(value[1:])] if str(value).startswith("$") else value
-            for name, value in expected["arguments"].items()
-        }
-        answer = call(tmp_path, expected["tool"], **asked)
+    expected = json.loads((BEFORE / "expected.json").read_text())
+    for asked, answer in zip(expected, call_all(tmp_path, expected), strict=True):
         ids = [item["asset_id"] for item in answer["sprites"]] if "sprites" in answer else answer.get("asset_id")
-        assert (ids or answer["outputs"]) == expected["ids"], expected
-        made.append(answer.get("asset_id", ""))
+        assert (ids or answer["outputs"]) == asked["ids"], asked

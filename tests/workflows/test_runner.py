@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from pipelines.errors import InvalidRequest
 from pipelines.records import OnProgress
@@ -42,35 +43,40 @@ BATCH: dict[str, Any] = {
     ],
     "outputs": {"assets": "${steps.draw}", "paths": "${steps.place}"},
 }
-TEXT_TYPE = {"type": "string"}
-GENERATE = {
-    "properties": {"prompt": TEXT_TYPE, "size": {"type": "integer"}, "seed": {"type": "integer"}},
-    "required": ["prompt"],
-}
-DEPLOY = {"properties": {"asset_id": TEXT_TYPE, "path": TEXT_TYPE}, "required": ["asset_id", "path"]}
 
 
-def operations(log: Path, pause: float = 0.0) -> dict[str, Operation]:
+class Generate(BaseModel):
+    prompt: str
+    size: int = 32
+    seed: int = 0
+
+
+class Deploy(BaseModel):
+    asset_id: str
+    path: str
+
+
+def operations(log: Path, pause: float = 0.0) -> dict[str, Operation[Any]]:
     """Two operations that write down each call; a prompt with 'broken' in it fails."""
 
     def note(line: str) -> None:
         with log.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def generate(arguments: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
-        if "broken" in arguments["prompt"]:
+    def generate(arguments: Generate, on_progress: OnProgress) -> dict[str, Any]:
+        if "broken" in arguments.prompt:
             raise InvalidRequest("This prompt cannot be drawn. Use another.")
         deadline = time.monotonic() + pause
         while time.monotonic() < deadline:
             on_progress(0, 1, "drawing")
-        note(f"generate {arguments['prompt']}")
-        return {"asset_id": arguments["prompt"].replace(" ", "-"), "seed": arguments["seed"]}
+        note(f"generate {arguments.prompt}")
+        return {"asset_id": arguments.prompt.replace(" ", "-"), "seed": arguments.seed}
 
-    def deploy(arguments: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
-        note(f"deploy {arguments['path']}")
-        return {"path": arguments["path"]}
+    def deploy(arguments: Deploy, on_progress: OnProgress) -> dict[str, Any]:
+        note(f"deploy {arguments.path}")
+        return {"path": arguments.path}
 
-    return {"generate": Operation(generate, GENERATE), "deploy": Operation(deploy, DEPLOY)}
+    return {"generate": Operation(Generate, generate), "deploy": Operation(Deploy, deploy)}
 
 
 def run(tmp_path: Path, workflow: dict[str, Any], given: dict[str, Any], **kwargs: Any) -> Any:
@@ -106,7 +112,7 @@ def test_an_unfinished_run_goes_on_where_it_was_and_does_nothing_twice(tmp_path:
 def test_an_item_that_succeeds_the_second_time_goes_through_all_later_steps(tmp_path: Path) -> None:
     text = json.dumps(BATCH)
     mended = operations(tmp_path / "log.txt")
-    broken = {**mended, "generate": Operation(_fails_once(mended["generate"].run), GENERATE)}
+    broken = {**mended, "generate": Operation(Generate, _fails_once(mended["generate"].run))}
     given = {"subjects": ["potion", "key", "ring"]}
     run_workflow(parse(text), text, given, broken, tmp_path, tmp_path / "runs")
     second = run_workflow(parse(text), text, given, mended, tmp_path, tmp_path / "runs")
@@ -117,7 +123,7 @@ def test_an_item_that_succeeds_the_second_time_goes_through_all_later_steps(tmp_
 def _fails_once(run: Any) -> Any:
     failures = [InvalidRequest("The disk is full.")]
 
-    def generate(arguments: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+    def generate(arguments: Generate, on_progress: OnProgress) -> dict[str, Any]:
         if failures:
             raise failures.pop()
         return run(arguments, on_progress)
@@ -129,12 +135,12 @@ def test_a_batch_is_done_together_and_a_bad_item_leaves_the_others_alone(tmp_pat
     chunks: list[list[str]] = []
     ops = operations(tmp_path / "log.txt")
 
-    def many(several: Sequence[dict[str, Any]], on_progress: OnProgress) -> list[Any]:
-        chunks.append([a["prompt"] for a in several])
+    def many(several: Sequence[Generate], on_progress: OnProgress) -> list[Any]:
+        chunks.append([a.prompt for a in several])
         good = "broken" not in chunks[-1][-1] or len(chunks) > 3
-        return [{"asset_id": a["prompt"]} if good or a is not several[-1] else InvalidRequest("no") for a in several]
+        return [{"asset_id": a.prompt} if good or a is not several[-1] else InvalidRequest("no") for a in several]
 
-    ops["generate"] = Operation(ops["generate"].run, GENERATE, many, 2)
+    ops["generate"] = Operation(Generate, ops["generate"].run, many, 2)
     text = json.dumps(BATCH)
     given = {"subjects": ["a", "b", "c", "broken d", "e", "f"]}
     first = run_workflow(parse(text), text, given, ops, tmp_path, tmp_path / "runs")

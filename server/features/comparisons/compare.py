@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server.errors import LibraryError, ServerError
-from server.features.bases import record_bases
 from server.features.comparisons.ranking import Rank, rank
+from server.features.sprites import keep_sprite
 from server.library.rows import ASSET_ID, BadRow, clip, read_rows
 
 if TYPE_CHECKING:
@@ -289,8 +289,6 @@ def compare(
         ServerError: too few or too many variants, prompts or seeds.
         PipelineError: a model or LoRA cannot be used, or the drawing was cancelled.
     """
-    from pipelines.pixels.palette import Palette
-    from pipelines.pixels.png import encode_png
     from pipelines.sprites.draw import draw_sprites
 
     _check(recipes, variants, seeds)
@@ -313,11 +311,7 @@ def compare(
                 # no locked palette: it would hide what the variants do with colour
                 asked = replace(recipe, model=variant.model, loras=variant.loras, seed=seed, palette=())
                 sprite = draw_sprites(studio.engine, asked, 1, part)[0]
-                settled = record_bases(studio, sprite.recipe)
-                png = encode_png(sprite.image, settled.to_json(), Palette.from_words(sprite.palette.words))
-                details = {"palette": list(sprite.palette.words), "unknown_words": list(sprite.unknown_words)}
-                asset = library.add("sprite", {"sprite.png": png}, settled, sprite.report.to_dict(), details)
-                row.append(asset.id)
+                row.append(keep_sprite(studio, library, sprite).asset.id)
             rows.append(row)
         cells.append(rows)
     return Comparisons(library).add(order, [r.prompt for r in recipes], list(seeds), cells, blind=blind)

@@ -1,27 +1,16 @@
-"""generate_animation: words, or a sprite, to an animated sheet."""
+"""The tool generate_animation."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
-from server.features.animations import DrawnAnimation, generate_animation, motions_of
+from server.features.animations import DrawnAnimation, generate_animation
 from server.features.bases import base_warnings
-from server.protocol.tools.common import (
-    LOADING,
-    OnProgress,
-    ProjectArgument,
-    Seed,
-    check_prompt,
-    in_thread,
-    link,
-    makes,
-    result,
-    schema,
-)
+from server.features.requests import AnimationRequest
+from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.flat import flat
 from server.studio import Studio
 
 
@@ -56,14 +45,6 @@ class AnimationAnswer(BaseModel):
     next_step: str = ""
 
 
-Motions = Annotated[
-    tuple[str, ...],
-    AfterValidator(motions_of),
-    BeforeValidator(lambda said: motions_of(said) if isinstance(said, str) else said),
-    Field(description="Of idle, walk, attack, hurt, die."),
-]
-
-
 def register(mcp: FastMCP, studio: Studio) -> None:
     """Adds generate_animation."""
 
@@ -74,46 +55,18 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         annotations=makes(),
         tags={"generate"},
     )
+    @flat
     async def generate_animation_tool(
-        ctx: Context,
-        prompt: Annotated[str, Field(description="What to draw and animate; leave empty with asset_id.")] = "",
-        asset_id: Annotated[str, Field(description="A sprite of the library to animate as it is.")] = "",
-        motions: Motions = ("idle", "walk"),
-        frames: Annotated[int, Field(description="Frames of each clip, 2 to 8.")] = 4,
-        directions: Annotated[int, Field(description="1, 2 (right, left) or 4 (down, up, right, left).")] = 1,
-        fps: Annotated[float, Field(description="Frames a second, 1 to 60.")] = 8.0,
-        faces: Annotated[str, Field(description="Which way the sprite looks: right or left.")] = "right",
-        size: Annotated[int | None, Field(description="Pixels of a frame, 8 to 64; none: as the game's style.")] = None,
-        seed: Seed = None,
-        model: Annotated[str, Field(description="A model of list_models; empty: the game's.")] = "",
-        palette: Annotated[str, Field(description="As in generate_sprite.")] = "",
-        project: ProjectArgument = "",
+        request: AnimationRequest, ctx: Context, project: ProjectArgument = ""
     ) -> ToolResult:
-        """Use when a character, monster or item of a game should move: makes a sprite sheet with a row for each motion
-        and direction, the same character in every frame, one palette, feet on one line; the answer shows it moving.
-        Draw the sprite first with generate_sprite, choose one, and give its asset_id; or give a prompt to do both.
-        deploy_asset then writes the sheet with its layout (name.sheet.json for the Bevy loader, name.json in Aseprite's
-        form). Motions are made by moving the sprite's own pixels: whole bodies with legs below look best."""
-        words = check_prompt(prompt) if prompt.strip() or not asset_id else ""
+        """Use when a character, monster or item should move. Returns a sprite sheet with a row for each motion and
+        direction (same character, one palette, feet on one line), its asset_id, and a moving preview. Draw with
+        generate_sprite first, choose one, and give its asset_id; or give a prompt to do both. deploy_asset writes the
+        sheet with layouts for Bevy and Aseprite. Motions move the sprite's own pixels: whole bodies with legs look
+        best. Example: generate_animation(asset_id="3f2a9c01b7de", motions=["idle", "walk"], directions=4)"""
 
         def work(on_progress: OnProgress) -> ToolResult:
-            done = generate_animation(
-                studio,
-                on_progress,
-                prompt=words,
-                asset_id=asset_id,
-                motions=motions,
-                frames=frames,
-                directions=directions,
-                fps=fps,
-                faces=faces,
-                project=project or None,
-                size=size,
-                seed=seed,
-                model=model,
-                palette=palette,
-            )
-            return _answer(done)
+            return _answer(generate_animation(studio, request, on_progress, project=project or None))
 
         return await in_thread(ctx, work, LOADING)
 

@@ -15,10 +15,10 @@ from pydantic import BaseModel, Field
 from server.deploy import deploy as deploying
 from server.errors import ServerError
 from server.features.comparisons.compare import Comparisons
+from server.features.requests import AssetId
 from server.library.records import Asset
 from server.library.store import Library
 from server.protocol.tools.common import (
-    AssetId,
     OnProgress,
     ProjectArgument,
     changes,

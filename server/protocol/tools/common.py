@@ -2,7 +2,8 @@
 
 def register(mcp: FastMCP, studio: Studio) -> None:
     @mcp.tool(title="Draw", output_schema=schema(Drawn), annotations=makes())
-    async def draw(prompt: Prompt, ctx: Context) -> ToolResult:
+    @flat
+    async def draw(request: DrawRequest, ctx: Context) -> ToolResult:
         def work(on_progress: OnProgress) -> ToolResult: ...
         return await in_thread(ctx, work)
 """
@@ -24,15 +25,16 @@ from fastmcp.tools import ToolResult
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, ContentBlock, ImageContent, ResourceLink, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
+from pydantic import ValidationError as InvalidFields
 
 from pipelines.errors import Cancelled, report, sentence
+from pipelines.invalid import explain_invalid
 from pipelines.visible import clipped, visible
 
 T = TypeVar("T")
 OnProgress = Callable[[int, int, str], None]
 """The same contract as `pipelines.records.OnProgress`."""
 
-PROMPT_LIMIT = 2000
 LOADING = "loading the model"
 """What a tool that draws says until the engine reports progress."""
 MOST_LEVELS = 32
@@ -40,13 +42,7 @@ MOST_LEVELS = 32
 PROGRESS_INTERVAL = 0.25
 """Seconds between two progress notifications."""
 
-# Arguments keep one name and one meaning in every tool.
-Prompt = Annotated[str, Field(description='What to draw, in plain words: "red dragon", "mossy stone floor".')]
-ProjectArgument = Annotated[
-    str, Field(description="The game's root (the folder of its Cargo.toml); empty: found from the working directory.")
-]
-Seed = Annotated[int | None, Field(description="The same seed and words give the same picture; none: a new one.", ge=0)]
-AssetId = Annotated[str, Field(description="The asset_id of an earlier result (12 characters of 0-9 and a-f).")]
+ProjectArgument = Annotated[str, Field(description="The game's root folder; default: found from here.")]
 
 
 def reads() -> ToolAnnotations:
@@ -160,22 +156,6 @@ class _Progress:
             await self._ctx.report_progress(self._value, total or None, message)
 
 
-def check_prompt(prompt: str) -> str:
-    """The prompt without spaces around it.
-
-    Raises:
-        ToolError: it is empty or too long.
-    """
-    prompt = " ".join(prompt.split())
-    if not prompt:
-        raise ToolError('The prompt is empty. Say what to draw, for example "red dragon" or "grass floor".')
-    if len(prompt) > PROMPT_LIMIT:
-        raise ToolError(
-            f"The prompt has {len(prompt):,} characters; the most is {PROMPT_LIMIT:,}. A few words draw best."
-        )
-    return prompt
-
-
 def result(
     answer: BaseModel, *, preview: bytes = b"", preview_type: str = "image/png", links: Sequence[ContentBlock] = ()
 ) -> ToolResult:
@@ -262,21 +242,7 @@ def check_arguments(arguments: Any, depth: int = 0) -> None:
 
 
 def arguments_in_words(error: ValidationError) -> str:
-    """The wrong arguments, each with what is wrong, without addresses of documentation."""
+    """The wrong arguments, and what is wrong with each."""
     cause = error.__cause__
-    details = getattr(cause, "errors", None)
-    if details is None:
-        return f"Invalid arguments: {error}"
-    wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {_plain(e)}" for e in details()[:5])
+    wrong = explain_invalid(cause) if isinstance(cause, InvalidFields) else str(error)
     return clipped(visible(f"Invalid arguments: {wrong}. Correct them and call the tool again."))
-
-
-def _plain(detail: dict[str, Any]) -> str:
-    match detail["type"]:
-        case "missing_argument" | "missing":
-            return "is required"
-        case "unexpected_keyword_argument" | "extra_forbidden":
-            return "there is no such argument"
-        case _:
-            message = str(detail["msg"]).removeprefix("Value error, ")
-            return message[:1].lower() + message[1:]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from server.features.bases import base_warnings
 from server.features.comparisons.compare import (
@@ -18,19 +18,10 @@ from server.features.comparisons.compare import (
     picture_path,
     winner_index,
 )
-from server.features.recipes import compose_recipe
+from server.features.recipes import sprite_recipe
+from server.features.requests import Seed, SpriteRequest, check_prompt
 from server.project.game import Project, Style
-from server.protocol.tools.common import (
-    OnProgress,
-    ProjectArgument,
-    Seed,
-    ToolError,
-    check_prompt,
-    in_thread,
-    makes,
-    result,
-    schema,
-)
+from server.protocol.tools.common import OnProgress, ProjectArgument, ToolError, in_thread, makes, result, schema
 from server.studio import Studio
 
 _BASE_SEED = 1000
@@ -70,7 +61,10 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
     @mcp.tool(title="Compare models", output_schema=schema(CompareAnswer), annotations=makes(), tags={"compare"})
     async def compare_models(
-        prompts: Annotated[list[str], Field(description='1 to 8 things to draw: ["red dragon", "stone floor"].')],
+        prompts: Annotated[
+            list[Annotated[str, AfterValidator(check_prompt)]],
+            Field(description='1 to 8 things to draw: ["red dragon", "stone floor"].'),
+        ],
         variants: Annotated[
             list[str],
             Field(
@@ -89,7 +83,6 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         variant and answers one picture with a column a variant, and a page. By default the columns are blind (A, B, ...
         in a secret order), so that nobody votes for a name: show the picture, ask which column is best, and give the
         answer to record_preference."""
-        words = [check_prompt(prompt) for prompt in prompts]
 
         def work(on_progress: OnProgress) -> ToolResult:
             game = studio.project(project or None)
@@ -97,8 +90,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
             stacks = [parse_variant(text, default) for text in variants]
             first = _BASE_SEED if seed is None else seed
             recipes = [
-                compose_recipe(studio, game, "sprite", prompt, size=size, seed=first, palette="none")
-                for prompt in words
+                sprite_recipe(studio, game, SpriteRequest(prompt=prompt, size=size, seed=first, palette="none"))
+                for prompt in prompts
             ]
             seeds = range(first, first + max(0, count))
             done = compare(studio, game, recipes, stacks, list(seeds), on_progress, blind=blind)

@@ -1,28 +1,16 @@
-"""edit_sprite: a sprite drawn over, recoloured or resized."""
+"""The tool edit_sprite."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from server.features.bases import base_warnings
-from server.features.edits import Edited, edit_sprite, parse_recolor
-from server.protocol.tools.common import (
-    LOADING,
-    AssetId,
-    OnProgress,
-    ProjectArgument,
-    Seed,
-    check_prompt,
-    in_thread,
-    link,
-    makes,
-    result,
-    schema,
-)
+from server.features.edits import Edited, edit_sprite
+from server.features.requests import EditRequest
+from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.flat import flat
 from server.studio import Studio
 
 
@@ -56,45 +44,15 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         annotations=makes(),
         tags={"generate"},
     )
-    async def edit_sprite_tool(
-        asset_id: AssetId,
-        ctx: Context,
-        prompt: Annotated[str, Field(description="Draw it over by these words; empty: a variation of itself.")] = "",
-        strength: Annotated[float, Field(description="How much may change: 0.3 a little, 0.5, 0.8 nearly all.")] = 0.5,
-        place: Annotated[
-            str, Field(description='Only there: "hat", "head", "body", "legs", "boots", "top", "left", "middle".')
-        ] = "",
-        recolor: Annotated[str, Field(description="Swap colours, old:new: 'ff0000:3f6fd0, 8c1f2b:2b4f8c'.")] = "",
-        palette: Annotated[str, Field(description="Repaint in this palette (file or RRGGBB words).")] = "",
-        width: Annotated[int | None, Field(description="Resize to this many pixels.")] = None,
-        height: Annotated[int | None, Field(description="Resize to this many pixels.")] = None,
-        seed: Seed = None,
-        model: Annotated[str, Field(description="A model of list_models; empty: the one that drew it.")] = "",
-        project: ProjectArgument = "",
-    ) -> ToolResult:
-        """Use when a sprite is nearly right: draw it over in part ("a blue hat", place="hat") or whole (strength says
-        how much), make a variation, swap colours, repaint it in a palette, or resize it. One change a call; edit the
-        result again for the next. Pixels outside `place` stay exactly as they are. The answer shows before and after;
-        the edited sprite is a new asset, and the old one stays. deploy_asset puts it into the game."""
-        words = check_prompt(prompt) if prompt.strip() else ""
+    @flat
+    async def edit_sprite_tool(request: EditRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
+        """Use when a sprite is nearly right. Draws over a part (prompt and place) or all of it (prompt, or nothing: a
+        variation), swaps colours (recolor), repaints it in a palette, or resizes it: one change per call. Pixels
+        outside `place` stay exactly as they are. Returns the edited sprite as a new asset, shown before and after; the
+        old one stays. Example: edit_sprite(asset_id="3f2a9c01b7de", prompt="blue hat", place="hat")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
-            done = edit_sprite(
-                studio,
-                asset_id,
-                on_progress,
-                prompt=words,
-                strength=strength,
-                place=place.strip(),
-                recolor=parse_recolor(recolor) if recolor.strip() else None,
-                palette=palette.strip(),
-                width=width,
-                height=height,
-                seed=seed,
-                model=model,
-                project=project or None,
-            )
-            return _answer(done, asset_id)
+            return _answer(edit_sprite(studio, request, on_progress, project=project or None), request.asset_id)
 
         return await in_thread(ctx, work, LOADING)
 

@@ -1,15 +1,15 @@
-"""The tool fix_pixel_art: give any picture its real pixels back."""
+"""The tool fix_pixel_art."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from server.features.pixel_fix import FixedAsset, fix_pixel_art
+from server.features.requests import FixRequest
 from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.flat import flat
 from server.studio import Studio
 
 
@@ -41,60 +41,17 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         annotations=makes(idempotent=True),
         tags={"edit"},
     )
-    async def fix_pixel_art_tool(
-        picture: Annotated[
-            str, Field(description="Path of a PNG, JPEG, GIF, WebP, BMP or Aseprite file, or an asset_id.")
-        ],
-        ctx: Context,
-        width: Annotated[
-            int | None,
-            Field(description="Finished width; none: as many pixels as it has, or by the height and its shape."),
-        ] = None,
-        height: Annotated[int | None, Field(description="Finished height; the same.")] = None,
-        pitch: Annotated[
-            float | None, Field(description="Pixels of the file for each real pixel; none: it is found.")
-        ] = None,
-        colors: Annotated[
-            int | None, Field(description="The most colours; none: all that can be read exactly, else 32.")
-        ] = None,
-        palette: Annotated[
-            str, Field(description='A palette file, RRGGBB words, "none" for its own colours; empty: the game\'s.')
-        ] = "",
-        ground: Annotated[
-            str,
-            Field(
-                description='"keep", "clear" (the flat background round the drawing becomes transparent), or the '
-                "background's RRGGBB (holes in the drawing too)."
-            ),
-        ] = "keep",
-        outline: Annotated[str, Field(description="none, outer, inner or selective.")] = "none",
-        soft: Annotated[
-            str, Field(description="Half-transparent pixels (glows, shadows): keep, dither, solid or drop.")
-        ] = "keep",
-        project: ProjectArgument = "",
-    ) -> ToolResult:
-        """Use when there is a picture that should be pixel art and is not quite: an AI render, a screenshot, a smeared
-        JPEG, an enlarged sprite. Finds the grid and proves it against the picture, reads one clean colour a cell, locks
-        the palette. A finished picture stays as it is, and so does one whose grid cannot be proved: `warnings` say so,
-        and which of `pitch`, `width` and `height` to give. An animation (GIF, APNG, WebP) is finished frame by frame
-        with one grid and palette, and becomes a sheet and an animation file. No model and no GPU: it takes a moment.
-        The answer shows before and after; the result is a new asset, and the file stays as it is."""
+    @flat
+    async def fix_pixel_art_tool(request: FixRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
+        """Use when a picture should be pixel art and is not quite: an AI render, a screenshot, a smeared JPEG, an
+        enlarged sprite. Finds the grid, proves it against the picture, reads one clean colour per cell, locks the
+        palette; needs no model. A finished picture, or one whose grid cannot be proved, stays as it is: `warnings` say
+        so and what to give. All frames of an animation (GIF, APNG, WebP) share grid and palette and become a sheet.
+        Returns a new asset, shown before and after; the file stays. Example:
+        fix_pixel_art(picture="art/knight.png", ground="clear")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
-            done = fix_pixel_art(
-                studio,
-                picture,
-                width=width,
-                height=height,
-                pitch=pitch,
-                colors=colors,
-                palette=palette,
-                ground=ground.strip() or "keep",
-                outline=outline.strip() or "none",
-                soft=soft.strip() or "keep",
-                project=project or None,
-            )
-            return _answer(done)
+            return _answer(fix_pixel_art(studio, request, project=project or None))
 
         return await in_thread(ctx, work)
 

@@ -1,31 +1,17 @@
-"""generate_sprite: words to finished sprites."""
+"""The tool generate_sprite."""
 
 from __future__ import annotations
-
-from typing import Annotated
 
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
 from server.features.bases import base_warnings
+from server.features.requests import Count, SpriteRequest
 from server.features.sprites import DrawnSprites, generate_sprites
-from server.protocol.tools.common import (
-    LOADING,
-    OnProgress,
-    ProjectArgument,
-    Prompt,
-    Seed,
-    check_prompt,
-    in_thread,
-    link,
-    makes,
-    result,
-    schema,
-)
+from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.flat import flat
 from server.studio import Studio
-
-Side = Annotated[int | None, Field(description="Pixels, 8 to 64; none: as the game's style says (else 32).")]
 
 
 class SpriteItem(BaseModel):
@@ -61,58 +47,22 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     """Adds generate_sprite."""
 
     @mcp.tool(title="Generate sprite", output_schema=schema(SpriteAnswer), annotations=makes(), tags={"generate"})
+    @flat
     async def generate_sprite(
-        prompt: Prompt,
+        request: SpriteRequest,
         ctx: Context,
-        size: Side = None,
-        width: Side = None,
-        height: Side = None,
-        seed: Seed = None,
-        count: Annotated[int, Field(description="How many, 1 to 16, with seeds one after another.")] = 1,
-        model: Annotated[str, Field(description="A model of list_models; empty: the game's.")] = "",
-        preset: Annotated[
-            str, Field(description="Quick or careful (embedded: turbo, guided; sdxl: quality, fast, draft).")
-        ] = "",
-        negative: Annotated[str, Field(description="What must not be in it.")] = "",
-        palette: Annotated[
-            str,
-            Field(
-                description="A palette file in the game (.hex, .gpl, .pal, .png strip) or RRGGBB words; "
-                "'none': free colours; empty: the game's palette."
-            ),
-        ] = "",
-        colors: Annotated[int | None, Field(description="The most colours, 2 to 64, where no palette rules.")] = None,
-        outline: Annotated[str, Field(description="none, outer, inner or selective; empty: the game's.")] = "",
-        candidates: Annotated[int, Field(description="Draw this many for each sprite, keep the best.")] = 1,
+        count: Count = 1,
         project: ProjectArgument = "",
     ) -> ToolResult:
-        """Use when a game needs a sprite or a tile: a character, monster, item, plant, building, floor or wall. Draws
-        it from words as finished pixel art - exact size, one palette, hard edges, transparent ground - and keeps it in
-        the library; the answer shows it enlarged. Look at it: another seed or plainer words give another picture,
-        count=4 gives a choice. Nothing is in the game until deploy_asset. Say what it is and its colour ("red dragon",
-        "stone floor"); style words are not needed. A small model lists the words it does not know: rephrase those."""
-        words = check_prompt(prompt)
+        """Use when a game needs a sprite or a single tile: character, monster, item, plant, building, floor, wall.
+        Returns finished pixel art (exact size, one palette, hard edges, transparent background), enlarged to look at,
+        and its asset_id; deploy_asset puts it into the game. If it is not good, use another seed, plainer words, or
+        count=4 to choose. Name the thing and its colour, not a style. Words the model does not know are listed.
+        Example: generate_sprite(prompt="red dragon", size=32, count=4)"""
 
         def work(on_progress: OnProgress) -> ToolResult:
-            done = generate_sprites(
-                studio,
-                words,
-                on_progress,
-                project=project or None,
-                count=count,
-                size=size,
-                width=width,
-                height=height,
-                seed=seed,
-                model=model,
-                preset=preset,
-                negative=negative,
-                palette=palette,
-                colors=colors,
-                outline=outline,
-                candidates=candidates,
-            )
-            return _answer(done, words)
+            done = generate_sprites(studio, request, on_progress, project=project or None, count=count)
+            return _answer(done, request.prompt)
 
         return await in_thread(ctx, work, LOADING)
 

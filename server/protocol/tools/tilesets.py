@@ -1,8 +1,6 @@
-"""generate_tileset: two terrains to a set of tiles that fit; tileset:// gives an atlas."""
+"""The tool generate_tileset and the resource tileset://."""
 
 from __future__ import annotations
-
-from typing import Annotated
 
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
@@ -12,19 +10,10 @@ from pydantic import BaseModel, Field
 
 from server.errors import ServerError
 from server.features.bases import base_warnings
+from server.features.requests import TilesetRequest
 from server.features.tilesets import DrawnTileset, bevy_snippet, generate_tileset
-from server.protocol.tools.common import (
-    LOADING,
-    OnProgress,
-    ProjectArgument,
-    Seed,
-    check_prompt,
-    in_thread,
-    link,
-    makes,
-    result,
-    schema,
-)
+from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.flat import flat
 from server.studio import Studio
 
 
@@ -67,76 +56,16 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         annotations=makes(),
         tags={"generate"},
     )
-    async def generate_tileset_tool(
-        upper: Annotated[
-            str,
-            Field(
-                description="The terrain on top, in words ('grass'), or an earlier set's asset_id: its lower terrain."
-            ),
-        ],
-        ctx: Context,
-        lower: Annotated[
-            str,
-            Field(
-                description="The terrain beside and below ('water'), or an earlier set's asset_id: its upper terrain. "
-                "Empty: nothing (tiles with clear ground), and for seamless and variations."
-            ),
-        ] = "",
-        tile_size: Annotated[
-            int | None, Field(description="Pixels: 8, 16, 24, 32, 40, 48, 56 or 64; none: the game's (else 16).")
-        ] = None,
-        layout: Annotated[
-            str,
-            Field(
-                description="wang16 (corners, dual grid), blob47 (a cell knows its neighbours), edge16 (paths), "
-                "platformer (side view), seamless (one tile) or variations (of one terrain)."
-            ),
-        ] = "wang16",
-        border: Annotated[str, Field(description="auto (by the words), grassy, soft or crisp.")] = "auto",
-        method: Annotated[
-            str,
-            Field(description="composite: painted borders, clean. joint (wang16): drawn by the model, softer."),
-        ] = "composite",
-        axes: Annotated[str, Field(description="For seamless: both, x or y.")] = "both",
-        variants: Annotated[int, Field(description="For variations: how many tiles, 2 to 12.")] = 4,
-        seed: Seed = None,
-        model: Annotated[str, Field(description="A model of list_models; empty: the game's.")] = "",
-        negative: Annotated[str, Field(description="What must not be in it.")] = "",
-        palette: Annotated[
-            str, Field(description="As in generate_sprite; 'none': free colours; empty: the game's palette.")
-        ] = "",
-        colors: Annotated[int | None, Field(description="The most colours, 4 to 64, where no palette rules.")] = None,
-        candidates: Annotated[int | None, Field(description="Textures to choose from for each terrain.")] = None,
-        project: ProjectArgument = "",
-    ) -> ToolResult:
-        """Use when a game needs ground: terrain that tiles, shores, paths, platforms. Makes a whole set in one palette
-        in which every legal neighbour fits to the pixel, with a table from mask to tile, a Tiled tileset and a sample
-        map; the answer shows that map. Name terrains plainly ('grass', 'water', 'sand', 'gray stone', 'lava'). To chain
-        terrains give an earlier set's asset_id: sand on water first, then upper='grass', lower=<its asset_id> lays
-        grass on the same sand. deploy_asset puts the set into the game."""
-        upper, lower = check_prompt(upper), " ".join(lower.split())
+    @flat
+    async def generate_tileset_tool(request: TilesetRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
+        """Use when a game needs terrain that tiles: ground, shores, paths, platforms. Returns a whole set in one
+        palette whose tiles fit to the pixel, its asset_id, a table from mask to tile, Tiled files, Bevy code, and a
+        picture of a sample map. To stack terrains give the asset_id of an earlier set: first sand on water, then
+        upper="grass", lower=<its asset_id> lays grass on the same sand. deploy_asset puts the set into the game.
+        Example: generate_tileset(upper="grass", lower="water", tile_size=16)"""
 
         def work(on_progress: OnProgress) -> ToolResult:
-            done = generate_tileset(
-                studio,
-                upper,
-                lower,
-                on_progress,
-                project=project or None,
-                tile_size=tile_size,
-                candidates=candidates,
-                layout=layout,
-                border=border,
-                method=method,
-                axes=axes,
-                variants=variants,
-                seed=seed,
-                model=model,
-                negative=negative,
-                palette=palette,
-                colors=colors,
-            )
-            return _answer(done)
+            return _answer(generate_tileset(studio, request, on_progress, project=project or None))
 
         return await in_thread(ctx, work, LOADING)
 
@@ -183,7 +112,7 @@ def _answer(done: DrawnTileset) -> ToolResult:
         height=tileset.atlas.shape[0],
         seed=recipe.seed,
         model=recipe.model,
-        palette=list(tileset.palette.words),
+        palette=asset.details["palette"],
         passed=tileset.report.passed,
         gates=tileset.report.gates,
         scores={name: round(value, 4) for name, value in tileset.report.scores.items()},

@@ -16,20 +16,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from unittest import mock
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.choices import Method
 from pipelines.engine.engine import Engine
 from pipelines.records import DrawRequest, Pixels, Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
 from pipelines.tiles.seams import SEAM_LIMIT, texture_seam
-from pipelines.tiles.tileset import METHODS, Tileset, draw_tileset
-from server.features.tilesets import CANDIDATES
+from pipelines.tiles.tileset import CANDIDATES, Tileset, draw_tileset
 
+METHODS: tuple[Method, ...] = get_args(Method)
 PAIRS = (
     ("grass", "water"),
     ("grass", "dirt"),

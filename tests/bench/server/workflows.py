@@ -150,16 +150,21 @@ def animations(studio: Studio, sheet: Path | None, console: Console) -> bool:
     import numpy as np
 
     from server.features.animations import generate_animation
+    from server.features.requests import AnimationRequest, SpriteRequest
     from server.features.sprites import generate_sprites
 
     table = Table("character", *MOTIONS, title="animations: gates that do not hold")
     rows, good = [], True
     for number, prompt in enumerate(CHARACTERS):
-        drawn = generate_sprites(studio, prompt, no_progress, seed=40 + number, candidates=8, outline="none")
+        drawn = generate_sprites(
+            studio, SpriteRequest(prompt=prompt, seed=40 + number, candidates=8, outline="none"), no_progress
+        )
         key = drawn.sprites[0].asset
         cells, frames = [], []
         for motion in MOTIONS:
-            made = generate_animation(studio, no_progress, asset_id=key.id, motions=[motion], frames=6)
+            made = generate_animation(
+                studio, AnimationRequest(asset_id=key.id, motions=(motion,), frames=6), no_progress
+            )
             failed = [name for name, held in made.asset.report["gates"].items() if not held]
             cells.append(", ".join(failed) or "pass")
             good &= not failed

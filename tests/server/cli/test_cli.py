@@ -45,13 +45,20 @@ def test_draw_deploy_and_undo(game: Path, tmp_path: Path, capsys: pytest.Capture
 def test_a_mistake_is_a_sentence_and_not_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("deploy", "nonsense") == 1
     error = capsys.readouterr().err
-    assert "no asset id" in error
+    assert "not an asset id" in error
     assert "Traceback" not in error
 
 
 def test_an_empty_prompt_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("generate", " ") == 1
     assert "prompt is empty" in capsys.readouterr().err
+
+
+def test_a_wrong_option_is_named_with_its_value(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("generate", "imp", "--outline", "dotted") == 1
+    assert "outline=dotted: input should be" in capsys.readouterr().err
+    assert run("generate", "imp", "--count", "17") == 1
+    assert "count=17: give 1 to 16." in capsys.readouterr().err
 
 
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

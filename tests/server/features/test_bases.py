@@ -58,7 +58,7 @@ async def test_drawing_with_a_lora_of_other_weights_warns(game: Path, settings: 
 
     put_lora(settings, "mygame", "fake")  # what the fake backend says of its weights
     again = await call(settings, backend, "edit_sprite", asset_id=drawn["asset_id"], strength=0.5)
-    assert not any("other weights" in warning for warning in again["warnings"])
+    assert not any("other weights" in warning for warning in again.get("warnings", []))
 
 
 @pytest.mark.anyio
@@ -69,7 +69,7 @@ async def test_a_lora_of_the_same_or_unknown_weights_gives_no_warning(
     (game / "dgx-pixels.toml").write_text('[[loras]]\nname = "mygame"\n')
     put_lora(settings, "mygame", base_hash)
     drawn = await call(settings, backend, "generate_sprite", prompt="red dragon")
-    assert drawn["warnings"] == []
+    assert "warnings" not in drawn
 
 
 @pytest.mark.anyio

@@ -15,7 +15,8 @@ from server.errors import LibraryError, ProjectError, ServerError
 from server.features.comparisons.compare import Comparison, Comparisons, Variant, compare, parse_variant, voted_pairs
 from server.features.comparisons.ranking import rank
 from server.features.comparisons.view import all_entries, comparison_png, vote_from_page
-from server.features.recipes import compose_recipe
+from server.features.recipes import sprite_recipe
+from server.features.requests import SpriteRequest
 from server.gallery.build import gallery_page
 from server.project.adoption import adopt
 from server.studio import Studio
@@ -28,7 +29,10 @@ BASE, GLOW = Variant("embedded"), Variant("embedded", (LoraWeight("glow", 0.5),)
 def drawn(studio: Studio) -> Comparison:
     """Two prompts, two seeds, two variants."""
     game = studio.project()
-    recipes = [compose_recipe(studio, game, "sprite", words) for words in ("red dragon", "a very long name of a sword")]
+    recipes = [
+        sprite_recipe(studio, game, SpriteRequest(prompt=words))
+        for words in ("red dragon", "a very long name of a sword")
+    ]
     return compare(studio, game, recipes, [BASE, GLOW], [1, 2], no_progress, blind=True)
 
 
@@ -59,7 +63,7 @@ def test_a_comparison_is_blind_until_a_vote_is_in(studio: Studio, drawn: Compari
 
 def test_nobody_can_peek_at_a_blind_comparison_in_the_gallery(studio: Studio, drawn: Comparison) -> None:
     library = studio.library(studio.project())
-    recipe = compose_recipe(studio, studio.project(), "sprite", "green goblin")
+    recipe = sprite_recipe(studio, studio.project(), SpriteRequest(prompt="green goblin"))
     compare(studio, studio.project(), [recipe], [BASE, GLOW], [7], no_progress, blind=False)
     compared = {asset_id for rows in drawn.cells for row in rows for asset_id in row}
     assert kept(studio).veiled() == compared
@@ -110,7 +114,7 @@ def test_a_cancelled_comparison_keeps_no_row(studio: Studio) -> None:
     def stop(done: int, total: int, message: str) -> None:
         raise KeyboardInterrupt
 
-    recipe = compose_recipe(studio, studio.project(), "sprite", "red dragon")
+    recipe = sprite_recipe(studio, studio.project(), SpriteRequest(prompt="red dragon"))
     with pytest.raises(KeyboardInterrupt):
         compare(studio, studio.project(), [recipe], [BASE, GLOW], [1], stop, blind=True)
     assert kept(studio).latest() == []
@@ -118,7 +122,7 @@ def test_a_cancelled_comparison_keeps_no_row(studio: Studio) -> None:
 
 @pytest.mark.parametrize(("variants", "seeds"), [([BASE], [1]), ([BASE, BASE], [1]), ([BASE, GLOW], [])])
 def test_too_little_to_compare_is_said(studio: Studio, variants: list[Variant], seeds: list[int]) -> None:
-    recipe = compose_recipe(studio, studio.project(), "sprite", "red dragon")
+    recipe = sprite_recipe(studio, studio.project(), SpriteRequest(prompt="red dragon"))
     with pytest.raises(ServerError, match="Give"):
         compare(studio, studio.project(), [recipe], variants, seeds, no_progress, blind=True)
 

@@ -13,9 +13,9 @@ from pipelines.engine.backend import OnStep
 from pipelines.errors import InvalidRequest
 from pipelines.records import Drawing, DrawRequest, no_progress
 from server.cli.workflows import parse_settings
-from server.errors import ServerError
 from server.features.animations import generate_animation
-from server.features.edits import edit_sprite, parse_recolor
+from server.features.edits import edit_sprite
+from server.features.requests import AnimationRequest, EditRequest, SpriteRequest
 from server.features.sprites import Drawn, generate_each, generate_sprites
 from server.features.workflow_operations import expand_rows
 from server.features.workflow_runs import check, pictures, run
@@ -83,9 +83,9 @@ def test_a_sprite_that_cannot_be_drawn_leaves_its_batch_alone(studio: Studio, ba
         {"prompt": "bow", "size": 999, "seed": 2},
         {"prompt": "axe", "seed": 3},
     ]
-    first, second, third = generate_each(studio, requests, no_progress)
-    assert isinstance(second, ServerError)
-    assert "out of range" in str(second)
+    first, second, third = generate_each(studio, [SpriteRequest.model_validate(r) for r in requests], no_progress)
+    assert isinstance(second, InvalidRequest)
+    assert "8 to 64 pixels, not 999" in str(second)
     assert isinstance(first, Drawn)
     assert isinstance(third, Drawn)
     assert [r.prompts for r in backend.requests] == [("red key", "axe")]
@@ -99,7 +99,7 @@ def test_where_a_batch_cannot_be_drawn_each_sprite_has_its_own_error(studio: Stu
 
     backend.draw = draw
     requests = [{"prompt": word, "seed": 1} for word in ("key", "bow", "axe")]
-    first, second, third = generate_each(studio, requests, no_progress)
+    first, second, third = generate_each(studio, [SpriteRequest.model_validate(r) for r in requests], no_progress)
     assert str(second) == "No bows today."
     assert isinstance(first, Drawn)
     assert isinstance(third, Drawn)
@@ -138,17 +138,19 @@ def test_settings_on_the_command_line_are_json_where_they_can_be() -> None:
 
 
 def test_an_animation_of_a_sprite_keeps_the_sprite_and_records_it(studio: Studio) -> None:
-    drawn = generate_sprites(studio, "blue knight", no_progress, seed=4).sprites[0]
-    made = generate_animation(studio, no_progress, asset_id=drawn.asset.id, motions=["idle"], frames=2)
+    drawn = generate_sprites(studio, SpriteRequest(prompt="blue knight", seed=4), no_progress).sprites[0]
+    made = generate_animation(
+        studio, AnimationRequest(asset_id=drawn.asset.id, motions=("idle",), frames=2), no_progress
+    )
     assert made.asset.recipe.options["sprite"] == drawn.asset.id
     assert made.asset.details["sheet"]["animations"]["idle"]["last"] == 1
     assert made.asset.kind == "sheet"
 
 
 def test_an_edit_is_a_new_asset_and_the_old_one_stays(studio: Studio) -> None:
-    drawn = generate_sprites(studio, "blue knight", no_progress, seed=4, colors=4).sprites[0]
+    drawn = generate_sprites(studio, SpriteRequest(prompt="blue knight", seed=4, colors=4), no_progress).sprites[0]
     word = drawn.asset.details["palette"][0]
-    edited = edit_sprite(studio, drawn.asset.id, no_progress, recolor=parse_recolor(f"{word}:ff00ff"))
+    edited = edit_sprite(studio, EditRequest(asset_id=drawn.asset.id, recolor=f"{word}:ff00ff"), no_progress)
     assert edited.asset.id != drawn.asset.id
     assert "ff00ff" in edited.asset.details["palette"]
     assert edited.asset.recipe.options["edit"]["edited_from"] == drawn.asset.id
@@ -156,7 +158,7 @@ def test_an_edit_is_a_new_asset_and_the_old_one_stays(studio: Studio) -> None:
 
 
 def test_a_folder_of_enlarged_sprites_comes_back_as_real_pixels(studio: Studio, game: Path) -> None:
-    drawn = generate_sprites(studio, "blue knight", no_progress, seed=4, size=16).sprites[0]
+    drawn = generate_sprites(studio, SpriteRequest(prompt="blue knight", seed=4, size=16), no_progress).sprites[0]
     (game / "raw").mkdir()
     large = Image.fromarray(drawn.image).resize((128, 128), Image.Resampling.NEAREST)
     large.save(game / "raw/Blue Knight.png")

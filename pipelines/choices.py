@@ -1,0 +1,18 @@
+"""The fixed choices of requests and recipes as `Literal` types. Imports nothing heavy: the server's start needs it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Outline = Literal["none", "outer", "inner", "selective"]
+Preset = Literal["turbo", "guided", "quality", "fast", "draft"]
+"""Of all models together; `Model.presets` says which one model has."""
+Layout = Literal["wang16", "blob47", "edge16", "platformer", "seamless", "variations"]
+Border = Literal["auto", "grassy", "soft", "crisp"]
+Method = Literal["composite", "joint"]
+Axes = Literal["both", "x", "y"]
+Motion = Literal["idle", "walk", "attack", "hurt", "die"]
+Faces = Literal["right", "left"]
+Soft = Literal["keep", "dither", "solid", "drop"]
+"""What becomes of half-transparent pixels."""
+Kind = Literal["sprite", "sheet", "tileset", "palette"]

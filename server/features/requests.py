@@ -1,0 +1,220 @@
+"""Requests: one frozen model for each kind of thing that a user may ask for.
+
+A tool's input schema, a command's flags, a workflow operation's arguments and a watched file's fields are made from
+these models (`server.protocol.tools.flat`, cyclopts, `server.features.workflow_operations`, `server.features.watch`).
+
+To add an option, add a field here and use it in the feature. To accept another form of a value, put a `BeforeValidator`
+into the field's type, or into the type that fields share; the schema that clients see stays the same. A check of one
+value is an `AfterValidator` that raises `ValueError` with a sentence for the user.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from pipelines.choices import Axes, Border, Faces, Layout, Method, Motion, Outline, Preset, Soft
+
+PROMPT_LIMIT = 2000
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space as one space."""
+    return " ".join(text.split())
+
+
+def check_prompt(text: str) -> str:
+    """The prompt on one line.
+
+    Raises:
+        ValueError: it is empty or too long.
+    """
+    prompt = one_line(text)
+    if not prompt:
+        raise ValueError('The prompt is empty. Say what to draw, for example "red dragon" or "grass floor".')
+    if len(prompt) > PROMPT_LIMIT:
+        raise ValueError(
+            f"The prompt has {len(prompt):,} characters; the most is {PROMPT_LIMIT:,}. A few words draw best."
+        )
+    return prompt
+
+
+def split_motions(given: Any) -> Any:
+    """A text with commas ("idle, Walk") as a list; anything else as it is."""
+    listed = given.split(",") if isinstance(given, str) else given
+    if not isinstance(listed, list | tuple):
+        return given
+    cleaned = [item.strip().lower() if isinstance(item, str) else item for item in listed]
+    return [item for item in cleaned if item != ""]
+
+
+def within(least: int, most: int) -> AfterValidator:
+    """A number, or None, from `least` to `most`."""
+
+    def check(number: int | None) -> int | None:
+        if number is not None and not least <= number <= most:
+            raise ValueError(f"Give {least} to {most}.")
+        return number
+
+    return AfterValidator(check)
+
+
+def or_default(default: str) -> BeforeValidator:
+    """An empty text means `default`."""
+    return BeforeValidator(lambda given: default if isinstance(given, str) and not given.strip() else given)
+
+
+# Types that several requests share: one name and one meaning everywhere.
+Prompt = Annotated[str, AfterValidator(check_prompt), Field(description='What to draw: "red dragon", "stone floor".')]
+OptionalPrompt = Annotated[str, AfterValidator(lambda text: check_prompt(text) if text.strip() else "")]
+AssetId = Annotated[str, Field(description="The asset_id of an earlier result.")]
+Side = Annotated[int | None, Field(description="Pixels; default: the game's, else 32.")]
+Seed = Annotated[int | None, Field(description="The same seed gives the same picture; default: random.", ge=0)]
+ModelName = Annotated[str, Field(description="From list_models; empty: the game's.")]
+Negative = Annotated[str, Field(description="What not to draw.")]
+PaletteChoice = Annotated[
+    str,
+    AfterValidator(str.strip),
+    Field(description="Palette file of the game, RRGGBB colours, or 'none' (free colours); empty: the game's."),
+]
+Colors = Annotated[int | None, within(2, 64), Field(description="Most colours, 2 to 64, without a palette.")]
+Count = Annotated[int, within(1, 16), Field(description="How many, 1 to 16, with seeds one after another.")]
+Candidates = Annotated[int, within(1, 16), Field(description="Draw 1 to 16, keep the best.")]
+
+
+class Request(BaseModel):
+    """Base of all requests: frozen, and without unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SpriteRequest(Request):
+    """A sprite from a prompt. `width` and `height` win over `size`."""
+
+    prompt: Prompt
+    size: Side = None
+    width: Side = None
+    height: Side = None
+    seed: Seed = None
+    model: ModelName = ""
+    preset: Annotated[
+        Literal["", Preset],
+        Field(description="embedded: turbo (fast), guided; sdxl: quality, fast, draft; empty: the model's."),
+    ] = ""
+    negative: Negative = ""
+    palette: PaletteChoice = ""
+    colors: Colors = None
+    outline: Annotated[Literal["", Outline], Field(description="Empty: the game's.")] = ""
+    candidates: Candidates = 1
+
+
+class TilesetRequest(Request):
+    """A tileset of one or two terrains, each a prompt or the asset id of an earlier set (`<id>`, `<id>:upper`)."""
+
+    upper: Annotated[
+        str,
+        AfterValidator(check_prompt),
+        Field(description="Terrain on top ('grass'), or the asset_id of an earlier set: its lower terrain."),
+    ]
+    lower: Annotated[
+        str,
+        AfterValidator(one_line),
+        Field(
+            description="Terrain beside and below ('water'), or the asset_id of an earlier set: its upper terrain. "
+            "Empty: transparent; leave empty for seamless and variations."
+        ),
+    ] = ""
+    tile_size: Annotated[
+        int | None, Field(description="Pixels, a multiple of 8 from 8 to 64; default: the game's, else 16.")
+    ] = None
+    layout: Annotated[
+        Layout,
+        Field(
+            description="wang16: corners, for a dual grid. blob47: all 8 neighbours. edge16: paths. platformer: side "
+            "view. seamless: one tile. variations: tiles of one terrain."
+        ),
+    ] = "wang16"
+    border: Annotated[Border, Field(description="auto: chosen by the terrains.")] = "auto"
+    method: Annotated[
+        Method, Field(description="composite: painted borders. joint (wang16): drawn by the model, softer.")
+    ] = "composite"
+    axes: Annotated[Axes, Field(description="Where a seamless tile repeats.")] = "both"
+    variants: Annotated[int, Field(description="Tiles of a variations set, 2 to 12.")] = 4
+    seed: Seed = None
+    model: ModelName = ""
+    negative: Negative = ""
+    palette: PaletteChoice = ""
+    colors: Colors = None
+    candidates: Annotated[
+        int | None, within(1, 32), Field(description="Textures to choose from for each terrain, 1 to 32.")
+    ] = None
+
+
+class AnimationRequest(Request):
+    """A sheet of motions of one sprite: drawn from `prompt`, or the sprite `asset_id`."""
+
+    prompt: Annotated[OptionalPrompt, Field(description="What to draw and animate; or give asset_id.")] = ""
+    asset_id: Annotated[str, Field(description="A sprite to animate as it is.")] = ""
+    motions: Annotated[tuple[Motion, ...], BeforeValidator(split_motions)] = ("idle", "walk")
+    frames: Annotated[int, Field(description="Frames of each motion, 2 to 8.")] = 4
+    directions: Annotated[int, Field(description="1, 2 (right, left) or 4 (down, up, right, left).")] = 1
+    fps: Annotated[float, Field(description="Frames per second, 1 to 60.")] = 8.0
+    faces: Annotated[Faces, Field(description="Which way the sprite looks.")] = "right"
+    size: Side = None
+    seed: Seed = None
+    model: ModelName = ""
+    palette: PaletteChoice = ""
+
+    def sprite(self) -> SpriteRequest:
+        """The request for the sprite that is drawn and then animated: all fields that both have."""
+        shared = type(self).model_fields.keys() & SpriteRequest.model_fields.keys()
+        return SpriteRequest.model_validate({name: getattr(self, name) for name in shared})
+
+
+class EditRequest(Request):
+    """One change of a sprite: draw over (prompt, strength, place), or recolor, or palette, or width and height."""
+
+    asset_id: AssetId
+    prompt: Annotated[OptionalPrompt, Field(description="What to draw over it; empty: a variation of itself.")] = ""
+    strength: Annotated[float, Field(description="How much may change: 0.3 a little, 0.8 nearly all.")] = 0.5
+    place: Annotated[
+        str,
+        AfterValidator(str.strip),
+        Field(description='Change only this part: "hat", "head", "body", "legs", "boots", "top", "left", "middle".'),
+    ] = ""
+    recolor: Annotated[
+        str, AfterValidator(str.strip), Field(description="Swap colours, old:new: 'ff0000:3f6fd0, 8c1f2b:2b4f8c'.")
+    ] = ""
+    palette: Annotated[
+        str, AfterValidator(str.strip), Field(description="Repaint in this palette: file or RRGGBB colours.")
+    ] = ""
+    width: Annotated[int | None, Field(description="Resize to this width in pixels.")] = None
+    height: Annotated[int | None, Field(description="Resize to this height in pixels.")] = None
+    seed: Seed = None
+    model: Annotated[str, Field(description="From list_models; empty: the one that drew it.")] = ""
+
+
+class FixRequest(Request):
+    """A picture that should be pixel art: a file, or an asset."""
+
+    picture: Annotated[str, Field(description="Path of a PNG, JPEG, GIF, WebP, BMP or Aseprite file, or an asset_id.")]
+    width: Annotated[int | None, Field(description="Finished width; default: as found, or in proportion.")] = None
+    height: Annotated[int | None, Field(description="Finished height; the same.")] = None
+    pitch: Annotated[float | None, Field(description="Pixels of the file per real pixel; default: found.")] = None
+    colors: Annotated[
+        int | None, Field(description="Most colours, without a palette; default: all that are exact, else 32.")
+    ] = None
+    palette: PaletteChoice = ""
+    ground: Annotated[
+        str,
+        or_default("keep"),
+        AfterValidator(str.strip),
+        Field(
+            description="Background: keep, clear (a flat one outside becomes transparent), or its RRGGBB (inside too)."
+        ),
+    ] = "keep"
+    outline: Annotated[Outline, or_default("none")] = "none"
+    soft: Annotated[
+        Soft, or_default("keep"), Field(description="What becomes of half-transparent pixels (glows, shadows).")
+    ] = "keep"

@@ -1,0 +1,58 @@
+"""Requests: clients see the choices that the pipelines know, and each form of a value has one meaning."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from pipelines import choices
+from pipelines.invalid import explain_invalid
+from pipelines.models.presets import PRESETS
+from pipelines.pixels.palette import Palette
+from pipelines.tiles.layouts import LAYOUTS
+from pipelines.tiles.wang import BORDERS
+from server.features.requests import AnimationRequest, SpriteRequest
+from server.features.save import shown_colors
+from tests.fakes import fake_picture
+
+
+def test_the_choices_are_those_that_the_pipelines_know() -> None:
+    assert get_args(choices.Layout) == tuple(LAYOUTS)
+    assert set(get_args(choices.Border)) == {"auto", *BORDERS}
+    assert set(get_args(choices.Preset)) == set(PRESETS)
+
+
+def test_white_space_in_a_prompt_has_no_meaning() -> None:
+    assert SpriteRequest(prompt="  red\n dragon ").prompt == "red dragon"
+
+
+@pytest.mark.parametrize("motions", [["Idle", "walk "], "idle, walk,", ("idle", "walk")])
+def test_motions_are_a_list_or_a_text_with_commas(motions: object) -> None:
+    assert AnimationRequest.model_validate({"prompt": "imp", "motions": motions}).motions == ("idle", "walk")
+
+
+def test_the_sprite_of_an_animation_takes_every_field_that_both_have() -> None:
+    wanted = AnimationRequest(prompt="imp", size=16, seed=3, palette="none", frames=2)
+    assert wanted.sprite() == SpriteRequest(prompt="imp", size=16, seed=3, palette="none")
+
+
+def test_every_wrong_field_is_named_with_its_value() -> None:
+    with pytest.raises(ValidationError) as error:
+        SpriteRequest.model_validate({"size": "large", "outline": "dotted", "candidates": 17, "hue": 3})
+    text = explain_invalid(error.value)
+    assert "prompt: is required" in text
+    assert "size=large: input should be a valid integer" in text
+    assert "outline=dotted: input should be" in text
+    assert "candidates=17: give 1 to 16" in text
+    assert "hue: there is no such argument" in text
+
+
+def test_an_assets_palette_is_what_its_picture_shows_in_the_palettes_order() -> None:
+    picture = fake_picture("imp", 1, 16, 16)
+    shown = shown_colors(picture)
+    assert shown == sorted(shown)
+    assert len(shown) == 4
+    locked = Palette.from_words([shown[2], "010203", shown[0]])
+    assert shown_colors(picture, locked) == [shown[2], shown[0], shown[1], shown[3]]
