@@ -5,7 +5,7 @@ use bevy::prelude::*;
 use crate::actors::{Facing, Feet, Flash, Motion, actor, step};
 use crate::dgx_pixels::{ClipEnded, SheetSprite};
 use crate::map;
-use crate::rules::{Game, GameState};
+use crate::state::{Game, GameState};
 
 const SPEED: f32 = 110.0;
 pub const FULL_HEALTH: usize = 3;

@@ -3,7 +3,7 @@
 use bevy::prelude::*;
 
 use crate::hero::{FULL_HEALTH, Hero};
-use crate::rules::{Game, GameState};
+use crate::state::{Game, GameState};
 
 const SLOTS: usize = 10;
 const BACKING: Color = Color::srgba(0.08, 0.07, 0.1, 0.75);

@@ -10,6 +10,7 @@ mod hud;
 mod map;
 mod monsters;
 mod rules;
+mod state;
 mod things;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use bevy::prelude::*;
 
 use crate::actors::{Facing, Feet, Flash, Motion, actor, step};
 use crate::hero::{Hero, Swing, hurt};
-use crate::rules::GameState;
+use crate::state::GameState;
 
 const SIGHT: f32 = 130.0;
 const REACH: f32 = 34.0;

@@ -5,25 +5,8 @@ use bevy::prelude::*;
 use crate::actors::{Feet, Motion};
 use crate::dgx_pixels::ClipEnded;
 use crate::hero::{self, Hero};
+use crate::state::{Game, GameState};
 use crate::{map, monsters, things};
-
-#[derive(States, Default, Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum GameState {
-    #[default]
-    Playing,
-    Won,
-    Lost,
-}
-
-/// One game, from start to end.
-#[derive(Resource, Default)]
-pub struct Game {
-    pub has_key: bool,
-    pub gate_open: bool,
-    pub treasure: u32,
-    /// Pictures of what was picked up.
-    pub bag: Vec<Handle<Image>>,
-}
 
 pub struct RulesPlugin;
 

@@ -4,7 +4,7 @@ use bevy::prelude::*;
 
 use crate::actors::Feet;
 use crate::hero::{FULL_HEALTH, Hero};
-use crate::rules::{Game, GameState};
+use crate::state::{Game, GameState};
 
 #[derive(Component, Clone, Copy, PartialEq, Eq)]
 pub enum Thing {
