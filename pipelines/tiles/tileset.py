@@ -24,8 +24,18 @@ from pipelines.tiles.layouts import PLAIN, Layout, Sides, corner_sides, find_lay
 from pipelines.tiles.map import Indices, random_map
 from pipelines.tiles.platform import paint_platforms
 from pipelines.tiles.seams import SEAM_LIMIT, check_tiles, measure_seams
-from pipelines.tiles.textures import LIQUIDS, Texture, calm_seams, draw_textures, flatten, level, words_of
+from pipelines.tiles.textures import (
+    LIQUIDS,
+    Texture,
+    calm_seams,
+    draw_textures,
+    flatten,
+    level,
+    usual_color,
+    words_of,
+)
 from pipelines.tiles.tiled import Naming, strip, write_sheet, write_tmx, write_tsx
+from pipelines.tiles.usual_colors import keep_usual
 from pipelines.tiles.variants import match_tone, quilt
 from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_paths, scale_border
 
@@ -59,6 +69,7 @@ class Tileset:
     map: Indices
     preview: Pixels
     unknown_words: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def files(self) -> dict[str, bytes]:
         """The set's files by name, the atlas first."""
@@ -125,7 +136,16 @@ def draw_tileset(
     indices = random_map(layout, len(tiles), seed=recipe.seed)
     settled = replace(recipe, revision=work.revision, steps=work.steps, guidance=work.guidance)
     return Tileset(
-        settled, layout, tuple(tiles), atlas, work.palette, report, indices, compose(tiles, indices), work.unknown
+        settled,
+        layout,
+        tuple(tiles),
+        atlas,
+        work.palette,
+        report,
+        indices,
+        compose(tiles, indices),
+        work.unknown,
+        tuple(work.warnings.values()),
     )
 
 
@@ -250,6 +270,7 @@ class _Work:
         self.scores: dict[str, float] = {}
         self.revision, self.steps, self.guidance = recipe.revision, recipe.steps, recipe.guidance
         self.unknown: tuple[str, ...] = ()
+        self.warnings: dict[str, str] = {}
 
     def tiles(self) -> list[Pixels]:
         options, size = self.recipe.options, self.recipe.width
@@ -259,7 +280,8 @@ class _Work:
         raw = self._textures(names)
         budget = self.recipe.colors if len(names) == 1 else max(1, (self.recipe.colors - 4) // 2)
         textures = {
-            name: texture if name in self.given else self._finish(texture, budget) for name, texture in raw.items()
+            name: texture if name in self.given else self._finish(texture, budget, name)
+            for name, texture in raw.items()
         }
         for texture in textures.values():
             self.kept |= _colors_of([texture])
@@ -286,16 +308,32 @@ class _Work:
             case "seamless":
                 return self._settle([upper.texture])
             case _:
-                sources = [match_tone(self._finish(image, budget), upper.texture) for image in self.drawn]
+                sources = [match_tone(self._finish(image, budget, "upper"), upper.texture) for image in self.drawn]
                 count = int(options.get("variants", 4)) - 1
                 return self._settle([upper.texture, *quilt(upper.texture, sources or [upper.texture], count)])
 
-    def _finish(self, texture: Pixels, colors: int) -> Pixels:
+    def _finish(self, texture: Pixels, colors: int, name: str) -> Pixels:
         """A drawn texture as a terrain: level, in few colours, calm where it meets itself."""
         wraps, half = _wraps(self.recipe), self.recipe.width // 2
-        calm = calm_seams(flatten(level(texture, wraps), colors, self.locked), wraps)
+        calm = calm_seams(self._flatten(level(texture, wraps), colors, name), wraps)
         # blob tiles meet in the middle of the corner tiles that they are cut from
         return np.roll(calm, (half, half), (0, 1)) if self.layout.name == "blob47" else calm
+
+    def _flatten(self, texture: Pixels, colors: int, name: str) -> Pixels:
+        """The texture in few colours; under a locked palette in the terrain's usual ones, with a warning where the
+        palette has none."""
+        flat = flatten(texture, colors, self.locked)
+        prompt = str(self.recipe.options[name])
+        usual = usual_color(prompt)
+        if self.locked is None or usual is None:
+            return flat
+        kept, near = keep_usual(texture, flat, usual, self.locked)
+        if not near:
+            self.warnings[name] = (
+                f"The palette has no colour near that of '{prompt}': the nearest ones were taken. Name a colour in the "
+                "prompt, or add one to the palette."
+            )
+        return kept
 
     def _calmest(self, paint: Callable[[int], list[Pixels]]) -> list[Pixels]:
         """Tiles painted with waves along their borders that hide the seams: the first whose worst pair steps no more
