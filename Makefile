@@ -112,6 +112,12 @@ runs/gervais runs/crossfire:
 eval-lora-kill: setup ## a training job under kill -9 at 20 random moments, and its losses against a run without a break
 	@$(BIN)/python -m tests.bench.loras.killed bevy_example/assets/sprites --out runs/eval-lora-kill
 
+readme-media: setup ## docs/images/session.gif from a real session with the running example game (make test-bevy builds it)
+	@$(BIN)/python -m tests.bench.server.readme_media
+
+bundle: setup ## dist/dgx-pixels.mcpb, for clients that install bundles
+	@$(BIN)/python -m server.publishing.bundle dist/dgx-pixels.mcpb
+
 check: setup ## format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright
 

@@ -101,9 +101,13 @@ def find_project(argument: str | Path | None, setting: Path | None) -> Project |
     Raises:
         ProjectError: what was named is not a game, or its files cannot be read.
     """
-    for named in (argument, setting):
-        if named:
-            return _named(user_path(named))
+    if argument:
+        return _named(user_path(argument))
+    if setting:
+        try:
+            return _named(user_path(setting))
+        except ProjectError as error:
+            raise ProjectError(f"DGX_PIXELS_PROJECT={setting} (or serve --project): {error}") from error
     for start in (os.environ.get("CLAUDE_PROJECT_DIR"), Path.cwd()):
         if start and (project := _above(Path(start))):
             return project

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastmcp import FastMCP
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from mcp_types import Icon
 
 from server.protocol.arguments import Arguments
 from server.protocol.quick import QuickFastMCP
@@ -45,6 +46,17 @@ TOOL_MODULES: tuple[str, ...] = (
 )
 """Every module here has `register(mcp: FastMCP, studio: Studio) -> None`. The order is the order an assistant sees."""
 
+ICON = Icon(
+    src="data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAADAAAAAwCAMAAABg3Am1AAAAYFBMVEUAAAAocvI7g/RERnhDP1UvJis+NDc2M02wbzbl7fVeqP6T"
+    "jI6m1P/Mp3rmxqxdi9UAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAI4kI1AAAAIHRSTlMA"
+    "////////////////////AAAAAAAAAAAAAAAAAAAAAEGSIDkAAAB2SURBVHja7ZS7DoAwCEVrqa198v9/641NjU7GRTDpGQgDZ+AR"
+    "jJm8Z73gvVcibAMlgnOutVZrRcw5KxFijBAQlQhElFKyB8wsLqCBUsoyQA5fVgghnNXoBJNVJQBMVpXQly0u4E3YO9i9rNDvjwbP"
+    "1Z8Ik5+wA5g+C6Sv/1UKAAAAAElFTkSuQmCC",
+    mime_type="image/png",
+    sizes=["48x48"],
+)
+"""A potion that the embedded model drew, for menus."""
 LISTING_DELAY = 0.2
 """Seconds between the list of tools and the loading of the model."""
 EXIT_PATIENCE = 0.2
@@ -108,6 +120,7 @@ def create_server(
         "dgx-pixels",
         instructions=INSTRUCTIONS,
         version=package_version(),
+        icons=[ICON],
         lifespan=lifespan,
         middleware=[FriendlyErrors(), PreloadOnListing(studio), Results(studio), Arguments(studio)],
         mask_error_details=True,

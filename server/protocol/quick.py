@@ -17,7 +17,8 @@ class QuickFastMCP(FastMCP):
     """
 
     def tool(self, name_or_fn: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """As FastMCP.tool."""
+        """As FastMCP.tool, with the server's icon."""
+        options.setdefault("icons", self.icons)
         return _described(super().tool, name_or_fn, options)
 
     async def run_stdio_async(

@@ -185,17 +185,3 @@ def test_serving_loads_nothing_heavy(game: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.anyio
-async def test_the_clone_s_mcp_json_serves_the_example_game() -> None:
-    clone = Path(__file__).parents[3]
-    entry = json.loads((clone / ".mcp.json").read_text())["mcpServers"]["dgx-pixels"]
-    assert entry["command"] == ".venv/bin/dgx-pixels"
-    environment = {**os.environ, **entry["env"]}
-    command = ["-m", "server", *entry["args"]]  # what the script runs, in the environment of these tests
-    transport = StdioTransport(sys.executable, command, env=environment, cwd=str(clone), keep_alive=False)
-    async with Client(transport) as client:
-        status = (await client.call_tool("get_status", {})).structured_content
-    assert status
-    assert status["project"]["root"] == str(clone / "bevy_example")

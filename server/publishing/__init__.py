@@ -1,0 +1,1 @@
+"""What publishes the server: launcher, bundle, icon, skill."""
