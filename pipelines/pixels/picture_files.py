@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from pipelines.records import Pixels
 
@@ -19,7 +19,8 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 class FileFacts:
     """What a picture file holds.
 
-    `bits`: bits of a channel. `profile`: its ICC profile, or None. `loop`: whether an animation starts again.
+    `bits`: bits of a channel. `profile`: its ICC profile, or None. `loop`: whether an animation starts again. `turned`:
+    EXIF data say that it is shown turned or mirrored.
     """
 
     format: str
@@ -27,6 +28,7 @@ class FileFacts:
     bits: int
     profile: bytes | None
     loop: bool
+    turned: bool = False
 
 
 def file_facts(data: bytes) -> FileFacts:
@@ -43,6 +45,7 @@ def file_facts(data: bytes) -> FileFacts:
                     _bits(data, picture.mode),
                     info.get("icc_profile") or None,
                     info.get("loop", 1) == 0,
+                    picture.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1),
                 )
     except (OSError, ValueError, SyntaxError, EOFError):
         return FileFacts("", 1, 8, None, True)

@@ -18,7 +18,10 @@ COMMANDS = {
     ),
     "generate": ("server.cli.commands:generate", "Draw a sprite."),
     "fix": ("server.cli.pixels:fix", "Get the real pixels back from a render, a screenshot or a JPEG."),
-    "palette": ("server.cli.pixels:palette", "Take one palette from a folder of pictures, or put one onto it."),
+    "palette": (
+        "server.cli.pixels:palette",
+        "Take one palette from a folder of pictures, put one onto it, or undo that.",
+    ),
     "deploy": ("server.cli.commands:deploy", "Put an asset into the game."),
     "undo": ("server.cli.commands:undo", "Take the last deployment back."),
     "run": ("server.cli.workflows:run", "Run a workflow: a list of sprites, a character, a folder of pictures."),

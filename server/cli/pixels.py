@@ -59,7 +59,7 @@ def fix(
 
 
 def palette(
-    action: Literal["extract", "apply"],
+    action: Literal["extract", "apply", "undo"],
     folder: Path,
     *,
     palette: Path | None = None,
@@ -67,12 +67,13 @@ def palette(
     out: Path | None = None,
     write: bool = False,
 ) -> None:
-    """Take one palette from a folder of pictures, or put one onto it.
+    """Take one palette from a folder of pictures, put one onto it, or undo that.
 
     Parameters
     ----------
     action
-        extract: write the folder's palette. apply: lock its pictures to one.
+        extract: write the folder's palette. apply: lock its pictures to one. undo: put back what the last apply with
+        --write replaced.
     folder
         Such as assets/.
     palette
@@ -83,7 +84,8 @@ def palette(
         For extract: the palette file (default: palette.hex); for apply: the picture of before and after (default:
         palette_preview.png).
     write
-        For apply: replace the pictures; without it only the preview is made.
+        For apply: replace the pictures; without it only the preview is made. Animations, 16-bit pictures and normal
+        maps are left out and named.
     """
     from pipelines.pixels.palette_files import read_palette, write_palette
     from server.features import palettes
@@ -97,6 +99,9 @@ def palette(
         write_palette(found, target)
         console.print("".join(f"[on #{word}]   [/]" for word in found.words))
         console.print(f"{len(found)} colours  {target}")
+    elif action == "undo":
+        restored, skipped = palettes.undo(folder)
+        console.print(f"{restored} put back as they were")
     else:
         if palette is None:
             raise ServerError("Which palette? Give a file: dgx-pixels palette apply assets/ --palette palette.hex")
@@ -111,6 +116,8 @@ def palette(
             write_atomically(target, preview_png(shown))
             console.print(f"[dim]Before and after, the {len(most)} that change most:[/] {target}")
         done = "replaced" if write else "would change (--write replaces them)"
+        if write and applied.changes:
+            console.print(f"[dim]dgx-pixels palette undo {folder} puts them back.[/]")
         console.print(f"{len(applied.changes)} {done}, {applied.unchanged} are in the palette already")
     for reason in skipped:
         console.print(f"[yellow]Left out:[/] {reason}")
