@@ -5,11 +5,11 @@ use bevy::prelude::*;
 use crate::hero::{FULL_HEALTH, Hero};
 use crate::state::{Game, GameState};
 
-const SLOTS: usize = 10;
+const SLOTS: usize = 8;
 const BACKING: Color = Color::srgba(0.08, 0.07, 0.1, 0.75);
 
 /// What the player reads first, and what to ask the assistant for.
-const TITLE: &str = "Find the key, open the gate, leave.   Ask your assistant: \"make the hero a knight in red\"";
+const TITLE: &str = "Find the key, open the gate, leave. Ask: \"make the hero a knight in red\"";
 
 /// A slot at the top of the screen: hearts first, then what was picked up.
 #[derive(Component)]
