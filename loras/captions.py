@@ -45,12 +45,20 @@ def read_metadata(file: Path) -> dict[str, str]:
         try:
             entry = json.loads(line)
             captions[str(entry["file_name"])] = " ".join(str(entry.get("text", "")).split())
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DatasetError(
-                f"{file}, line {number} is not an entry of a metadata.jsonl ({error}). A line is "
+                f"{file}, line {number} is not an entry of a metadata.jsonl ({_wrong(error)}). A line is "
                 '{"file_name": "goblin.png", "text": "green goblin with a club"}: correct or delete it.'
             ) from error
     return captions
+
+
+def _wrong(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return "'file_name' is missing"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "it is not JSON" if isinstance(error, ValueError) else "it is not an object"
 
 
 def _from_table(table: Table) -> dict[str, str]:

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from pipelines.errors import FileError
+from pipelines.files import TEXT_LIMIT, read_bytes
+
 
 @contextmanager
 def synced(path: Path) -> Iterator[IO[bytes]]:
@@ -51,8 +54,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file's object; empty where there is none, or where it is broken."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(read_bytes(path, TEXT_LIMIT))
+    except (OSError, ValueError, FileError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -81,14 +81,14 @@ def parse_json(text: str, name: str) -> Any:
         raise TextError(f"{name}: this JSON is nested too deeply. Check that it is the right file.") from error
 
 
-def read_json(path: Path, name: str = "") -> Any:
+def read_json(path: Path, name: str = "", limit: int = TEXT_LIMIT) -> Any:
     """The value in a JSON file.
 
     Raises:
         TextError: it is not text, or not JSON.
         OSError: the file is missing or cannot be read.
     """
-    return parse_json(read_text(path, name), name or path.name)
+    return parse_json(read_text(path, name, limit), name or path.name)
 
 
 def _encoding(data: bytes, name: str) -> tuple[str, bytes]:

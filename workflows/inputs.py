@@ -111,6 +111,8 @@ def _list(value: Any, declared: Input, where: str) -> list[Any]:
                 return _list(json.loads(value), declared, where)
             except json.JSONDecodeError as error:
                 raise WorkflowError(f"This is not a JSON list: {error.msg}.", where=where) from error
+            except RecursionError as error:
+                raise WorkflowError("This list is nested too deeply.", where=where) from error
         return [word.strip() for word in value.split(",") if word.strip()]
     raise WorkflowError(f"This must be a list, not {clipped(json.dumps(value, default=str), 40)}.", where=where)
 

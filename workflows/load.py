@@ -59,6 +59,8 @@ def parse(text: str) -> Workflow:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise WorkflowError(f"This is not JSON: {error.msg}.", line=error.lineno) from error
+    except RecursionError as error:
+        raise WorkflowError("This JSON is nested too deeply. Check that it is the right file.") from error
     try:
         workflow = Workflow.model_validate(data)
         _check_references(workflow)

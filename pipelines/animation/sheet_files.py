@@ -48,7 +48,7 @@ def named_layouts(folder: Path) -> dict[str, Path]:
         if file.name.startswith(".") or file.is_symlink():
             continue
         try:
-            data = read_json(file) if file.stat().st_size <= _MOST_BYTES else None
+            data = read_json(file, limit=_MOST_BYTES)
         except (TextError, OSError):
             continue  # another program's file, which need not be readable here
         for name in _pictures_of(data):
@@ -67,9 +67,7 @@ def read_layout(file: Path, picture: str = "") -> Slices | None:
         InvalidRequest: it is not text, not JSON, or a layout with a mistake; it names the file.
     """
     try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise InvalidRequest(f"{file.name} is larger than {_MOST_BYTES >> 20} MiB, so it is not a sheet's layout.")
-        data = read_json(file)
+        data = read_json(file, limit=_MOST_BYTES)
     except OSError as error:
         raise InvalidRequest(f"{file} cannot be read: {error.strerror}. Check the path.") from error
     return parse_layout(data, file.name, picture)

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipelines.errors import ImageError, PaletteError, TextError
+from pipelines.errors import FileError, ImageError, PaletteError, TextError
+from pipelines.files import read_bytes
 from pipelines.pixels.palette import CLEAR, MOST_COLORS, Palette, parse_color
 from pipelines.pixels.png import read_picture
 from pipelines.text_files import decode_text
@@ -43,11 +44,11 @@ def read_palette(path: Path | str) -> Palette:
             f"{path.name}: a palette file ends in {', '.join(READ_FORMS)}. Export it in one of these forms."
         )
     try:
-        data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else None
+        data = read_bytes(path, _MOST_BYTES, path.name)
     except OSError as error:
         raise PaletteError(f"Cannot read the palette {path}: {error.strerror}. Check the path.") from error
-    if data is None:
-        raise PaletteError(f"{path.name} is larger than {_MOST_BYTES >> 20} MiB, so it is not a palette.")
+    except FileError as error:
+        raise PaletteError(f"{error} A palette file is small.") from error
     name, file = path.stem, path.name
     if form == ".png":
         return _from_strip(data, name, file)

@@ -6,7 +6,10 @@ The recipe travels in an iTXt chunk named `dgx-pixels`. Knows nothing of what a 
 from __future__ import annotations
 
 import io
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +17,23 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from pipelines.errors import ImageError
+from pipelines.errors import FileError, ImageError, UserError, explain
+from pipelines.files import PICTURE_LIMIT, open_regular, read_bytes
 from pipelines.records import Pixels
 
 if TYPE_CHECKING:
     from pipelines.pixels.palette import Palette
 
+logger = logging.getLogger(__name__)
+
 RECIPE_CHUNK = "dgx-pixels"
 LONGEST_SIDE = 4096
 """Pixels. Larger pictures are refused before they are decoded."""
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TGA", "TIFF")
+"""What Pillow may decode: formats of pictures that artists' tools write, none of which starts another program."""
 MOST_FRAMES = 256
+MOST_PIXELS = 1 << 26
+"""Pixels of all frames of an animation together: 256 MiB as RGBA."""
 
 
 def encode_png(image: Pixels, recipe_json: str | None = None, palette: Palette | None = None) -> bytes:
@@ -68,11 +78,53 @@ def _indexed(image: Pixels, palette: Palette) -> tuple[np.ndarray, bytes, bytes 
     return indices, table + bytes(3), b"\xff" * len(palette) + b"\0"
 
 
-def read_picture(source: Path | str | bytes) -> Pixels:
-    """The picture (an animation's first frame) as (h, w, 4) RGBA, upright, 8 bits a channel.
+@contextmanager
+def open_picture(source: Path | str | bytes, longest: int = LONGEST_SIDE) -> Iterator[Image.Image]:
+    """Opens a picture without decoding it; every picture that this package reads is opened here.
+
+    Only the formats in FORMATS are tried: Pillow would otherwise start Ghostscript for PostScript, whatever the file is
+    called. A path must name a regular file. Errors inside the block that Pillow's decoders raise become ImageError.
 
     Raises:
-        ImageError: not a picture, broken, or longer than 4096 pixels on a side.
+        ImageError: not a picture, damaged, longer than `longest` pixels on a side, not a regular file, or too large.
+    """
+    name = "the picture" if isinstance(source, bytes) else Path(source).name
+    try:
+        # The size is checked below: Pillow's warning of a decompression bomb would only repeat it.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            file = io.BytesIO(source) if isinstance(source, bytes) else open_regular(source, PICTURE_LIMIT, name)
+            with file, Image.open(file, formats=FORMATS) as picture:
+                if max(picture.size) > longest:
+                    raise ImageError(_too_large(name, longest, picture.size))
+                yield picture
+    except UserError as error:
+        if isinstance(error, FileError):
+            raise ImageError(str(error)) from error
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not a picture that can be read. Use PNG, JPEG, GIF, WebP, BMP or Aseprite."
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(_too_large(name, longest)) from error
+    except FileNotFoundError as error:
+        raise ImageError(f"There is no file {source!s}. Check the path.") from error
+    except MemoryError as error:
+        raise ImageError(f"There is not enough memory to open {name}. Scale it down.") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise ImageError(explain(error, name)) from error
+        raise ImageError(_damaged(name, error)) from error
+    except Exception as error:  # Pillow's decoders raise nearly anything for damaged files
+        raise ImageError(_damaged(name, error)) from error
+
+
+def read_picture(source: Path | str | bytes) -> Pixels:
+    """The picture (an animation's first frame) as (h, w, 4) RGBA, upright, 8 bits per channel.
+
+    Raises:
+        ImageError: not a picture, damaged, or longer than 4096 pixels on a side.
     """
     return read_frames(source, limit=1)[0][0]
 
@@ -81,30 +133,15 @@ def read_frames(source: Path | str | bytes, limit: int = MOST_FRAMES) -> list[tu
     """All frames (at most `limit`) as (picture, milliseconds); a still has one frame of 0 ms.
 
     Raises:
-        ImageError: as `read_picture`.
+        ImageError: as `read_picture`, or the frames have more than MOST_PIXELS pixels together.
     """
     name = "the picture" if isinstance(source, bytes) else Path(source).name
     if (sprite := _aseprite(source)) is not None:
         from pipelines.animation.compositing import composite_frames
 
         return composite_frames(sprite, name, limit)
-    try:
-        # a bomb is refused below by its own size; Pillow's warning would only repeat it
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
-                return _frames(picture, name, limit)
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name} is not a picture that can be read. Use PNG, JPEG, GIF, WebP, BMP or Aseprite."
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(_too_large(name)) from error
-    except FileNotFoundError as error:
-        raise ImageError(f"There is no file {source!s}. Check the path.") from error
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, KeyError, IndexError, OverflowError) as error:
-        # Pillow's readers raise all of these for damaged files
-        raise ImageError(f"{name} is broken: {error}. Save it again as PNG.") from error
+    with open_picture(source) as picture:
+        return _frames(picture, name, limit)
 
 
 def _aseprite(source: Path | str | bytes) -> bytes | None:
@@ -113,16 +150,19 @@ def _aseprite(source: Path | str | bytes) -> bytes | None:
         if Path(source).suffix.lower() not in (".aseprite", ".ase"):
             return None
         try:
-            source = Path(source).read_bytes()
-        except OSError:
-            return None  # Pillow's errors follow
+            source = read_bytes(source, PICTURE_LIMIT)
+        except (OSError, FileError):
+            return None  # the errors of `open_picture` follow
     return source if source[4:6] == b"\xe0\xa5" and len(source) >= 128 else None
 
 
 def _frames(picture: Image.Image, name: str, limit: int) -> list[tuple[Pixels, int]]:
-    if max(picture.size) > LONGEST_SIDE:
-        raise ImageError(_too_large(name, picture.size))
-    count = min(getattr(picture, "n_frames", 1), limit)
+    count = 1 if limit == 1 else min(getattr(picture, "n_frames", 1), limit)
+    width, height = picture.size
+    if count > 1 and count * width * height > MOST_PIXELS:
+        raise ImageError(
+            f"{name} has {count} frames of {width}x{height}, which is too much to read. Scale it down, or split it."
+        )
     frames = []
     for index in range(count):
         if index:
@@ -142,22 +182,22 @@ def _rgba(picture: Image.Image) -> Pixels:
     return np.array(upright.convert("RGBA"))
 
 
-def _too_large(name: str, size: tuple[int, int] | None = None) -> str:
+def _too_large(name: str, longest: int, size: tuple[int, int] | None = None) -> str:
     measured = f" ({size[0]}x{size[1]})" if size else ""
-    return f"{name} is too large{measured}: {LONGEST_SIDE} pixels is the longest side. Crop it or scale it down."
+    return f"{name} is too large{measured}: {longest} pixels is the longest side. Crop it or scale it down."
 
 
-def read_recipe(data: bytes) -> str | None:
-    """The recipe's JSON that `encode_png` stored, or None where there is none.
+def _damaged(name: str, error: Exception) -> str:
+    logger.debug("%s cannot be decoded", name, exc_info=error)
+    return f"{name} is damaged: it cannot be decoded as a picture. Save it again as PNG."
+
+
+def read_recipe(source: Path | bytes) -> str | None:
+    """The recipe's JSON that `encode_png` stored in a file or its bytes; None where there is none.
 
     Raises:
         ImageError: the bytes are not a picture.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as picture:
-                text = picture.info.get(RECIPE_CHUNK)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"This is not a picture that can be read: {error}") from error
+    with open_picture(source) as picture:
+        text = picture.info.get(RECIPE_CHUNK)
     return None if text is None else str(text)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.files import PICTURE_LIMIT, read_bytes
 from server.errors import ServerError
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _left_out(path: Path, picture: Pixels) -> str:
     from pipelines.pixels.picture_files import file_facts
     from pipelines.pixels.png_chunks import read_chunks
 
-    data = path.read_bytes()
+    data = read_bytes(path, PICTURE_LIMIT)
     facts = file_facts(data)
     if facts.format != "PNG":
         return f"it is {facts.format or 'another form'} under the name of a PNG. Save it as PNG."
@@ -165,7 +166,7 @@ def _write(folder: Path, changes: list[Change], palette: Palette) -> None:
         # an indexed file has no colours under its clear pixels
         hidden = bool(change.after[change.after[..., 3] == 0].any())
         png = encode_png(change.after, None, None if hidden else palette)
-        new[change.path] = carry_chunks(png, change.path.read_bytes())
+        new[change.path] = carry_chunks(png, read_bytes(change.path, PICTURE_LIMIT))
     keep(folder, new)
     for path, data in new.items():
         write_atomically(path, data)

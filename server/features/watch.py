@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from pipelines.errors import explain, report
+from pipelines.errors import FileError, explain, report
+from pipelines.files import TEXT_LIMIT, read_bytes
 from pipelines.invalid import explain_invalid
 from pipelines.records import no_progress
 from pipelines.text_files import decode_text
@@ -120,7 +121,7 @@ class Watch:
         """Takes up one saved file: says what came of it in one line; nothing where its content is known."""
         name = path.relative_to(self.project.root).as_posix()
         try:
-            content = path.read_bytes()
+            content = read_bytes(path, TEXT_LIMIT, path.name)
             digest = hashlib.sha256(content).hexdigest()
             if self._seen.get(name, "").split(" ")[0] == digest:
                 return
@@ -262,7 +263,7 @@ def _default_path(project: Project, path: Path) -> str:
 
 def _read_memory(path: Path) -> dict[str, str]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_bytes(path, TEXT_LIMIT))
         return {str(k): str(v) for k, v in found.items()}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, FileError, RecursionError):
         return {}  # nothing was seen yet: every recipe is drawn, which changes nothing where it is the same

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipelines.embedded.architecture import SIZE, SPECIAL, TOKENS
 from pipelines.embedded.colors import COLORS, main_colors, name_pixels, repaint
 from pipelines.embedded.training import captions as says
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.palette import extract_palette, lock
+from pipelines.pixels.png import open_picture
 from pipelines.records import Pixels
 
 CLEAR = (128, 128, 128, 0)
@@ -129,7 +129,7 @@ def _read_line(colors: int, line: tuple[Path, int, str]) -> Sprite | None:
 def _sprite(path: Path, entry: dict[str, object], colors: int) -> Sprite | None:
     if entry.get("kind") == "layer":
         return None
-    with Image.open(path) as opened:
+    with open_picture(path) as opened:
         image = np.array(opened.convert("RGBA"))
     placed = place(image)
     if placed is None:

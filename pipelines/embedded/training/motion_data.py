@@ -103,7 +103,7 @@ def read_walks(folder: Path) -> dict[int, dict[str, NDArray[np.uint8]]]:
 
     Walks of 32 px are cut to 24 around their feet where no pixel is lost; others are left out.
     """
-    from PIL import Image
+    from pipelines.pixels.png import read_picture
 
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     walks: dict[str, dict[str, dict]] = collections.defaultdict(dict)
@@ -117,7 +117,7 @@ def read_walks(folder: Path) -> dict[int, dict[str, NDArray[np.uint8]]]:
         size = views["down"]["size"][0]
         cells = np.zeros((4, CELLS, size, size, 4), np.uint8)
         for r, direction in enumerate(DIRECTIONS):
-            strip = np.asarray(Image.open(folder / views[direction]["file_name"]).convert("RGBA"))
+            strip = read_picture(folder / views[direction]["file_name"])
             for c, frame in enumerate(PICKED[views[direction]["frames"]]):
                 cells[r, c] = strip[:, frame * size : (frame + 1) * size]
         cells[cells[..., 3] < 128] = 0

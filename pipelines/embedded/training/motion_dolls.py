@@ -112,9 +112,9 @@ CREATURES = (
 
 
 def _read(path: Path) -> NDArray[np.uint8] | None:
-    from PIL import Image
+    from pipelines.pixels.png import read_picture
 
-    picture = np.array(Image.open(path).convert("RGBA"))
+    picture = read_picture(path)
     if picture.shape != (CANVAS, CANVAS, 4):
         return None
     picture[picture[..., 3] < 128] = 0

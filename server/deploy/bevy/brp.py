@@ -1,7 +1,8 @@
 """A client of the Bevy Remote Protocol (JSON-RPC 2.0 over HTTP on loopback) for Bevy 0.15 to 0.20.
 
 Every call has a deadline for the whole exchange, because a game that is paused, minimised or hanging accepts a
-connection and never answers. Knows nothing of deployments; `server.deploy.bevy.verify` does.
+connection and never answers. The port has no authentication, so any program may answer: replies are limited in size
+and in the time between two reads, and texts from them are clipped.
 """
 
 from __future__ import annotations
@@ -16,11 +17,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.visible import clipped, visible
 from server.errors import ServerError
 
 DEFAULT_PORT = 15702
-MOST_BYTES = 256 << 20
-"""A reply longer than this is not read to its end."""
+MOST_BYTES = 4 << 20
+"""A longer reply is refused."""
+MOST_SCREEN_BYTES = 48 << 20
+"""The same for a watched event: stock Bevy sends a screenshot as JSON, 38 MB for 1920x1080."""
+LONGEST_TEXT = 300
+"""Characters of a text from the game that are shown."""
+LONGEST_PAUSE = 1.0
+"""Seconds between two reads of one reply."""
 
 NAMES_BEFORE_0_17 = {
     "world.get_components": "bevy/get",
@@ -110,8 +118,10 @@ class BrpClient:
         requests = [self._request(method, params) for method, params in calls]
         replies = self._ask(requests, timeout or self.timeout)
         if not isinstance(replies, list) or len(replies) != len(requests):
-            raise NotBevy(f"Port {self.port} answered a batch with something else: no Bevy game speaks like that.")
-        by_id = {reply.get("id"): reply for reply in replies if isinstance(reply, dict)}
+            raise NotBevy(f"Port {self.port} did not answer a batch with a batch, as a Bevy game does.")
+        by_id = {
+            reply["id"]: reply for reply in replies if isinstance(reply, dict) and isinstance(reply.get("id"), int)
+        }
         results: list[Any | Refused] = []
         for request in requests:
             try:
@@ -145,7 +155,7 @@ class BrpClient:
         try:
             found = self.call("rpc.discover", timeout=timeout)
         except Refused as refused:
-            # Bevy 0.15 has no rpc.discover; whoever knows bevy/list is one.
+            # Bevy 0.15 has no rpc.discover, but bevy/list.
             try:
                 self._old_names = True
                 self.call("world.list_components", timeout=timeout)
@@ -154,7 +164,7 @@ class BrpClient:
             return Discovery("", frozenset({"bevy/list"}))
         try:
             discovery = Discovery(
-                str(found["info"]["version"]), frozenset(str(method["name"]) for method in found["methods"])
+                shown(found["info"]["version"]), frozenset(str(method["name"]) for method in found["methods"])
             )
         except (KeyError, TypeError) as error:
             raise NotBevy(f"Port {self.port} speaks JSON-RPC but does not describe itself as Bevy does.") from error
@@ -172,9 +182,11 @@ class BrpClient:
             _send(connection, json.dumps(body).encode(), self.port, deadline)
             received = bytearray()
             while not _complete(received):
-                data = _receive(connection, self.port, deadline, timeout)
+                data = _receive(connection, self.port, deadline, timeout, begun=bool(received))
                 received += data
-                if not data or len(received) > MOST_BYTES:
+                if len(received) > MOST_BYTES:
+                    raise _too_long(self.port, MOST_BYTES)
+                if not data:
                     break
         head, _, content = bytes(received).partition(b"\r\n\r\n")
         if head and not head.startswith(b"HTTP/1."):
@@ -189,6 +201,8 @@ class BrpClient:
             except Silent:
                 return
             received += data
+            if len(received) > MOST_SCREEN_BYTES:
+                raise _too_long(self.port, MOST_SCREEN_BYTES)
             while (end := received.find(b"\n")) >= 0:
                 line = bytes(received[:end])
                 del received[: end + 1]
@@ -219,8 +233,11 @@ def _send(connection: socket.socket, body: bytes, port: int, deadline: float) ->
         raise NotRunning(f"The game on port {port} closed the connection.") from error
 
 
-def _receive(connection: socket.socket, port: int, deadline: float, timeout: float) -> bytes:
+def _receive(connection: socket.socket, port: int, deadline: float, timeout: float, *, begun: bool = False) -> bytes:
+    """The next bytes of a reply; one that has `begun` may pause for LONGEST_PAUSE."""
     left = deadline - time.monotonic()
+    if begun:
+        left = min(left, LONGEST_PAUSE)
     try:
         if left <= 0:
             raise TimeoutError
@@ -237,7 +254,8 @@ def _complete(received: bytearray) -> bool:
     end = received.find(b"\r\n\r\n")
     if end < 0:
         return False
-    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", received[:end])
+    # A length with more digits is longer than any reply that is read: it is not even converted.
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d{1,15})\s", received[: end + 2])
     return length is not None and len(received) - end - 4 >= int(length[1])
 
 
@@ -246,7 +264,7 @@ def _parse(content: bytes, port: int) -> Any:
         raise NotRunning(f"The game on port {port} closed the connection without an answer.")
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotBevy(f"Port {port} is used by something that does not answer in JSON: no Bevy game.") from error
 
 
@@ -254,5 +272,15 @@ def _result(reply: Any, port: int) -> Any:
     if not isinstance(reply, dict) or reply.get("jsonrpc") != "2.0":
         raise NotBevy(f"Port {port} is used by something that does not speak JSON-RPC 2.0: no Bevy game.")
     if isinstance(error := reply.get("error"), dict):
-        raise Refused(str(error.get("message", "no reason given")), int(error.get("code", 0)))
+        code = error.get("code")
+        raise Refused(shown(error.get("message", "no reason given")), code if isinstance(code, int) else 0)
     return reply.get("result")
+
+
+def shown(value: Any) -> str:
+    """A text that the game sent, safe and short enough to show to the user."""
+    return clipped(visible(value if isinstance(value, str) else f"(a {type(value).__name__})"), LONGEST_TEXT)
+
+
+def _too_long(port: int, limit: int) -> NotBevy:
+    return NotBevy(f"Port {port} sent a reply of more than {limit >> 20} MB, which no Bevy game does.")

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import TextError
+from pipelines.errors import FileError, TextError
+from pipelines.files import read_bytes
 from pipelines.text_files import read_text
 from server.project.game import Project
 
@@ -96,7 +97,7 @@ def detect(project: Project) -> BevyProject:
 def _protocol(plugin: Path | None) -> int:
     """The version that a copy of the plugin speaks, in either half; until version 1 it was one file."""
     halves = (plugin, plugin.with_name(DEV_FILE)) if plugin else ()
-    return max((protocol_of(h.read_text(encoding="utf-8", errors="replace")) for h in halves if h.is_file()), default=0)
+    return max((protocol_of(_source(h)) for h in halves if h.is_file()), default=0)
 
 
 def protocol_of(plugin: str) -> int:
@@ -157,10 +158,15 @@ def _sources(root: Path) -> str:
     for path in sorted((root / "src").rglob("*.rs")):
         if path.name in (PLUGIN_FILE, DEV_FILE) or size > _MOST_SOURCE_BYTES:
             continue
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
+        text = _source(path)
         size += len(text)
         texts.append(_COMMENT.sub(" ", text))
     return "\n".join(texts)
+
+
+def _source(path: Path) -> str:
+    """A Rust file's text; empty where it cannot be read."""
+    try:
+        return read_bytes(path, _MOST_SOURCE_BYTES).decode(errors="replace")
+    except (OSError, FileError):
+        return ""

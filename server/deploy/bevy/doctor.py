@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from server.deploy.bevy.brp import BrpError
+from server.deploy.bevy.brp import shown as text_of
 from server.deploy.bevy.detect import MSRV, BevyProject, detect
 from server.deploy.bevy.verify import PROTOCOL, SPOKEN, look
 from server.project.game import Project
@@ -317,7 +318,12 @@ def _running(project: Project, bevy: BevyProject) -> Iterator[Finding]:
     except BrpError as error:
         yield Finding(topic, "broken", f"The game stopped answering: {error}", "Start it again.")
         return
-    yield from _health(status, port, version)
+    try:
+        findings = list(_health(status, port, version))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        what = f"The game on port {port} describes itself in a form that no known version of the dev plugin uses."
+        findings = [Finding(topic, "broken", what, "`dgx-pixels init-game` brings src/dgx_pixels.rs up to date.")]
+    yield from findings
 
 
 def _health(status: dict[str, Any], port: int, version: str) -> Iterator[Finding]:
@@ -327,8 +333,8 @@ def _health(status: dict[str, Any], port: int, version: str) -> Iterator[Finding
     yield Finding(
         topic,
         "fine",
-        f"'{status['game']}' answers on port {port} (Bevy {version}), has {len(assets)} files loaded and draws a frame "
-        f"every {frame:.0f} ms.",
+        f"'{text_of(status['game'])}' answers on port {port} (Bevy {version}), has {len(assets)} files loaded and "
+        f"draws a frame every {frame:.0f} ms.",
     )
     if not status["watching"]:
         yield Finding(
@@ -340,5 +346,8 @@ def _health(status: dict[str, Any], port: int, version: str) -> Iterator[Finding
     for path, state in sorted(assets.items()):
         if state["failed"] and not state["generation"]:
             yield Finding(
-                topic, "advice", f"It could not load {path}: {state['error']}", f"Deploy a picture to {path}."
+                topic,
+                "advice",
+                f"It could not load {text_of(path)}: {text_of(state['error'])}",
+                f"Deploy a picture to {path}.",
             )

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.files import TEXT_LIMIT, read_bytes
 from pipelines.text_files import encode_like, read_text
 from server.deploy.bevy.detect import DEV_FILE, PLUGIN_FILE, BevyProject, detect
 from server.deploy.bevy.diff import git_diff
@@ -54,7 +55,7 @@ class Plan:
         done: list[tuple[Path, bytes | None]] = []
         try:
             for path, (_, new) in self.files.items():
-                before = path.read_bytes() if path.is_file() else None
+                before = read_bytes(path, TEXT_LIMIT) if path.is_file() else None
                 path.parent.mkdir(parents=True, exist_ok=True)
                 # the file keeps its encoding and its line ends
                 write_atomically(path, encode_like(new, before or b""))

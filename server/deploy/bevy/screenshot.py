@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.errors import PipelineError
 from pipelines.records import Pixels
 from server.deploy.bevy.brp import BrpClient, BrpError, Discovery, Silent
 
@@ -24,6 +25,9 @@ CAPTURED = "bevy_render::view::window::screenshot::ScreenshotCaptured"
 SCREENSHOT = "bevy_render::view::window::screenshot::Screenshot"
 WINDOW = "bevy_window::window::PrimaryWindow"
 LARGEST_ZOOM = 8
+LONGEST_SIDE = 8192
+MOST_PIXELS = 16 << 20
+"""Pixels of the largest screenshot that is looked at (5K): searching a larger one takes longer than a deploy may."""
 
 
 def ways(discovery: Discovery) -> tuple[str, ...]:
@@ -45,7 +49,7 @@ def take_screenshot(client: BrpClient, discovery: Discovery, timeout: float) -> 
             break
         try:
             shot = _stock(client, left) if way == "stock" else _to_file(client, *_FILES[way], deadline)
-        except (BrpError, OSError):
+        except (BrpError, PipelineError, OSError):
             continue
         if shot:
             return shot
@@ -77,7 +81,7 @@ def _stock(client: BrpClient, timeout: float) -> bytes:
         for captured in events:
             try:
                 return _png_of(captured[0]["image"])
-            except (KeyError, IndexError, TypeError, ValueError):
+            except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
                 return b""  # an image of a form that no Bevy is known to send
     return b""
 
@@ -95,11 +99,9 @@ def _png_of(image: Any) -> bytes:
 
 
 def _as_png(path: Path) -> bytes:
-    from PIL import Image
+    from pipelines.pixels.png import open_picture
 
-    if path.suffix == ".png":
-        return path.read_bytes()
-    with Image.open(path) as image:
+    with open_picture(path, LONGEST_SIDE) as image:
         return _encode(image.convert("RGB"))
 
 
@@ -111,12 +113,15 @@ def _encode(image: Image.Image) -> bytes:
 
 def read_rgba(data: bytes) -> Pixels | None:
     """The picture's (height, width, 4) RGBA pixels; None where the bytes are no picture."""
-    from PIL import Image
+    from pipelines.errors import ImageError
+    from pipelines.pixels.png import open_picture
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_picture(data, LONGEST_SIDE) as image:
+            if image.width * image.height > MOST_PIXELS:
+                return None
             return np.asarray(image.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError):
+    except ImageError:
         return None
 
 

@@ -10,6 +10,7 @@ Whatever the game does, an answer takes at most `PATIENCE` seconds. Writes nothi
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -18,12 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from pipelines.records import Pixels
+from pipelines.visible import clipped, visible
 from server.deploy.bevy.brp import DEFAULT_PORT, BrpClient, BrpError, Discovery, NotBevy, NotRunning, Refused, Silent
+from server.deploy.bevy.brp import shown as text_of
 from server.deploy.bevy.screenshot import find_sprite, read_rgba, take_screenshot, ways
 from server.library.records import Verification
 from server.project.game import Project
+
+logger = logging.getLogger(__name__)
 
 PROTOCOL = 2
 """The version of the plugin that this package ships."""
@@ -38,7 +44,36 @@ KINDS = (".png", ".sheet.json")
 """What the dev plugin tells the state of."""
 
 
+LONGEST_NOTE = 1200
+"""Characters of the note in a deploy's answer."""
+
 _IN_PLACE = "The files are in place: the game shows them when it starts."
+
+
+class AssetState(BaseModel):
+    """What the dev plugin says of one file."""
+
+    generation: int = 0
+    width: int = 0
+    height: int = 0
+    hash: str | None = None
+    failed: int = 0
+    error: str | None = ""
+    held: bool = False
+
+
+class Reloaded(BaseModel):
+    """What `dgx_pixels/reload` answers: each file's state before."""
+
+    assets: dict[str, AssetState]
+
+
+class GameStatus(Reloaded):
+    """What `dgx_pixels/status` answers, as far as it is used."""
+
+    protocol: int
+    game: str = ""
+    asset_root: str
 
 
 def word_hash(data: bytes) -> str:
@@ -52,7 +87,11 @@ def word_hash(data: bytes) -> str:
 def port_of(project: Project) -> int:
     """Where this game listens: `BRP_EXTRAS_PORT` as the game itself reads it, or the style's `brp_port`, or 15702."""
     named = os.environ.get("BRP_EXTRAS_PORT", "")
-    return int(named) if named.isdecimal() else project.style.brp_port or DEFAULT_PORT
+    return (
+        int(named)
+        if named.isascii() and named.isdecimal() and len(named) < 6
+        else project.style.brp_port or DEFAULT_PORT
+    )
 
 
 def same_folder(one: str, other: Path) -> bool:
@@ -114,8 +153,11 @@ def witness(project: Project, paths: tuple[str, ...]) -> Callable[[Mapping[str, 
         except Silent:
             verification = Verification("deployed_unverified", f"{_silent(before.client.port)} {_IN_PLACE}")
         except BrpError as error:
-            verification = Verification("deployed_unverified", f"The game could not be asked: {error}")
-        return Verification(verification.state, verification.note, clock.spent, verification.screenshot)
+            verification = Verification("deployed_unverified", f"The game could not be asked: {error} {_IN_PLACE}")
+        except Exception as error:  # whatever a game answers, the files are in place and the deploy says so
+            verification = Verification("deployed_unverified", f"{_odd(before.client.port, error)} {_IN_PLACE}")
+        note = clipped(visible(verification.note), LONGEST_NOTE)
+        return Verification(verification.state, note, clock.spent, verification.screenshot)
 
     return answer
 
@@ -142,8 +184,15 @@ def look(project: Project, paths: tuple[str, ...] = ()) -> Before:
         before.problem = Verification("deployed_unverified", _silent(before.client.port))
     except BrpError as error:
         before.problem = Verification("deployed_unverified", f"The game could not be asked: {error}")
+    except Exception as error:
+        before.problem = Verification("deployed_unverified", _odd(before.client.port, error))
     before.spent = clock.spent
     return before
+
+
+def _odd(port: int, error: Exception) -> str:
+    logger.info("the game on port %s answers what it should not", port, exc_info=error)
+    return f"The game on port {port} answers in a form that no known version uses, so nothing was verified."
 
 
 def _silent(port: int) -> str:
@@ -160,22 +209,22 @@ def _recognise(before: Before, project: Project, paths: tuple[str, ...], clock: 
             before.screenshot = take_screenshot(before.client, before.discovery, clock.left(1.0))
         return
     shown = [path for path in paths if path.endswith(KINDS)]
-    status = before.client.call("dgx_pixels/status", {"paths": shown}, clock.left(1.0))
-    if status["protocol"] not in SPOKEN:
+    status = GameStatus.model_validate(before.client.call("dgx_pixels/status", {"paths": shown}, clock.left(1.0)))
+    if status.protocol not in SPOKEN:
         raise Refused(
-            f"its src/dgx_pixels.rs speaks version {status['protocol']}, this server {PROTOCOL}. "
+            f"its src/dgx_pixels.rs speaks version {status.protocol}, this server {PROTOCOL}. "
             "`dgx-pixels init-game` brings the file up to date.",
             0,
         )
-    if not same_folder(status["asset_root"], project.assets):
+    if not same_folder(status.asset_root, project.assets):
         before.problem = Verification(
             "game_not_running",
-            f"Port {before.client.port} belongs to another game: '{status['game']}', which reads "
-            f"{status['asset_root']} and not {project.assets}. Close it, or start this game with "
+            f"Port {before.client.port} belongs to another game: '{text_of(status.game)}', which reads "
+            f"{text_of(status.asset_root)} and not {project.assets}. Close it, or start this game with "
             "BRP_EXTRAS_PORT=<free port> and set that port as brp_port in dgx-pixels.toml.",
         )
         return
-    before.assets = status["assets"]
+    before.assets = {path: state.model_dump() for path, state in status.assets.items()}
 
 
 def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes], clock: _Clock) -> Verification:
@@ -183,8 +232,9 @@ def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes]
     shown = [path for path in files if path.endswith(KINDS)]
     if not shown:
         return Verification("deployed_unverified", "The game tells nothing of files of this kind.")
-    reloaded = before.client.call("dgx_pixels/reload", {"paths": shown}, clock.left(2.0))["assets"]
-    held = [path for path in shown if reloaded[path]["held"] or known.get(path, {}).get("held")]
+    reply = before.client.call("dgx_pixels/reload", {"paths": shown}, clock.left(2.0))
+    reloaded = Reloaded.model_validate(reply).assets
+    held = [path for path in shown if reloaded[path].held or known.get(path, {}).get("held")]
     if not held:
         return Verification(
             "deployed_not_loaded_by_game",
@@ -206,8 +256,8 @@ def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes]
         if state["hash"] != wanted and state["failed"] > was.get("failed", 0):
             return Verification(
                 "reload_failed",
-                f"The game could not load {path}: {state['error']}. It goes on showing what it had before; deploy "
-                "another picture, or take this one back with undo_deploy.",
+                f"The game could not load {path}: {text_of(state['error'])}. It goes on showing what it had before; "
+                "deploy another picture, or take this one back with undo_deploy.",
             )
         notes.append(_seen(path, was, state, wanted))
     notes += [f"Nothing in the game has loaded {path}." for path in shown if path not in held]
@@ -223,7 +273,7 @@ def _await(client: BrpClient, path: str, wanted: str | None, was: Mapping[str, A
     """
     params = {"path": path, "hash": wanted, "generation": was.get("generation", 0), "failed": was.get("failed", 0)}
     try:
-        return client.call("dgx_pixels/await", params, clock.left(1.8))
+        return AssetState.model_validate(client.call("dgx_pixels/await", params, clock.left(1.8))).model_dump()
     except Silent:
         client.call("dgx_pixels/status", {"paths": [path]}, clock.left(0.7))
         return None

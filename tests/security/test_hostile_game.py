@@ -1,0 +1,131 @@
+"""Whatever answers on the game's port: the files are in place, and the deploy answers in time and in a sentence."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from server.deploy.bevy.brp import MOST_BYTES, BrpClient, NotBevy, Refused, Silent
+from server.deploy.bevy.doctor import examine
+from server.deploy.deploy import deploy
+from server.library.records import Asset
+from server.studio import Studio
+
+HEAD = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def reply(value: object) -> bytes:
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": value}).encode()
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def refusal(error: object) -> bytes:
+    return HEAD + b"\r\n" + json.dumps({"jsonrpc": "2.0", "id": 1, "error": error}).encode()
+
+
+STATUS = {"info": {"version": "0.19.1"}, "methods": [{"name": "dgx_pixels/status"}, {"name": "world.query"}]}
+ANSWERS: dict[str, bytes] = {
+    "deep JSON": HEAD + b"\r\n" + b'{"jsonrpc":"2.0","id":1,"result":' + b"[" * 200_000,
+    "deep whole JSON": HEAD + b"\r\n" + b"[" * 100_000 + b"]" * 100_000,
+    "a length of 5000 digits": HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n{}",
+    "a negative length": HEAD + b"Content-Length: -5\r\n\r\n{}",
+    "a number of 5000 digits": HEAD + b"\r\n" + b'{"jsonrpc":"2.0","id":1,"result":' + b"7" * 5000 + b"}",
+    "an error that is huge": refusal({"code": 1, "message": "x\x1b[2J" * 300_000}),
+    "an error without a message": refusal({"code": "many", "message": {"a": [1]}}),
+    "an error code of NaN": HEAD + b"\r\n" + b'{"jsonrpc":"2.0","id":1,"error":{"code":NaN,"message":null}}',
+    "a result that is null": reply(None),
+    "methods that are numbers": reply({"info": {"version": 7}, "methods": [1, 2]}),
+    "methods that are no list": reply({"info": {"version": "0.19.1"}, "methods": 5}),
+    "info that is a list": reply({"info": [], "methods": []}),
+    "a status of another form": reply(STATUS),
+    "bytes that are not text": HEAD + b"\r\n" + bytes(range(256)),
+    "nothing": b"",
+    "half a head": b"HTTP/1.0 200 OK\r\nContent-Le",
+    "a head without an end": b"HTTP/1.0 200 OK\r\n" + b"X-Fill: y\r\n" * 1000,
+}
+
+
+@contextmanager
+def listening(answer: bytes, *, endless: bool = False, waits: bool = False) -> Iterator[int]:
+    """A port that sends `answer` to every connection; `endless` repeats it, `waits` keeps the connection open."""
+    done = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            try:
+                self.request.recv(1 << 16)
+                self.request.sendall(answer)
+                while endless:
+                    self.request.sendall(answer)
+                if waits:
+                    done.wait(20)
+            except OSError:
+                pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            done.set()
+            server.shutdown()
+
+
+@pytest.fixture
+def put(studio: Studio, golem: Asset, game: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], str]:
+    def deployed(port: int) -> str:
+        monkeypatch.setenv("BRP_EXTRAS_PORT", str(port))
+        done = deploy(studio, golem.id, "sprites/golem.png")
+        assert (game / "assets/sprites/golem.png").read_bytes() == b"golem"
+        assert done.state == "written"
+        assert done.verification.state in ("game_not_running", "deployed_unverified")
+        note = done.verification.note
+        assert "The files are in place" in note
+        assert len(note) <= 1200
+        assert "\x1b" not in note
+        assert "Error" not in note
+        return note
+
+    return deployed
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_a_deploy_is_done_and_says_so_whatever_the_game_answers(
+    kind: str, put: Callable[[int], str], studio: Studio
+) -> None:
+    with listening(ANSWERS[kind]) as port:
+        put(port)
+        assert any(f.topic == "running game" for f in examine(studio.require_project()))
+
+
+def test_an_endless_answer_ends_at_four_megabytes(put: Callable[[int], str]) -> None:
+    with listening(HEAD + b"\r\n" + b"[1," * 10_000, endless=True) as port:
+        with pytest.raises(NotBevy, match="more than 4 MB"):
+            BrpClient(port).call("rpc.discover", timeout=10)
+        assert "more than 4 MB" in put(port)
+
+
+def test_an_answer_of_just_below_the_limit_is_read(tmp_path: Path) -> None:
+    with listening(reply("x" * (MOST_BYTES - 1000))) as port:
+        assert len(BrpClient(port).call("rpc.discover", timeout=10)) == MOST_BYTES - 1000
+
+
+def test_a_pause_in_the_middle_of_an_answer_ends_the_call(put: Callable[[int], str]) -> None:
+    with listening(HEAD + b"Content-Length: 999999\r\n\r\n{", waits=True) as port:
+        with pytest.raises(Silent):
+            BrpClient(port).call("rpc.discover", timeout=60)
+        put(port)
+
+
+def test_the_text_of_a_refusal_is_clipped_and_its_control_characters_are_visible() -> None:
+    with listening(ANSWERS["an error that is huge"]) as port, pytest.raises(Refused) as refused:
+        BrpClient(port).call("rpc.discover", timeout=10)
+    assert len(str(refused.value)) <= 300
+    assert str(refused.value).startswith("x\\x1b[2J")
