@@ -206,6 +206,13 @@ def resize(image: Pixels, recipe: Recipe, width: int, height: int) -> Sprite:
     return Sprite(settled, result, palette, _report(result, settled, palette))
 
 
+def moved(image: Pixels, recipe: Recipe) -> Sprite:
+    """A sprite of pixels that were only moved, with the size that they have now."""
+    palette = Palette.from_words(recipe.palette) if recipe.palette else _own_palette(image, recipe)
+    settled = replace(recipe, width=image.shape[1], height=image.shape[0])
+    return Sprite(settled, image, palette, _report(image, settled, palette))
+
+
 def _enlarged(picture: NDArray[_T], times: int) -> NDArray[_T]:
     return picture.repeat(times, axis=0).repeat(times, axis=1)
 

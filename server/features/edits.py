@@ -36,7 +36,7 @@ class Edited:
 
 
 def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *, project: str | None = None) -> Edited:
-    """Makes the one change of a sprite that the request asks for: recolor, palette, size, or else drawing it over.
+    """Makes the one change that the request asks for: recolor, palette, transform, size, or else drawing it over.
 
     Raises:
         LibraryError: there is no such sprite.
@@ -46,16 +46,18 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
     from pipelines.pixels.palette import Palette
     from pipelines.pixels.png import read_picture
     from pipelines.sprites import edit
+    from pipelines.sprites.transform import transform
 
     game = studio.project(project)
     home, asset = studio.find_asset(request.asset_id, game)
     if asset.kind != "sprite":
         raise LibraryError(f"Asset {asset.id} is a {asset.kind}; only a sprite can be edited. list_assets shows them.")
-    chosen = [bool(request.recolor), bool(request.palette), bool(request.width or request.height)]
+    sized = bool(request.width or request.height)
+    chosen = [bool(request.recolor), bool(request.palette), bool(request.transform), sized]
     if sum(chosen) > 1 or (any(chosen) and (request.prompt or request.place)):
         raise InvalidRequest(
-            "One change at a time: draw over (prompt, place, strength), recolor, palette, or size. Edit the result "
-            "again for the next."
+            "One change at a time: draw over (prompt, place, strength), recolor, palette, transform, or size. Edit the "
+            "result again for the next."
         )
     image = read_picture(home.read(asset))
     recipe = asset.recipe
@@ -69,7 +71,10 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
         if not words:
             raise InvalidRequest("palette='none' repaints nothing. Give a palette file or RRGGBB colours.")
         sprite = edit.repaint(image, recipe, Palette.from_words(words))
-    elif request.width or request.height:
+    elif request.transform:
+        sprite = edit.moved(transform(image, request.transform), recipe)
+        origin["transform"] = request.transform
+    elif sized:
         sides = _side(request.width or recipe.width), _side(request.height or recipe.height)
         sprite = edit.resize(image, recipe, *sides)
     else:

@@ -70,13 +70,14 @@ Prompt = Annotated[str, AfterValidator(check_prompt), Field(description='What to
 OptionalPrompt = Annotated[str, AfterValidator(lambda text: check_prompt(text) if text.strip() else "")]
 AssetId = Annotated[str, Field(description="The asset_id of an earlier result.")]
 Side = Annotated[int | None, Field(description="Pixels; default: the game's, else 32.")]
-Seed = Annotated[int | None, Field(description="The same seed gives the same picture; default: random.", ge=0)]
+OneSide = Annotated[int | None, Field(description="Pixels.")]
+Seed = Annotated[int | None, Field(description="Same seed, same picture; default: random.", ge=0)]
 ModelName = Annotated[str, Field(description="From list_models; empty: the game's.")]
 Negative = Annotated[str, Field(description="What not to draw.")]
 PaletteChoice = Annotated[
     str,
     AfterValidator(str.strip),
-    Field(description="Palette file of the game, RRGGBB colours, or 'none' (free colours); empty: the game's."),
+    Field(description="File of the game, RRGGBB colours, a name ('pico-8'), 'none' (free); empty: the game's."),
 ]
 Colors = Annotated[int | None, within(2, 64), Field(description="Most colours, 2 to 64, without a palette.")]
 Count = Annotated[int, within(1, 16), Field(description="How many, 1 to 16, with seeds one after another.")]
@@ -94,8 +95,8 @@ class SpriteRequest(Request):
 
     prompt: Prompt
     size: Side = None
-    width: Side = None
-    height: Side = None
+    width: OneSide = None
+    height: OneSide = None
     seed: Seed = None
     model: ModelName = ""
     preset: Annotated[
@@ -115,19 +116,17 @@ class TilesetRequest(Request):
     upper: Annotated[
         str,
         AfterValidator(check_prompt),
-        Field(description="Terrain on top ('grass'), or the asset_id of an earlier set: its lower terrain."),
+        Field(description="Terrain on top ('grass'), or an earlier set's asset_id: its lower terrain."),
     ]
     lower: Annotated[
         str,
         AfterValidator(one_line),
         Field(
-            description="Terrain beside and below ('water'), or the asset_id of an earlier set: its upper terrain. "
-            "Empty: transparent; leave empty for seamless and variations."
+            description="Terrain below ('water'), or an earlier set's asset_id: its upper terrain. "
+            "Empty: transparent, or for seamless and variations."
         ),
     ] = ""
-    tile_size: Annotated[
-        int | None, Field(description="Pixels, a multiple of 8 from 8 to 64; default: the game's, else 16.")
-    ] = None
+    tile_size: Annotated[int | None, Field(description="8, 16, ... 64; default: the game's, else 16.")] = None
     layout: Annotated[
         Layout,
         Field(
@@ -136,9 +135,7 @@ class TilesetRequest(Request):
         ),
     ] = "wang16"
     border: Annotated[Border, Field(description="auto: chosen by the terrains.")] = "auto"
-    method: Annotated[
-        Method, Field(description="composite: painted borders. joint (wang16): drawn by the model, softer.")
-    ] = "composite"
+    method: Annotated[Method, Field(description="composite: painted borders; joint (wang16): softer.")] = "composite"
     axes: Annotated[Axes, Field(description="Where a seamless tile repeats.")] = "both"
     variants: Annotated[int, Field(description="Tiles of a variations set, 2 to 12.")] = 4
     seed: Seed = None
@@ -173,7 +170,7 @@ class AnimationRequest(Request):
 
 
 class EditRequest(Request):
-    """One change of a sprite: draw over (prompt, strength, place), or recolor, or palette, or width and height."""
+    """One change of a sprite: draw over (prompt, strength, place), recolor, palette, transform, or width and height."""
 
     asset_id: AssetId
     prompt: Annotated[OptionalPrompt, Field(description="What to draw over it; empty: a variation of itself.")] = ""
@@ -181,24 +178,27 @@ class EditRequest(Request):
     place: Annotated[
         str,
         AfterValidator(str.strip),
-        Field(description='Change only this part: "hat", "head", "body", "legs", "boots", "top", "left", "middle".'),
+        Field(description='Only this part: "hat", "head", "body", "legs", "boots", "top", "left", "middle".'),
     ] = ""
-    recolor: Annotated[
-        str, AfterValidator(str.strip), Field(description="Swap colours, old:new: 'ff0000:3f6fd0, 8c1f2b:2b4f8c'.")
+    recolor: Annotated[str, AfterValidator(str.strip), Field(description="Swap colours: 'old:new, ff0000:3f6fd0'.")] = (
+        ""
+    )
+    palette: Annotated[str, AfterValidator(str.strip), Field(description="Repaint in this palette.")] = ""
+    transform: Annotated[
+        str,
+        AfterValidator(str.strip),
+        Field(description="flip, flip_vertical, rotate_90, rotate_180, rotate_270, trim, pad:2."),
     ] = ""
-    palette: Annotated[
-        str, AfterValidator(str.strip), Field(description="Repaint in this palette: file or RRGGBB colours.")
-    ] = ""
-    width: Annotated[int | None, Field(description="Resize to this width in pixels.")] = None
-    height: Annotated[int | None, Field(description="Resize to this height in pixels.")] = None
+    width: Annotated[int | None, Field(description="Resize to it.")] = None
+    height: Annotated[int | None, Field(description="Resize to it.")] = None
     seed: Seed = None
-    model: Annotated[str, Field(description="From list_models; empty: the one that drew it.")] = ""
+    model: Annotated[str, Field(description="Empty: the one that drew it.")] = ""
 
 
 class FixRequest(Request):
     """A picture that should be pixel art: a file, or an asset."""
 
-    picture: Annotated[str, Field(description="Path of a PNG, JPEG, GIF, WebP, BMP or Aseprite file, or an asset_id.")]
+    picture: Annotated[str, Field(description="A PNG, JPEG, GIF, WebP, BMP or Aseprite file, or an asset_id.")]
     width: Annotated[int | None, Field(description="Finished width; default: as found, or in proportion.")] = None
     height: Annotated[int | None, Field(description="Finished height; the same.")] = None
     pitch: Annotated[float | None, Field(description="Pixels of the file per real pixel; default: found.")] = None

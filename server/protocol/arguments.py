@@ -10,14 +10,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 from fastmcp.exceptions import ToolError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
-from fastmcp.tools import ToolResult
+from fastmcp.tools import Tool, ToolResult
 
 from server.errors import ServerError
 from server.studio import Studio
@@ -40,6 +40,7 @@ MEANINGS = {
     "path": ("output_path", "destination", "dest", "target", "file", "filename", "file_path"),
     "motions": ("motion", "animations", "animation", "actions", "action"),
     "frames": ("num_frames", "frame_count"),
+    "transform": ("flip", "mirror", "rotate", "rotation", "crop", "trim", "pad", "padding"),
     "project": ("project_path", "root", "game", "cwd", "project_dir"),
 }
 """Argument -> other names that models give it."""
@@ -93,6 +94,19 @@ class Arguments(Middleware):
             result.structured_content = {**result.structured_content, "read_as": said}
         return result
 
+    async def on_list_tools(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Sequence[Tool]:
+        """With small schemas: what is read here anyway need not be said."""
+        tools = await call_next(context)
+        return [
+            tool.model_copy(
+                update={
+                    "parameters": small_schema(tool.parameters),
+                    "output_schema": tool.output_schema and small_schema(tool.output_schema),
+                }
+            )
+            for tool in tools
+        ]
+
     def _path(self, arguments: dict[str, Any]) -> str:
         """`arguments["path"]` as a path relative to assets/ in lower snake case."""
         named = arguments.get("project")
@@ -108,6 +122,27 @@ class Arguments(Middleware):
         except ServerError:
             pass  # the tool says it
         return asset_path(arguments["path"], folder, default)
+
+
+def small_schema(schema: Any) -> Any:
+    """The schema without nulls, empty defaults and the ban on unknown names, in every part.
+
+    An assistant carries all schemas along in its context. `null` still means "not given", and an unknown argument is
+    still answered with the valid names.
+    """
+    if isinstance(schema, list):
+        return [small_schema(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) == 1 and isinstance(options[0], dict):
+        schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **options[0]}
+    dropped = {"additionalProperties": (False,), "default": (None, "", [], {})}
+    return {
+        key: {name: small_schema(part) for name, part in value.items()} if key == "properties" else small_schema(value)
+        for key, value in schema.items()
+        if not any(value is other or value == other for other in dropped.get(key, ()) if type(value) is type(other))
+    }
 
 
 def read_arguments(schema: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

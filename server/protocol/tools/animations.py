@@ -59,11 +59,11 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     async def generate_animation_tool(
         request: AnimationRequest, ctx: Context, project: ProjectArgument = ""
     ) -> ToolResult:
-        """Use when a character, monster or item should move. Returns a sprite sheet with a row for each motion and
-        direction (same character, one palette, feet on one line), its asset_id, and a moving preview. Draw with
+        """Use when a character, monster or item should move: makes an animated spritesheet.
+        It has a row for each motion and direction (same character, one palette, feet on one line). Draw with
         generate_sprite first, choose one, and give its asset_id; or give a prompt to do both. deploy_asset writes the
-        sheet with layouts for Bevy and Aseprite. Motions move the sprite's own pixels: whole bodies with legs look
-        best. Example: generate_animation(asset_id="3f2a9c01b7de", motions=["idle", "walk"], directions=4)"""
+        sheet with layouts for Bevy and Aseprite. Whole bodies with legs move best.
+        Example: generate_animation(asset_id="3f2a9c01b7de", motions=["idle", "walk"], directions=4)"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             return _answer(generate_animation(studio, request, on_progress, project=project or None))

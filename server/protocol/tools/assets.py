@@ -35,10 +35,7 @@ GALLERY_VIEW = "ui://dgx-pixels/gallery.html"
 
 DeployPath = Annotated[
     str,
-    Field(
-        description="Where, relative to assets/: folders and a name of a-z, 0-9, _ ending in .png "
-        "('sprites/hero.png'); empty: named by the prompt's words in the style's folder."
-    ),
+    Field(description="In assets/: 'sprites/hero.png'; empty: named by the prompt."),
 ]
 
 
@@ -91,10 +88,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         overwrite: Annotated[bool, Field(description="Replace a file that holds something else.")] = False,
         verify: Annotated[bool, Field(description="Ask the running game whether it shows the file.")] = True,
     ) -> ToolResult:
-        """Use when a sprite, sheet or tileset is good and is to go into the game. Writes its files into the game's
-        assets/ folder in one step (a running game with Bevy's file_watcher shows them at once) and says what the game
-        made of it. Identical files are left alone; a file that holds something else is replaced only with
-        overwrite=true, and undo_deploy brings it back. Nothing is changed on an error."""
+        """Use when a sprite, spritesheet or tileset is good: writes it into the game's assets/ folder.
+        A running game with Bevy's file_watcher shows it immediately; the answer says what the game made of it. A file
+        that holds something else is replaced only with overwrite=true, and undo_deploy brings it back."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             on_progress(0, 1, "deploying")
@@ -106,12 +102,12 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     @mcp.tool(title="Undo deploy", output_schema=schema(DeployAnswer), annotations=changes(), tags={"deploy"})
     async def undo_deploy(
         ctx: Context,
-        path: Annotated[str, Field(description="The deployed picture, relative to assets/; empty: the last.")] = "",
+        path: Annotated[str, Field(description="The deployed picture; empty: the last.")] = "",
         project: ProjectArgument = "",
         overwrite: Annotated[bool, Field(description="Undo although the file was changed since.")] = False,
     ) -> ToolResult:
-        """Use when a deployed file is not wanted after all. Takes the last deployment back (of `path` where given): the
-        earlier bytes return, a file that was new goes away. Call it again to go further back."""
+        """Use when a deployed file is not wanted after all: takes the last deployment back (of `path` where given).
+        The earlier bytes return, a new file goes away. Call it again to go further back."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             on_progress(0, 1, "undoing")
@@ -128,14 +124,13 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     )
     async def list_assets(
         ctx: Context,
-        words: Annotated[str, Field(description="Only those whose prompt holds this, or with this id.")] = "",
+        words: Annotated[str, Field(description="In the prompt, or an id.")] = "",
         kind: Annotated[str, Field(description="Only sprite, sheet, tileset or palette; empty: all.")] = "",
         limit: Annotated[int, Field(ge=1, le=200)] = 50,
         offset: Annotated[int, Field(ge=0)] = 0,
         project: ProjectArgument = "",
     ) -> ToolResult:
-        """Use when you need an earlier picture's asset_id, or want to know what was made for this game and where it is.
-        Newest first."""
+        """Use when you need an earlier picture's asset_id or path: lists the art made for this game, newest first."""
 
         def work(_: OnProgress) -> ToolResult:
             game = studio.project(project or None)

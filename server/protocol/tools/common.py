@@ -42,7 +42,7 @@ MOST_LEVELS = 32
 PROGRESS_INTERVAL = 0.25
 """Seconds between two progress notifications."""
 
-ProjectArgument = Annotated[str, Field(description="The game's root folder; default: found from here.")]
+ProjectArgument = Annotated[str, Field(description="Game root.")]
 
 
 def reads() -> ToolAnnotations:

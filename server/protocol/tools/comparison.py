@@ -75,14 +75,13 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         ctx: Context,
         count: Annotated[int, Field(description="Seeds for each prompt, 1 to 8.")] = 2,
         seed: Seed = None,
-        size: Annotated[int | None, Field(description="Pixels, 8 to 64; none: as the game's style says.")] = None,
-        blind: Annotated[bool, Field(description="Call the variants A, B, ... in a secret order until a vote.")] = True,
+        size: Annotated[int | None, Field(description="Pixels.")] = None,
+        blind: Annotated[bool, Field(description="Call the variants A, B, ...")] = True,
         project: ProjectArgument = "",
     ) -> ToolResult:
-        """Use when it is open which model or LoRA draws better for this game. Draws the same words and seeds with each
-        variant and answers one picture with a column a variant, and a page. By default the columns are blind (A, B, ...
-        in a secret order), so that nobody votes for a name: show the picture, ask which column is best, and give the
-        answer to record_preference."""
+        """Use when it is open which model or LoRA draws better for this game: shows them side by side.
+        Every column has the same prompts and seeds. By default the columns are blind (A, B, ...): show the picture, ask
+        which column is best, and give the answer to record_preference."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             game = studio.project(project or None)
@@ -114,12 +113,11 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         winner: Annotated[str, Field(description="The column that is better: A, B, ...; or tie.")],
         ctx: Context,
         prompt: Annotated[int | None, Field(description="Of which prompt, from 1; none: of all of them.", ge=1)] = None,
-        adopt: Annotated[bool, Field(description="Also write the winner into the game's dgx-pixels.toml.")] = False,
+        adopt: Annotated[bool, Field(description="Write the winner into dgx-pixels.toml.")] = False,
         project: ProjectArgument = "",
     ) -> ToolResult:
-        """Use when somebody has said which column of a comparison is better. Keeps the vote, says which variant it was,
-        and ranks all variants that were ever voted on, with intervals. With adopt=true (only when the user wants that)
-        the winner becomes the game's default model and LoRA stack."""
+        """Use when somebody has said which column of a comparison is better: keeps the vote and ranks the variants.
+        With adopt=true (only when the user wants that) the winner becomes the game's default."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             game = studio.project(project or None)

@@ -47,7 +47,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     @flat
     async def edit_sprite_tool(request: EditRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
         """Use when a sprite is nearly right. Draws over a part (prompt and place) or all of it (prompt, or nothing: a
-        variation), swaps colours (recolor), repaints it in a palette, or resizes it: one change per call. Pixels
+        variation), swaps colours (recolor), repaints it in a palette, flips, rotates, trims or pads it, or resizes it:
+        one change per call. Pixels
         outside `place` stay exactly as they are. Returns the edited sprite as a new asset, shown before and after; the
         old one stays. Example: edit_sprite(asset_id="3f2a9c01b7de", prompt="blue hat", place="hat")"""
 

@@ -43,12 +43,11 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     )
     @flat
     async def fix_pixel_art_tool(request: FixRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when a picture should be pixel art and is not quite: an AI render, a screenshot, a smeared JPEG, an
-        enlarged sprite. Finds the grid, proves it against the picture, reads one clean colour per cell, locks the
-        palette; needs no model. A finished picture, or one whose grid cannot be proved, stays as it is: `warnings` say
-        so and what to give. All frames of an animation (GIF, APNG, WebP) share grid and palette and become a sheet.
-        Returns a new asset, shown before and after; the file stays. Example:
-        fix_pixel_art(picture="art/knight.png", ground="clear")"""
+        """Use when an image should be pixel art: an AI render, a screenshot, a JPEG, an enlarged sprite.
+        Finds and proves the pixel grid, reads one clean colour per cell, locks the palette, clears the background;
+        needs no model. What is finished already, or has no provable grid, stays as it is: `warnings` say what to give.
+        Animations (GIF, APNG, WebP) become a sheet. The file stays; the result is a new asset.
+        Example: fix_pixel_art(picture="art/knight.png", ground="clear")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             return _answer(fix_pixel_art(studio, request, project=project or None))

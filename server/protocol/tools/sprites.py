@@ -54,10 +54,10 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         count: Count = 1,
         project: ProjectArgument = "",
     ) -> ToolResult:
-        """Use when a game needs a sprite or a single tile: character, monster, item, plant, building, floor, wall.
+        """Use when a game needs a picture: a sprite, icon, image, texture, character, item, building or single tile.
         Returns finished pixel art (exact size, one palette, hard edges, transparent background), enlarged to look at,
-        and its asset_id; deploy_asset puts it into the game. If it is not good, use another seed, plainer words, or
-        count=4 to choose. Name the thing and its colour, not a style. Words the model does not know are listed.
+        and its asset_id; deploy_asset puts it into the game. Not good? Another seed, plainer words, or count=4 to
+        choose. Name the thing and its colour, not a style.
         Example: generate_sprite(prompt="red dragon", size=32, count=4)"""
 
         def work(on_progress: OnProgress) -> ToolResult:

@@ -64,8 +64,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
     @mcp.tool(title="List models", output_schema=schema(ModelList), annotations=reads(), tags={"status"})
     async def list_models(ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when you want to know which models and LoRAs can draw, at which sizes, under which licence, and which
-        model is the default. Loads no model."""
+        """Use when you want to know which models and LoRAs can draw, their sizes and licences. Loads none."""
 
         def work(_: OnProgress) -> ToolResult:
             models, default = model_list(studio, project or None)
@@ -81,8 +80,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
     @mcp.tool(title="Get status", output_schema=schema(StatusAnswer), annotations=reads(), tags={"status"})
     async def get_status(ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when something is slow or fails, or to see which game is meant: device, memory and queue of the engine,
-        the game's root, assets folder and style, its library, the last deployments. Loads nothing."""
+        """Use when something is slow or fails, or to see which game is meant: engine, game, style, last deployments."""
 
         def work(_: OnProgress) -> ToolResult:
             return result(StatusAnswer(**status(studio, project or None)))

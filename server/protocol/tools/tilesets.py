@@ -58,10 +58,10 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     )
     @flat
     async def generate_tileset_tool(request: TilesetRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when a game needs terrain that tiles: ground, shores, paths, platforms. Returns a whole set in one
-        palette whose tiles fit to the pixel, its asset_id, a table from mask to tile, Tiled files, Bevy code, and a
-        picture of a sample map. To stack terrains give the asset_id of an earlier set: first sand on water, then
-        upper="grass", lower=<its asset_id> lays grass on the same sand. deploy_asset puts the set into the game.
+        """Use when a game needs a tilemap: terrain or background textures that tile, shores, paths, platforms.
+        Returns a whole set in one palette whose tiles fit to the pixel, its asset_id, a table from mask to tile, Tiled
+        files, Bevy code and a sample map. To stack terrains give the asset_id of an earlier set: sand on water, then
+        upper="grass", lower=<its asset_id> lays grass on the same sand.
         Example: generate_tileset(upper="grass", lower="water", tile_size=16)"""
 
         def work(on_progress: OnProgress) -> ToolResult:

@@ -18,7 +18,7 @@ from server.studio import Studio
 if TYPE_CHECKING:
     from loras.jobs import Job
 
-JobId = Annotated[str, Field(description="The job_id that train_lora answered.")]
+JobId = Annotated[str, Field(description="From train_lora.")]
 
 
 class JobItem(BaseModel):
@@ -70,29 +70,24 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         ctx: Context,
         dataset: Annotated[
             str,
-            Field(description="A folder of sprites or one sheet, relative to the game; empty: the game's assets."),
+            Field(description="Folder of sprites or one sheet; empty: the game's assets."),
         ] = "",
-        name: Annotated[str, Field(description="Of the LoRA, a-z, 0-9, _ and -; empty: the game's name.")] = "",
-        trigger: Annotated[str, Field(description="A word that calls the style (SDXL only); usually not needed.")] = "",
-        model: Annotated[str, Field(description="The model to teach, of list_models; empty: the game's.")] = "",
-        steps: Annotated[int | None, Field(description="Empty: what suits the model (400 for embedded).")] = None,
-        rank: Annotated[int | None, Field(description="4 to 64; empty: 16.")] = None,
-        rate: Annotated[float | None, Field(description="Learning rate; empty: what suits the model.")] = None,
+        name: Annotated[str, Field(description="Of the LoRA; empty: the game's.")] = "",
+        trigger: Annotated[str, Field(description="Word that calls the style (SDXL only).")] = "",
+        model: Annotated[str, Field(description="From list_models; empty: the game's.")] = "",
+        steps: Annotated[int | None, Field(description="Default: what suits the model.")] = None,
+        rank: Annotated[int | None, Field(description="4 to 64; default: 16.")] = None,
+        rate: Annotated[float | None, Field(description="Learning rate.")] = None,
         resolution: Annotated[int | None, Field(description="SDXL: 512, 768 or 1024.")] = None,
-        tile_size: Annotated[
-            int | None, Field(description="Pixels of a sheet's square tiles, if it has no layout.")
-        ] = None,
-        prompts: Annotated[
-            list[str] | None, Field(description="Words to draw samples of; empty: of the dataset.")
-        ] = None,
-        resume: Annotated[str, Field(description="A job_id that has stopped: go on from its last checkpoint.")] = "",
+        tile_size: Annotated[int | None, Field(description="Pixels of a sheet's tiles.")] = None,
+        prompts: Annotated[list[str] | None, Field(description="To draw samples of.")] = None,
+        resume: Annotated[str, Field(description="job_id of a stopped job.")] = "",
         project: ProjectArgument = "",
     ) -> ToolResult:
-        """Use when a game has art of its own (20 to 50 sprites are good) and new sprites should look like it. Starts a
-        job that goes on without this session, on the embedded model minutes on a CPU, and answers its job_id at once;
-        the answer shows what is learned from and says what was refused and why. Follow it with get_job. Captions come
-        from metadata.jsonl, a .txt beside a picture, or file names ("red_dragon.png"). `resume` goes on with a job that
-        was interrupted, cancelled or failed."""
+        """Use when new pictures should look like a game's own art (20 to 50 sprites are good): trains a LoRA on it.
+        Starts a job that goes on without this session (minutes on a CPU for the embedded model) and returns its job_id;
+        get_job follows it. Captions come from metadata.jsonl, a .txt beside a picture, or file names
+        ("red_dragon.png"). `resume` goes on with a job that has stopped."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             from loras.preview import contact_sheet
@@ -134,12 +129,11 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     @mcp.tool(title="Get job", output_schema=schema(JobAnswer), annotations=reads(), tags={"train"})
     async def get_job(
         ctx: Context,
-        job_id: Annotated[str, Field(description="The job_id that train_lora answered; empty: all jobs.")] = "",
-        wait_seconds: Annotated[float, Field(description="Wait so long for its end, 0 to 45.", ge=0, le=45)] = 0,
+        job_id: Annotated[str, Field(description="Empty: all jobs.")] = "",
+        wait_seconds: Annotated[float, Field(description="0 to 45.", ge=0, le=45)] = 0,
     ) -> ToolResult:
-        """Use when a training job runs, or to find one again: steps, loss, the time that is left, the last samples as a
-        picture, and the LoRA's file when it is done. With wait_seconds the answer comes when the job ends or the time
-        is over. A job that was interrupted (a crash, a reboot) goes on with train_lora(resume=job_id)."""
+        """Use when a training job runs, or to find one again: steps, loss, time left, last samples, the finished LoRA.
+        With wait_seconds it answers when the job ends or the time is over."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             if not job_id:
@@ -158,8 +152,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         tags={"train"},
     )
     async def cancel_job(job_id: JobId, ctx: Context) -> ToolResult:
-        """Use when a training job should stop. It ends within one step and keeps a checkpoint, so that
-        train_lora(resume=job_id) can go on later."""
+        """Use when a training job should stop: it keeps a checkpoint, train_lora(resume=job_id) goes on later."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             on_progress(0, 1, "asking the job to stop")

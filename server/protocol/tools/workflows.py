@@ -49,11 +49,10 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         inputs: Annotated[dict[str, Any] | None, Field(description="The workflow's inputs by name.")] = None,
         project: ProjectArgument = "",
     ) -> ToolResult:
-        """Use when a job has many parts: all the items of a list drawn in the game's palette and deployed (batch:
-        inputs {"subjects": ["red potion", "gold key"], "folder": "sprites/items"}), a set of items (item_set), a
-        character with its walking sheet (character: {"prompt": "green goblin", "name": "goblin"}), a folder of pictures
-        cleaned up (fix_folder). One call, with progress; a failing item does not stop the others. A run that was
-        interrupted goes on where it was when the same call is made again. A wrong input's error says what is needed."""
+        """Use when a job has many parts: a list of art assets, a character with its spritesheet, a folder of pictures.
+        batch: {"subjects": ["red potion", "gold key"], "folder": "sprites/items"} draws and deploys a list; character:
+        {"prompt": "green goblin", "name": "goblin"}. A failing item does not stop the others, and the same call again
+        goes on where a run was interrupted. A wrong input's error says what is needed."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             from server.features.preview import preview_png

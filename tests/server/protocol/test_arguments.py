@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastmcp import Client
 from fastmcp.exceptions import ToolError
+from PIL import Image
 
 from pipelines.pixels.named_palettes import palette_names
 from server.protocol.app import create_server
@@ -178,6 +179,42 @@ async def test_a_list_of_sprites_is_never_empty_where_there_are_some(client: Cli
 async def test_camel_case_names_are_read(client: Client[Any], game: Path) -> None:
     drawn = await ask(client, "generate_sprite", prompt="imp")
     assert (await ask(client, "deploy_asset", assetId=drawn["asset_id"]))["state"] == "written"
+
+
+@pytest.mark.parametrize(
+    ("transform", "size"),
+    [
+        ("flip", (16, 24)),
+        ("flip_vertical", (16, 24)),
+        ("rotate 90", (24, 16)),
+        ("rotate_180", (16, 24)),
+        ("pad:2", (20, 28)),
+    ],
+)
+async def test_a_sprite_is_moved_without_a_model(
+    client: Client[Any], backend: FakeBackend, transform: str, size: tuple[int, int]
+) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="red dragon", width=16, height=24)
+    asked = len(backend.requests)
+    moved = await ask(client, "edit_sprite", asset_id=drawn["asset_id"], transform=transform)
+    assert (moved["width"], moved["height"]) == size
+    back = await ask(client, "edit_sprite", asset_id=moved["asset_id"], transform="trim")
+    assert back["width"] <= size[0]
+    assert len(backend.requests) == asked
+
+
+async def test_a_flip_twice_is_the_same_picture(client: Client[Any]) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="red dragon")
+    once = await ask(client, "edit_sprite", asset_id=drawn["asset_id"], transform="flip")
+    twice = await ask(client, "edit_sprite", asset_id=once["asset_id"], transform="flip")
+    first, last = (Image.open(paths[0]).convert("RGBA").tobytes() for paths in (drawn["paths"], twice["paths"]))
+    assert first == last
+
+
+async def test_an_unknown_move_is_answered_with_the_known_ones(client: Client[Any]) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="imp")
+    with pytest.raises(ToolError, match="flip_vertical"):
+        await client.call_tool("edit_sprite", {"asset_id": drawn["asset_id"], "transform": "explode"})
 
 
 def test_a_folder_without_a_game_still_gives_a_name() -> None:

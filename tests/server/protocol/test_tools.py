@@ -286,6 +286,39 @@ async def test_the_list_of_tools_is_stable_and_usable(client: Client[Any], serve
     assert len(server.instructions or "") <= 2048
 
 
+async def test_the_tools_are_cheap_to_carry(client: Client[Any]) -> None:
+    total = 0
+    for tool in await client.list_tools():
+        schema = json.dumps(tool.input_schema, separators=(",", ":"), ensure_ascii=False)
+        total += len(tool.name) + len(tool.description or "") + len(schema)
+        assert len((tool.description or "").splitlines()[0]) <= 120
+        assert tool.icons
+    assert total <= 16_000
+
+
+@pytest.mark.parametrize(
+    ("word", "tool"),
+    [
+        ("image", "generate_sprite"),
+        ("icon", "generate_sprite"),
+        ("texture", "generate_sprite"),
+        ("picture", "generate_sprite"),
+        ("pixel art", "generate_sprite"),
+        ("texture", "generate_tileset"),
+        ("tilemap", "generate_tileset"),
+        ("background", "generate_tileset"),
+        ("background", "fix_pixel_art"),
+        ("spritesheet", "generate_animation"),
+        ("spritesheet", "run_workflow"),
+        ("art", "run_workflow"),
+        ("art", "list_assets"),
+    ],
+)
+async def test_a_search_finds_the_tool(client: Client[Any], word: str, tool: str) -> None:
+    texts = {one.name: f"{one.name} {one.description}".lower() for one in await client.list_tools()}
+    assert word in texts[tool]
+
+
 async def test_a_sprite_can_be_read_as_a_resource(client: Client[Any]) -> None:
     drawn = await ask(client, "generate_sprite", prompt="imp")
     contents = await client.read_resource(drawn["sprites"][0]["uri"])
