@@ -8,16 +8,22 @@ from __future__ import annotations
 import json
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import AdapterError
+from loras.files import read_json, write_json
+from pipelines.adapters.finite import check_finite
+from pipelines.errors import AdapterError, report
 from pipelines.files import user_path
+from pipelines.visible import clipped, visible
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
+CHECKED = ".checked.json"
+"""File name -> [mtime in ns, size] of the files whose weights are known to be finite: reading all takes 1 s per GB."""
 _PARTS = re.compile(r"^\.|\.(part|tmp|crdownload|download)$")
 
 
@@ -49,6 +55,7 @@ class Registry:
         self.folder = folder
         self._lock = threading.Lock()
         self._read: dict[Path, tuple[tuple[int, int], LoraInfo]] = {}
+        self._finite: dict[str, Any] = read_json(folder / CHECKED)
         self._listed: list[LoraInfo] | None = None
         self._observer: BaseObserver | None = None
 
@@ -123,8 +130,21 @@ class Registry:
             return LoraInfo(path.stem, path, "broken", f"{path.name} cannot be read: {error.strerror}.")
         signature = (stat.st_mtime_ns, stat.st_size)
         if path not in self._read or self._read[path][0] != signature:
-            self._read[path] = signature, read_lora(path)
+            self._read[path] = signature, self._examined(path, signature)
         return self._read[path][1]
+
+    def _examined(self, path: Path, signature: tuple[int, int]) -> LoraInfo:
+        """What the header says, and whether all weights are numbers. Whatever a file holds, the others are listed."""
+        try:
+            info = read_lora(path)
+            if info.state == "available" and self._finite.get(path.name) != list(signature):
+                check_finite(path)
+                self._finite[path.name] = list(signature)
+                with suppress(OSError):  # then the weights are looked at again after the next start
+                    write_json(self.folder / CHECKED, self._finite)
+        except Exception as error:
+            return LoraInfo(path.stem, path, "broken", report(error))
+        return info
 
 
 def read_lora(path: Path) -> LoraInfo:
@@ -146,10 +166,10 @@ def read_lora(path: Path) -> LoraInfo:
         note=header.note,
         rank=max(header.ranks, default=0),
         components=header.components,
-        base=str(own.get("base") or header.metadata.get("ss_base_model_version") or ""),
-        base_hash=str(own.get("base_hash", "")),
-        trigger=str(own.get("trigger") or header.metadata.get("modelspec.trigger_phrase") or ""),
-        licence=str(own.get("licence") or header.metadata.get("modelspec.license") or ""),
+        base=_text(own.get("base") or header.metadata.get("ss_base_model_version")),
+        base_hash=_text(own.get("base_hash")),
+        trigger=_text(own.get("trigger") or header.metadata.get("modelspec.trigger_phrase")),
+        licence=_text(own.get("licence") or header.metadata.get("modelspec.license")),
         megabytes=round(path.stat().st_size / 1e6, 1),
     )
 
@@ -157,6 +177,11 @@ def read_lora(path: Path) -> LoraInfo:
 def _json(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    """A text of the file's metadata, short and without control characters; empty where it is no text."""
+    return clipped(visible(value), 200) if isinstance(value, str) else ""

@@ -9,8 +9,9 @@ of the model answers to. Reads names, shapes and safetensors headers only.
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -268,9 +269,33 @@ def read_header(path: Path | str) -> AdapterHeader:
         names[key] = name
     if not any(key.role != "alpha" for key in names):
         raise AdapterError(f"{path.name} holds no LoRA weights. Is it a LoRA for SDXL?")
-    alphas, root_scaled, ranks = _alphas(path, metadata)
     kept = {key: shapes[name] for key, name in names.items()}
+    _check_shapes(path, kept)
+    try:
+        alphas, root_scaled, ranks = _alphas(path, metadata)
+        if not all(math.isfinite(alpha) for alpha in alphas.values()):
+            raise ValueError("an alpha is not a finite number")
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise AdapterError(
+            f"The settings in {path.name} have a form that no known program writes. Download or export it again."
+        ) from error
     return AdapterHeader(path, names, kept, metadata, alphas, root_scaled, ranks, tuple(left_out))
+
+
+def _check_shapes(path: Path, shapes: Mapping[Key, tuple[int, ...]]) -> None:
+    """Refuses factors that are no matrices and alphas that are no single numbers.
+
+    Raises:
+        AdapterError: names the layer.
+    """
+    for key, shape in shapes.items():
+        good = math.prod(shape) == 1 if key.role == "alpha" else len(shape) >= 2 and math.prod(shape) > 0
+        if key.role in ("down", "up", "mid", "alpha") and not good:
+            size = "x".join(map(str, shape)) or "a single number"
+            raise AdapterError(
+                f"{path.name} is damaged: '{key.role}' of layer {key.layer[:80]} has the size {size}. Download or "
+                "export it again."
+            )
 
 
 def _refuse_other_kinds(path: Path, names: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.adapters.closed_forms import ClosedForm, difference, is_closed_form, missing_role, rank_of
+from pipelines.adapters.finite import check_finite
 from pipelines.adapters.keys import AdapterHeader, adapter_file, aliases, read_header
 from pipelines.errors import AdapterError
 
@@ -183,7 +184,9 @@ class WeightStack:
         """The adapter's factors on the weights' devices, from the cache where the file has not changed."""
         key = (merged.path, merged.changed)
         if key not in self._files:
-            self._files[key] = self._read(read_header(merged.path))
+            header = read_header(merged.path)
+            check_finite(header.path)
+            self._files[key] = self._read(header)
             if len(self._files) > CACHED_ADAPTERS:
                 self._files.popitem(last=False)
         self._files.move_to_end(key)

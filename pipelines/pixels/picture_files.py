@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
+from pipelines.errors import ImageError
+from pipelines.pixels.png import open_picture
 from pipelines.records import Pixels
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -34,20 +35,18 @@ class FileFacts:
 def file_facts(data: bytes) -> FileFacts:
     """The facts of a picture file; those of a plain picture where Pillow cannot read it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as picture:
-                info = picture.info
-                # a GIF without the field plays once; APNG and WebP write 0 for ever
-                return FileFacts(
-                    picture.format or "",
-                    int(getattr(picture, "n_frames", 1)),
-                    _bits(data, picture.mode),
-                    info.get("icc_profile") or None,
-                    info.get("loop", 1) == 0,
-                    picture.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1),
-                )
-    except (OSError, ValueError, SyntaxError, EOFError):
+        with open_picture(data) as picture:
+            info = picture.info
+            # A GIF without the field plays once; APNG and WebP write 0 for endless.
+            return FileFacts(
+                picture.format or "",
+                int(getattr(picture, "n_frames", 1)),
+                _bits(data, picture.mode),
+                info.get("icc_profile") or None,
+                info.get("loop", 1) == 0,
+                picture.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1),
+            )
+    except ImageError:
         return FileFacts("", 1, 8, None, True)
 
 

@@ -23,7 +23,7 @@ from pipelines.embedded.words import read_prompt
 from pipelines.engine import hardware
 from pipelines.engine.backend import OnStep
 from pipelines.engine.hardware import free_bytes
-from pipelines.errors import InvalidRequest, OutOfMemory
+from pipelines.errors import DrawingError, InvalidRequest, OutOfMemory
 from pipelines.models.catalog import SDXL, Model, embedded_model, find_model, preset_lora, preset_of, sdxl_info
 from pipelines.models.presets import PRESETS, Preset
 from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
@@ -387,7 +387,16 @@ def _encode(resident: Resident, images: Sequence[Pixels]) -> Tensor:
 
 
 def _pictures(values: Tensor) -> list[Pixels]:
-    """Values in -1..1 -> RGBA uint8 pictures; rounding is done on the device: a quarter of the bytes leaves it."""
+    """Values in -1..1 -> RGBA uint8 pictures; rounding is done on the device: a quarter of the bytes leaves it.
+
+    Raises:
+        DrawingError: a value is NaN or infinite, which would become a black picture.
+    """
+    if not bool(torch.isfinite(values).all()):
+        raise DrawingError(
+            "The model drew values that are not numbers (NaN or infinity), so there is no picture. Draw without LoRAs, "
+            "or with a lower weight; if it happens without any, the model's files are damaged: download them again."
+        )
     pixels = (values * 127.5 + 127.5).clamp_(0, 255).round_().to(torch.uint8).movedim(1, -1)
     if pixels.shape[-1] == 3:
         pixels = functional.pad(pixels, (0, 1), value=255)
