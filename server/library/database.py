@@ -17,11 +17,12 @@ from pathlib import Path
 from pipelines.errors import explain
 from pipelines.files import first_link
 from server.errors import LibraryError
-from server.library.files import write_below
+from server.library.files import folder_below, read_at, write_below
 from server.library.migrations import migrate
 
 logger = logging.getLogger(__name__)
 
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _BUSY_SECONDS = 10
 """How long to wait for another process that writes."""
 
@@ -112,6 +113,7 @@ class Database:
                     f"{link} is a symbolic link, which is not followed. Put a real file or folder in its place (with "
                     "the same content), or remove the link."
                 )
+            _refuse_super_journal(self._path)
             self._connection = self._connect() if self._writable() else self._copy()
             self._identity = self._identify()
         return self._connection
@@ -184,6 +186,22 @@ class Database:
                     f"The library {self._path} cannot be used: {error}. Move library.sqlite away; a new one is made "
                     "(the pictures stay)."
                 )
+
+
+def _refuse_super_journal(path: Path) -> None:
+    """Refuses a rollback journal that names a super-journal: SQLite would delete the file of that name, wherever it is.
+
+    Our own never name one (sqlite.org/fileformat.html, "The Rollback Journal"; pager_delsuper in pager.c). Such a
+    journal can only come with a game that somebody prepared.
+    """
+    journal = path.with_name(f"{path.name}-journal")
+    try:
+        with folder_below(journal.parent, []) as folder:
+            ends = read_at(folder, journal.name)[-len(_JOURNAL_MAGIC) :]
+    except FileNotFoundError:
+        return
+    if ends == _JOURNAL_MAGIC:
+        raise LibraryError(f"{journal} names another file, which SQLite would delete. Delete {journal.name}.")
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -68,6 +68,9 @@ def _comparisons(connection: sqlite3.Connection, folder: Path | None) -> None:
     try:
         # A connection of its own: a file that came with a game is never attached to the library.
         with closing(sqlite3.connect(f"{old.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as source:
+            if _schema(source) != _schema_of_old_comparisons():
+                logger.warning("%s has a form that dgx-pixels did not make: its comparisons are left out", old)
+                return
             for table, into, columns in (
                 ("comparisons", "comparisons", 6),
                 ("cells", "comparison_cells", 5),
@@ -77,6 +80,22 @@ def _comparisons(connection: sqlite3.Connection, folder: Path | None) -> None:
                 connection.executemany(f"INSERT OR IGNORE INTO {into} VALUES ({','.join('?' * columns)})", rows)
     except sqlite3.Error as error:
         logger.warning("%s cannot be read (%s): its comparisons are left out", old, error)
+
+
+@cache
+def _schema_of_old_comparisons() -> frozenset[tuple[str, str, str]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        _execute(
+            connection,
+            "CREATE TABLE comparisons (id TEXT PRIMARY KEY, variants TEXT NOT NULL, prompts TEXT NOT NULL,"
+            " seeds TEXT NOT NULL, blind INTEGER NOT NULL, created REAL NOT NULL)",
+            "CREATE TABLE cells (comparison TEXT NOT NULL REFERENCES comparisons, variant INTEGER NOT NULL,"
+            " prompt INTEGER NOT NULL, seed INTEGER NOT NULL, asset_id TEXT NOT NULL,"
+            " PRIMARY KEY (comparison, variant, prompt, seed))",
+            "CREATE TABLE votes (comparison TEXT NOT NULL REFERENCES comparisons, prompt INTEGER NOT NULL,"
+            " winner INTEGER NOT NULL, created REAL NOT NULL, PRIMARY KEY (comparison, prompt))",
+        )
+        return _schema(connection)
 
 
 def _deploy_journal(connection: sqlite3.Connection, _: Path | None) -> None:

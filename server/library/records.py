@@ -35,7 +35,7 @@ class AssetFile:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """Something that was made. The first of `files` is the picture; `id` is a short hash of recipe and files.
+    """An asset: the first of `files` is the picture; `id` is a short hash of recipe and files.
 
     `report` is the gate report (`Report.to_dict()`), `details` what only this kind of asset knows, as JSON values.
     """
@@ -56,7 +56,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a running game said of a deployed file: `state` is one of VERIFICATIONS, `note` a sentence for the user.
+    """A running game's answer about a deployed file: `state` is one of VERIFICATIONS, `note` a sentence for the user.
 
     `screenshot` is a PNG from inside the game, empty where there is none.
     """

@@ -53,7 +53,7 @@ def read_rows(
 
 
 def asset_of(row: sqlite3.Row) -> Asset:
-    """The asset of a row of `assets`.
+    """Reads a row of `assets`.
 
     Raises:
         BadRow, ValueError, TypeError: a value breaks a rule.
@@ -74,7 +74,7 @@ def asset_of(row: sqlite3.Row) -> Asset:
 
 
 def deployment_of(row: sqlite3.Row) -> Deployment:
-    """The deployment of a row of `deployments`.
+    """Reads a row of `deployments`.
 
     Raises:
         BadRow, ValueError, TypeError: a value breaks a rule.
@@ -117,7 +117,7 @@ def check_deployed_path(path: object) -> None:
 
 
 def clip(value: object, most: int = 40) -> str:
-    """The value as text of at most `most` characters that a terminal shows as they are."""
+    """Returns the value as text of at most `most` characters, control characters made visible."""
     return clipped(visible(str(value)[: most + 1]), most)
 
 

@@ -41,7 +41,7 @@ _MOST_IGNORED = 20
 
 
 def sha256(data: bytes) -> str:
-    """The SHA-256 of the bytes in hex."""
+    """Returns the SHA-256 of the bytes in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -112,7 +112,7 @@ class Library:
         return asset
 
     def get(self, asset_id: str) -> Asset:
-        """The asset with this id.
+        """Returns the asset with this id.
 
         Raises:
             LibraryError: the id has the wrong form, or there is no such asset.
@@ -129,7 +129,7 @@ class Library:
         raise LibraryError(f"There is no asset {asset_id} in {self.folder}. list_assets shows what there is.")
 
     def get_many(self, asset_ids: Iterable[str]) -> dict[str, Asset]:
-        """The assets with these ids, by id; unknown ids are left out. One query."""
+        """Returns the assets with these ids, by id, in one query; unknown ids are left out."""
         with self.database.read() as connection:
             if connection is None:
                 return {}
@@ -139,16 +139,16 @@ class Library:
         return {asset.id: asset for asset in read_rows(rows, asset_of, self.refuse("asset"))}
 
     def has(self, asset_id: str) -> bool:
-        """Whether there is an asset with this id."""
+        """Returns whether there is an asset with this id."""
         with self.database.read() as connection:
             return bool(connection and connection.execute("SELECT 1 FROM assets WHERE id = ?", (asset_id,)).fetchone())
 
-    def find(self, words: str = "", kind: str = "", limit: int = 50, offset: int = 0) -> tuple[list[Asset], int]:
-        """The newest assets whose prompt or id holds the text `words`, and how many there are in all."""
+    def find(self, text: str = "", kind: str = "", limit: int = 50, offset: int = 0) -> tuple[list[Asset], int]:
+        """Returns the newest assets whose prompt contains `text` or whose id is `text`, and their number in all."""
         where, values = [], []
-        if words:
+        if text:
             where.append("(prompt LIKE ? ESCAPE '\\' OR id = ?)")
-            values += [f"%{_like(words)}%", words]
+            values += [f"%{_like(text)}%", text]
         if kind:
             where.append("kind = ?")
             values.append(kind)
@@ -166,11 +166,11 @@ class Library:
         return read_rows(rows, asset_of, self.refuse("asset")), total
 
     def path(self, asset: Asset, name: str = "") -> Path:
-        """Where the asset's file lies; the picture where no name is given."""
+        """Returns the path of the asset's file; of the picture where no name is given."""
         return self.folder / "assets" / asset.id / (name or asset.files[0].name)
 
     def read(self, asset: Asset, name: str = "") -> bytes:
-        """The bytes of the asset's file.
+        """Reads the asset's file.
 
         Raises:
             LibraryError: the asset has no such file, or the file was changed or removed by hand.
@@ -208,14 +208,14 @@ class Library:
         return digest
 
     def holds(self, digest: str) -> bool:
-        """Whether the bytes with this SHA-256 are kept, whole."""
+        """Returns whether the bytes with this SHA-256 are kept and whole."""
         try:
             return DIGEST.fullmatch(digest) is not None and sha256(read_below(self.folder, "history", digest)) == digest
         except OSError:
             return False
 
     def kept(self, digest: str) -> bytes:
-        """The bytes that `keep` kept.
+        """Reads the bytes that `keep` kept.
 
         Raises:
             LibraryError: they are gone, or were changed.
@@ -237,7 +237,7 @@ class Library:
             connection.execute("UPDATE deployments SET verification = ? WHERE id = ?", (verification, deployment_id))
 
     def deployments(self, path: str = "", asset_ids: Sequence[str] = (), limit: int = 50) -> list[Deployment]:
-        """The newest deployments that are not undone, of one path or of some assets where given.
+        """Returns the newest deployments that are not undone, of one path or of some assets where given.
 
         A row that breaks a rule is left out; `ignored` names it.
         """
@@ -266,7 +266,7 @@ class Library:
             raise LibraryError(explain(error, self.folder.joinpath(*parts))) from error
 
     def refuse(self, what: str) -> Callable[[str, str], None]:
-        """A function for `read_rows` that names a refused row in the log and in `ignored`."""
+        """Makes a function for `read_rows` that names a refused row in the log and in `ignored`."""
 
         def refuse(row_id: str, reason: str) -> None:
             name = f"{what} {row_id}"
@@ -277,5 +277,5 @@ class Library:
         return refuse
 
 
-def _like(words: str) -> str:
-    return words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -96,7 +96,7 @@ class Project:
 
 
 def find_project(argument: str | Path | None, setting: Path | None) -> Project | None:
-    """The game that a request is about; None where nothing was named and the working directory is in no game.
+    """Finds the game that a request is about; None where nothing is named and the working directory is not in a game.
 
     Raises:
         ProjectError: what was named is not a game, or its files cannot be read.
@@ -178,7 +178,7 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _toml(path: Path) -> dict[str, Any]:
-    """The file's tables; empty where there is no such file."""
+    """Reads the file's tables; empty where there is none."""
     if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
         raise ProjectError(f"{path} is a symbolic link that leads out of the game. Put the file itself in its place.")
     try:
@@ -224,7 +224,7 @@ def _style_adapter() -> TypeAdapter[Style]:
 
 
 def read_style(path: Path) -> Style:
-    """The style in a `dgx-pixels.toml`; the default one where there is no such file.
+    """Reads the style in a `dgx-pixels.toml`; returns the default one where there is none.
 
     Raises:
         ProjectError: the file is not TOML, or holds an unknown key or a value out of range.

@@ -96,14 +96,14 @@ def test_every_asset_is_a_card_with_its_picture(page: tuple[Browser, Votes]) -> 
 
 def test_words_and_kind_filter(page: tuple[Browser, Votes]) -> None:
     browser, _ = page
-    browser.click("document.getElementById('words')")
+    browser.click("document.getElementById('filter')")
     browser.type("blue pot")
     assert browser.value("document.getElementById('count').textContent") == "1 of 5"
     assert browser.value(f"{CARDS}[0].innerText").startswith("blue potion")
     browser.type("x")
     assert "Nothing matches the filter." in browser.value("document.getElementById('grid').innerText")
     browser.value(
-        "document.getElementById('words').value = ''; const k = document.getElementById('kind');"
+        "document.getElementById('filter').value = ''; const k = document.getElementById('kind');"
         "k.value = 'sheet'; k.dispatchEvent(new Event('input'))"
     )
     assert browser.value(f"{CARDS}.length") == 1
@@ -152,6 +152,22 @@ def test_a_vote_is_sent_once_and_shown(page: tuple[Browser, Votes]) -> None:
     browser.wait("document.querySelectorAll('#votes button')[1].textContent === 'your vote'")
     assert votes == [("c1", "b")]
     assert browser.value("[...document.querySelectorAll('#votes button')].every(b => b.disabled)")
+
+
+def test_older_assets_are_on_further_pages(studio: Studio, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.gallery.build.PAGE_SIZE", 2)
+    library = studio.library(studio.project())
+    browser.errors.clear()
+    browser.open(Path(write_gallery(library, "browsed")).as_uri())
+    count = "document.getElementById('count').textContent"
+    assert browser.value(count) == "2 of 2 (5 in all)"
+    browser.click("document.querySelector('#pages a[rel=next]')")
+    browser.wait("location.href.endsWith('gallery-2.html')")
+    browser.click("document.querySelector('#pages a[rel=next]')")
+    browser.wait("location.href.endsWith('gallery-3.html')")
+    assert browser.value(count) == "1 of 1 (5 in all)"
+    assert browser.value("document.querySelector('#pages a[rel=next]')") is None
+    assert wrong(browser) == []
 
 
 def test_the_written_file_works_alone_and_takes_no_votes(studio: Studio, browser: Browser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -223,6 +224,24 @@ def test_a_file_that_is_not_a_database_is_named_or_made_new(game: Path, content:
             library.find()
     else:
         assert library.find() == ([], 0)
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_journal_that_makes_sqlite_delete_a_file_is_refused(
+    game: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool
+) -> None:
+    victim = tmp_path / "outside/x.sh"
+    pages = (game / ".dgx-pixels/library.sqlite").stat().st_size // 4096
+    magic = bytes.fromhex("d9d505f920a163d7")
+    name = str(victim).encode()
+    head = magic + struct.pack(">IIIII", 0, 1, pages, 512, 4096)
+    tail = struct.pack(">I", 2**30 // 4096 + 1) + name + struct.pack(">II", len(name), sum(name)) + magic
+    (game / ".dgx-pixels/library.sqlite-journal").write_bytes(head.ljust(512, b"\0") + tail)
+    if not writable:
+        monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(LibraryError, match="names another file"):
+        Library(game / ".dgx-pixels").find()
+    assert victim.exists()
 
 
 @pytest.mark.parametrize("table", ["comparisons", "comparison_cells", "comparison_votes"])

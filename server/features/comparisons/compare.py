@@ -140,7 +140,7 @@ class Comparisons:
         return self.get(comparison_id)
 
     def get(self, comparison_id: str) -> Comparison:
-        """The comparison with this id.
+        """Returns the comparison with this id.
 
         Raises:
             LibraryError: there is none.
@@ -153,7 +153,7 @@ class Comparisons:
         )
 
     def latest(self, limit: int = 20) -> list[Comparison]:
-        """The newest comparisons."""
+        """Returns the newest comparisons."""
         return self._find("ORDER BY created DESC, id LIMIT ?", limit)
 
     def vote(self, comparison_id: str, winner: str, prompt: int | None = None) -> Comparison:
@@ -180,7 +180,7 @@ class Comparisons:
         return self.get(comparison_id)
 
     def veiled(self) -> frozenset[str]:
-        """Assets of blind comparisons without a vote: which model drew them must stay hidden."""
+        """Returns the assets of blind comparisons without a vote: which model drew them must stay hidden."""
         with self.library.database.read() as connection:
             if connection is None:
                 return frozenset()
@@ -191,7 +191,7 @@ class Comparisons:
         return frozenset(row["asset_id"] for row in rows)
 
     def ranking(self) -> list[Rank]:
-        """All variants with a vote, the best first."""
+        """Ranks all variants with a vote, the best first."""
         voted = self._find("WHERE id IN (SELECT comparison FROM comparison_votes)")
         return rank(pair for comparison in voted for pair in voted_pairs(comparison))
 
@@ -250,16 +250,16 @@ def winner_index(comparison: Comparison, winner: str) -> int:
     Raises:
         ServerError: the vote names none.
     """
-    said = winner.strip()
-    if said.lower() == TIE:
+    text = winner.strip()
+    if text.lower() == TIE:
         return -1
-    if said.upper() in comparison.letters:
-        return comparison.letters.index(said.upper())
+    if text.upper() in comparison.letters:
+        return comparison.letters.index(text.upper())
     keys = [v.key for v in comparison.variants]
-    if said in keys:
-        return keys.index(said)
+    if text in keys:
+        return keys.index(text)
     raise ServerError(
-        f"'{clip(said)}' is not one of the variants. Give one of {', '.join(comparison.letters)}, or tie."
+        f"'{clip(text)}' is not one of the variants. Give one of {', '.join(comparison.letters)}, or tie."
     )
 
 

@@ -51,8 +51,8 @@ def comparison_png(library: Library, comparison: Comparison) -> bytes:
             draw.text((left + cell / 2, 4 + n * _LINE), _short(line, font, cell), fill=_INK, font=font, anchor="ma")
     for r, (p, s) in enumerate(rows):
         top = head + r * (cell + _GAP)
-        words = _wrapped(comparison.prompts[p], font, _SIDE - 2 * _GAP) if s == 0 else []
-        draw.multiline_text((_GAP, top + 2), "\n".join(words[:5]), fill=_INK, font=font)
+        lines = _wrapped(comparison.prompts[p], font, _SIDE - 2 * _GAP) if s == 0 else []
+        draw.multiline_text((_GAP, top + 2), "\n".join(lines[:5]), fill=_INK, font=font)
         draw.text((_GAP, top + cell - 14), f"seed {comparison.seeds[s]}", fill=(120, 120, 125), font=font)
         for v in range(len(comparison.variants)):
             picture = _pixels(library, assets, comparison.cells[v][p][s])

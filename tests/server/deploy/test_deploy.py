@@ -30,7 +30,7 @@ def test_a_sprite_goes_where_it_was_sent(studio: Studio, golem: Asset, game: Pat
     assert done.verification.state == "game_not_running"
 
 
-def test_a_sprite_without_a_path_is_named_by_its_words(studio: Studio, golem: Asset, game: Path) -> None:
+def test_a_sprite_without_a_path_is_named_by_its_prompt(studio: Studio, golem: Asset, game: Path) -> None:
     assert deploy(studio, golem.id).paths == ("sprites/mossy_stone_golem.png",)
 
 
@@ -95,7 +95,7 @@ def test_a_layout_that_changed_alone_is_undone_by_the_picture_s_path(studio: Stu
     assert not list((game / "assets").iterdir())
 
 
-def test_a_file_of_a_later_deploy_is_named_and_not_said_to_be_changed(studio: Studio, game: Path) -> None:
+def test_a_file_of_a_later_deploy_is_named(studio: Studio, game: Path) -> None:
     sheet = add(studio, b"sheet", strip__png=b"strip", other__png=b"other")
     deploy(studio, sheet.id, "hero.png")
     (place,) = (name for name in deployed_names(sheet, "hero.png").values() if name.endswith("_other.png"))
@@ -124,7 +124,7 @@ def test_the_games_answer_is_kept_with_the_deployment(studio: Studio, golem: Ass
     assert studio.library(studio.project()).deployments()[0].verification == "reloaded"
 
 
-def test_an_unknown_asset_and_a_bad_id_are_said(studio: Studio, game: Path) -> None:
+def test_an_unknown_asset_and_a_malformed_id_are_named(studio: Studio, game: Path) -> None:
     with pytest.raises(LibraryError, match="no asset 0123"):
         deploy(studio, "0123456789ab")
     with pytest.raises(LibraryError, match="not an asset id"):
@@ -132,7 +132,7 @@ def test_an_unknown_asset_and_a_bad_id_are_said(studio: Studio, game: Path) -> N
     assert not list((game / "assets").iterdir())
 
 
-def test_without_a_game_the_user_hears_how_to_name_it(
+def test_without_a_game_the_error_shows_how_to_name_it(
     studio: Studio, golem: Asset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_the_old_sprite(studio: Studio, game: Path, tmp_path:
     assert not studio.library(studio.project()).deployments()
 
 
-def test_a_read_only_assets_folder_is_said_and_stays_as_it_was(studio: Studio, game: Path, tmp_path: Path) -> None:
+def test_a_read_only_assets_folder_is_named_and_stays_as_it_was(studio: Studio, game: Path, tmp_path: Path) -> None:
     asset = add(studio, b"golem")
     (game / "assets/deep").mkdir()
     (game / "assets/deep/golem.png").write_bytes(b"old")

@@ -34,7 +34,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("path", BAD)
-def test_a_bad_path_is_refused_with_one_that_would_do(path: str) -> None:
+def test_a_bad_path_is_refused_with_one_that_follows_the_rules(path: str) -> None:
     with pytest.raises(DeployError) as error:
         check_path(path)
     suggestion = str(error.value).rsplit("'", 2)[1]
@@ -42,7 +42,7 @@ def test_a_bad_path_is_refused_with_one_that_would_do(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["hero.png", "sprites/hero_2.png", "a/b/c/d_e/f0.png"])
-def test_a_good_path_is_taken_as_it_is(path: str) -> None:
+def test_a_good_path_stays_as_it_is(path: str) -> None:
     assert check_path(path) == path
 
 

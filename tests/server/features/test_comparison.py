@@ -40,7 +40,9 @@ def kept(studio: Studio) -> Comparisons:
     return Comparisons(studio.library(studio.project()))
 
 
-def test_every_variant_draws_the_same_words_and_seeds(studio: Studio, backend: FakeBackend, drawn: Comparison) -> None:
+def test_every_variant_draws_the_same_prompts_and_seeds(
+    studio: Studio, backend: FakeBackend, drawn: Comparison
+) -> None:
     assert len(backend.requests) == 8
     asked = {(r.prompts[0], r.seeds[0], r.loras) for r in backend.requests}
     assert len(asked) == 8
@@ -121,7 +123,7 @@ def test_a_cancelled_comparison_keeps_no_row(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize(("variants", "seeds"), [([BASE], [1]), ([BASE, BASE], [1]), ([BASE, GLOW], [])])
-def test_too_little_to_compare_is_said(studio: Studio, variants: list[Variant], seeds: list[int]) -> None:
+def test_too_little_to_compare_is_refused(studio: Studio, variants: list[Variant], seeds: list[int]) -> None:
     recipe = sprite_recipe(studio, studio.project(), SpriteRequest(prompt="red dragon"))
     with pytest.raises(ServerError, match="Give"):
         compare(studio, studio.project(), [recipe], variants, seeds, no_progress, blind=True)
@@ -136,7 +138,7 @@ def test_too_little_to_compare_is_said(studio: Studio, variants: list[Variant], 
         ("/models/sdxl + a@0.8+b@-0.5", "/models/sdxl + a@0.8 + b@-0.5"),
     ],
 )
-def test_a_variant_is_read_from_words(text: str, key: str) -> None:
+def test_a_variant_is_read_from_text(text: str, key: str) -> None:
     variant = parse_variant(text, "embedded")
     assert variant.key == key
     assert parse_variant(variant.key, "") == variant

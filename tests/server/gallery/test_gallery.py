@@ -149,7 +149,7 @@ def ask(url: str, body: bytes | None = None, host: str | None = None) -> tuple[i
             return error.code, error.read().decode()
 
 
-def test_a_vote_reaches_the_one_who_counts(served: tuple[str, list[tuple[str, str]]]) -> None:
+def test_a_vote_reaches_the_library(served: tuple[str, list[tuple[str, str]]]) -> None:
     address, votes = served
     status, page = ask(address)
     assert status == 200
@@ -178,7 +178,7 @@ def test_each_page_has_an_address(served: tuple[str, list[tuple[str, str]]]) -> 
         ("vote", b" " * 5000, None, 400),
     ],
 )
-def test_what_is_no_vote_of_this_page_is_refused(
+def test_a_request_that_is_not_a_vote_of_this_page_is_refused(
     served: tuple[str, list[tuple[str, str]]], path: str, body: bytes | None, host: str | None, status: int
 ) -> None:
     address, votes = served

@@ -38,7 +38,7 @@ def test_the_library_keeps_itself_out_of_git(tmp_path: Path) -> None:
     assert (tmp_path / "lib" / ".gitignore").read_text() == "*\n"
 
 
-def test_words_are_found_literally(tmp_path: Path) -> None:
+def test_prompts_are_searched_literally(tmp_path: Path) -> None:
     library = Library(tmp_path)
     asset = library.add("sprite", {"a.png": b"x"}, RECIPE)
     assert library.find("100%")[1] == 1
@@ -60,12 +60,12 @@ def test_a_file_that_was_changed_by_hand_is_not_given_out(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("asset_id", ["", "x", "../../etc", "0123456789AB", "0123456789abc", "0123456789ab\n"])
-def test_what_is_no_id_is_said_to_be_none(tmp_path: Path, asset_id: str) -> None:
+def test_a_malformed_id_is_refused(tmp_path: Path, asset_id: str) -> None:
     with pytest.raises(LibraryError, match="not an asset id"):
         Library(tmp_path).get(asset_id)
 
 
-def test_a_library_that_was_deleted_under_a_running_server_starts_anew(tmp_path: Path) -> None:
+def test_a_library_that_was_deleted_under_a_running_server_starts_empty(tmp_path: Path) -> None:
     library = Library(tmp_path / "lib")
     library.add("sprite", {"a.png": b"x"}, RECIPE)
     shutil.rmtree(tmp_path / "lib")
@@ -89,7 +89,7 @@ def test_many_threads_of_two_servers_lose_nothing(tmp_path: Path) -> None:
     assert libraries[0].find()[1] == libraries[1].find()[1] == 60
 
 
-def test_a_broken_database_is_named_with_the_way_out(tmp_path: Path) -> None:
+def test_a_broken_database_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "library.sqlite").write_bytes(b"no database at all " * 100)
     with pytest.raises(LibraryError, match="a new one is made"):
         Library(tmp_path).find()

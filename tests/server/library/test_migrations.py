@@ -61,6 +61,17 @@ def test_comparisons_that_cannot_be_read_do_not_stop_the_library(old: Path) -> N
     assert Comparisons(Library(old)).latest() == []
 
 
+def test_old_comparisons_with_an_endless_view_are_left_out(old: Path) -> None:
+    with closing(sqlite3.connect(old / "comparisons.sqlite")) as connection, connection:
+        connection.execute("DROP TABLE votes")
+        connection.execute(
+            "CREATE VIEW votes AS WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x) "
+            "SELECT n, n, n, n FROM x"
+        )
+    assert Library(old).find()[1] == 25
+    assert Comparisons(Library(old)).latest() == []
+
+
 def test_many_openers_migrate_once(old: Path) -> None:
     totals: list[int] = []
     threads = [threading.Thread(target=lambda: totals.append(Library(old).find()[1])) for _ in range(6)]
