@@ -91,6 +91,14 @@ DATA ?= $(wildcard ../shared/data)
 eval: setup ## the embedded model: a table and contact sheets in runs/eval (DATA=training data, for the near-copies)
 	@$(BIN)/python -m tests.bench.embedded.quality $(if $(DATA),--data $(DATA)) --out runs/eval
 
+SHEETS ?= $(wildcard ../shared/data/sheets)
+PACKS ?= $(wildcard ../shared/data/packs)
+ANSWERS ?=
+eval-motion: setup ## numbered strips without labels, for a blind judge, in runs/eval-motion (SHEETS=, PACKS= training data; ANSWERS=file scores them)
+	@$(if $(ANSWERS),$(BIN)/python -m tests.bench.motion.strips score runs/eval-motion $(ANSWERS),\
+		$(BIN)/python -m tests.bench.motion.strips draw runs/eval-motion $(if $(SHEETS),--sheets $(SHEETS)) $(if $(SHEETS),&& \
+		$(BIN)/python -m tests.bench.motion.painting $(SHEETS) $(if $(PACKS),--packs $(PACKS)) --picture runs/eval-motion/held-out.png))
+
 eval-workflows: setup ## every workflow, a batch that is killed again and again, 24 animations
 	@$(BIN)/python -m tests.bench.server.workflows
 

@@ -11,7 +11,9 @@ Layout = Literal["wang16", "blob47", "edge16", "platformer", "seamless", "variat
 Border = Literal["auto", "grassy", "soft", "crisp"]
 Method = Literal["composite", "joint"]
 Axes = Literal["both", "x", "y"]
-Motion = Literal["idle", "walk", "attack", "hurt", "die"]
+Motion = Literal["idle", "walk", "run", "attack", "hurt", "die"]
+FrameMethod = Literal["auto", "painted", "puppet", "warp"]
+"""How the frames of an animation are made; auto is the rule of `pipelines.animation.making`."""
 Faces = Literal["right", "left"]
 Soft = Literal["keep", "dither", "solid", "drop"]
 """What becomes of half-transparent pixels."""

@@ -18,7 +18,7 @@ from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels
 
 MOTIONS = get_args(Motion)
-LOOPING = frozenset({"idle", "walk"})
+LOOPING = frozenset({"idle", "walk", "run"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,17 @@ def _walk(t: float) -> Pose:
     return Pose(bob=-round(passing), lift=(max(lift, 0.0), max(-lift, 0.0)), swing=(-swing, swing), lean=0.8)
 
 
+def _run(t: float) -> Pose:
+    """A walk with longer steps, leaning forwards."""
+    step = _walk(t)
+    return replace(
+        step,
+        lean=2.6,
+        lift=(step.lift[0] * 1.4, step.lift[1] * 1.4),
+        swing=(step.swing[0] * 1.5, step.swing[1] * 1.5),
+    )
+
+
 def _attack(t: float) -> Pose:
     """Wind up, strike, hold, recover."""
     if t < 0.25:
@@ -94,7 +105,7 @@ def _die(t: float) -> Pose:
     return Pose(lean=-3.0 * min(t * 1.5, 1.0), squash=0.2 * t, sink=0.5 * t**1.5)
 
 
-_POSE_AT = {"idle": _idle, "walk": _walk, "attack": _attack, "hurt": _hurt, "die": _die}
+_POSE_AT = {"idle": _idle, "walk": _walk, "run": _run, "attack": _attack, "hurt": _hurt, "die": _die}
 
 
 def animate(sprite: Pixels, motion: str, frames: int, *, faces_left: bool = False) -> list[Pixels]:

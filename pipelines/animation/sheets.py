@@ -183,6 +183,28 @@ def animated_preview(sheet: Sheet, longest: int = 256) -> bytes:
     return file.getvalue()
 
 
+def strip(sheet: Sheet) -> Pixels:
+    """All frames of all clips in one row, clip after clip: (tile height, frames * tile width, 4)."""
+    return np.concatenate([frame for name in sheet.clips for frame in sheet.frames(name)], axis=1)
+
+
+def gif(sheet: Sheet, longest: int = 256) -> bytes:
+    """All clips after one another as an animated GIF with a clear background, enlarged by a whole number."""
+    from PIL import Image
+
+    zoom = max(1, longest // max(sheet.tile_width, sheet.tile_height))
+    pictures, durations = [], []
+    for name, clip in sheet.clips.items():
+        for frame in sheet.frames(name) * (2 if clip.loop else 1):
+            large = np.repeat(np.repeat(frame, zoom, axis=0), zoom, axis=1)
+            pictures.append(Image.fromarray(large))
+            durations.append(max(20, round(100 / clip.fps) * 10))  # a GIF counts in hundredths of a second
+        durations[-1] += 0 if clip.loop else 500
+    file = io.BytesIO()
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0, disposal=2)
+    return file.getvalue()
+
+
 def check_clips(sheet: Sheet, sprite: Pixels) -> Report:
     """Measures the gates and scores of a sheet's animations; `sprite` (h, w, 4) is what was animated.
 

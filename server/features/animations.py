@@ -1,11 +1,11 @@
-"""Makes animations: draws or takes a sprite, moves its pixels into frames, lays them out as a sheet, keeps the sheet.
+"""Makes animations: draws or takes a sprite, makes its frames, lays them out as a sheet, keeps the sheet.
 
-The motion is `pipelines.animation.motion`, the layout `pipelines.animation.sheets`.
+The frames come from `pipelines.animation.making`, the layout from `pipelines.animation.sheets`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ from server.features.save import save_asset
 from server.features.sprites import generate_sprites
 
 if TYPE_CHECKING:
+    from pipelines.animation.making import Clips
     from pipelines.animation.sheets import Sheet
     from pipelines.pixels.gates import Report
-    from pipelines.records import OnProgress, Pixels
+    from pipelines.records import OnProgress, Pixels, Recipe
     from server.features.requests import AnimationRequest
     from server.library.records import Asset
     from server.library.store import Library
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from server.studio import Studio
 
 DIRECTIONS: dict[int, tuple[str, ...]] = {1: ("",), 2: ("right", "left"), 4: ("down", "up", "right", "left")}
-"""Clip endings of 1, 2 and 4 directions. `left` is `right` mirrored, `up` the back of `down`."""
+"""Clip endings of 1, 2 and 4 directions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +39,8 @@ class DrawnAnimation:
     key: Asset
     sheet: Sheet
     preview: bytes
+    made: dict[str, str]
+    notes: tuple[str, ...] = ()
     unknown_words: tuple[str, ...] = ()
 
 
@@ -63,7 +66,7 @@ def generate_animation(
     if not 1 <= request.fps <= 60:
         raise InvalidRequest(f"fps={request.fps} is out of range: give 1 to 60. 6 to 12 suit pixel art.")
     if not motions:
-        raise InvalidRequest("Name at least one motion: idle, walk, attack, hurt or die.")
+        raise InvalidRequest("Name at least one motion: idle, walk, run, attack, hurt or die.")
     for motion in motions:
         poses(motion, frames)  # raises before anything is drawn
 
@@ -82,42 +85,55 @@ def generate_animation(
         game, library, unknown = drawn.project, drawn.library, drawn.unknown_words
         key, image = drawn.sprites[0].asset, drawn.sprites[0].image
 
-    sheet = make_sheet(image, motions, frames, directions, request.fps, faces_left=request.faces == "left")
+    sheet, made = make_sheet(image, request, key.recipe, on_progress)
     preview = animated_preview(sheet)
-    asset = _keep(library, request, sheet, key, check_clips(sheet, image), preview)
+    asset = _keep(library, request, sheet, key, check_clips(sheet, image), preview, made)
     on_progress(1, 1, "done")
-    return DrawnAnimation(game, library, asset, key, sheet, preview, unknown)
+    return DrawnAnimation(game, library, asset, key, sheet, preview, made_of(made.how), tuple(made.notes), unknown)
 
 
 def make_sheet(
-    image: Pixels, motions: Sequence[str], frames: int, directions: int, fps: float = 8.0, *, faces_left: bool = False
-) -> Sheet:
-    """The sheet of a finished sprite (height, width, 4): a row for each motion and direction."""
-    from pipelines.animation.motion import LOOPING, animate, seen_from_behind
+    image: Pixels, request: AnimationRequest, recipe: Recipe, on_progress: OnProgress | None = None
+) -> tuple[Sheet, Clips]:
+    """The sheet of a finished sprite (height, width, 4), a row for each motion and direction, and how it was made."""
+    from pipelines.animation.making import loops_of, make_clips
     from pipelines.animation.sheets import arrange
 
-    facing_right = image[:, ::-1] if faces_left else image
-    views = {"": image, "down": image, "up": seen_from_behind(image), "right": facing_right}
-    clips: dict[str, list[Pixels]] = {}
-    for motion in motions:
-        for direction in DIRECTIONS[directions]:
-            name = f"{motion}_{direction}" if direction else motion
-            if direction == "left":
-                clips[name] = [frame[:, ::-1] for frame in clips[f"{motion}_right"]]
-            else:
-                left = faces_left and direction == ""
-                clips[name] = animate(views[direction], motion, frames, faces_left=left)
-    loops = {name: name.split("_")[0] in LOOPING for name in clips}
-    return arrange(clips, fps, loops)
+    def check() -> None:
+        if on_progress is not None:
+            on_progress(0, 1, "animating")
+
+    made = make_clips(
+        image,
+        request.motions,
+        request.frames,
+        DIRECTIONS[request.directions],
+        faces_left=request.faces == "left",
+        method=request.method,
+        words=recipe.prompt,
+        seed=recipe.seed,
+        check=check,
+    )
+    return arrange(made.frames, request.fps, loops_of(list(made.frames))), made
+
+
+def made_of(how: Mapping[str, str]) -> dict[str, str]:
+    """What was drawn and what was moved, by clip; clips of one motion with one answer share the motion's name."""
+    said: dict[str, str] = {}
+    for motion in dict.fromkeys(name.split("_")[0] for name in how):
+        own = {name: text for name, text in how.items() if name.split("_")[0] == motion}
+        said |= {motion: next(iter(own.values()))} if len(set(own.values())) == 1 else own
+    return said
 
 
 def _keep(
-    library: Library, request: AnimationRequest, sheet: Sheet, key: Asset, report: Report, preview: bytes
+    library: Library, request: AnimationRequest, sheet: Sheet, key: Asset, report: Report, preview: bytes, made: Clips
 ) -> Asset:
     from pipelines.animation.aseprite import write_aseprite
     from pipelines.animation.compositing import from_sheet
-    from pipelines.animation.sheets import aseprite_json, layout_json
+    from pipelines.animation.sheets import aseprite_json, gif, layout_json, strip
     from pipelines.pixels.palette import Palette
+    from pipelines.pixels.png import encode_png
 
     options = {
         **key.recipe.options,
@@ -126,6 +142,7 @@ def _keep(
         "frames": request.frames,
         "directions": request.directions,
         "faces": request.faces,
+        "method": request.method,
     }
     height, width = sheet.image.shape[:2]
     colors = key.details.get("palette") or key.recipe.palette
@@ -140,7 +157,15 @@ def _keep(
             "layout.sheet.json": layout_json(sheet, "sheet.png"),
             "aseprite.json": aseprite_json(sheet, "sheet.png"),
             "sheet.aseprite": write_aseprite(from_sheet(sheet, palette)),
+            "preview.strip.png": encode_png(strip(sheet), palette=palette),
+            "preview.gif": gif(sheet),
             "preview.webp": preview,
         },
-        details={"sheet": sheet.layout(), "sprite": key.id},
+        details={
+            "sheet": sheet.layout(),
+            "sprite": key.id,
+            "made": made_of(made.how),
+            "notes": made.notes,
+            "margin": made.margin,
+        },
     )

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from pipelines.choices import Axes, Border, Faces, Layout, Method, Motion, Outline, Preset, Soft
+from pipelines.choices import Axes, Border, Faces, FrameMethod, Layout, Method, Motion, Outline, Preset, Soft
 
 PROMPT_LIMIT = 2000
 
@@ -157,7 +157,10 @@ class AnimationRequest(Request):
     frames: Annotated[int, Field(description="Frames of each motion, 2 to 8.")] = 4
     directions: Annotated[int, Field(description="1, 2 (right, left) or 4 (down, up, right, left).")] = 1
     fps: Annotated[float, Field(description="Frames per second, 1 to 60.")] = 8.0
-    faces: Annotated[Faces, Field(description="Which way the sprite looks.")] = "right"
+    faces: Annotated[Faces, Field(description="Which way a side view looks.")] = "right"
+    method: Annotated[
+        FrameMethod, Field(description="auto; painted: up to 24 px; puppet: people from 25 px; warp.")
+    ] = "auto"
     size: Side = None
     seed: Seed = None
     model: ModelName = ""

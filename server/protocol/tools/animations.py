@@ -35,6 +35,9 @@ class AnimationAnswer(BaseModel):
     columns: int
     rows: int
     clips: dict[str, ClipItem]
+    made: dict[str, str] = Field(description="What was drawn and what was moved, by motion or clip")
+    notes: list[str] = Field(default=[], description="How the frames were made, fallbacks, and what was guessed")
+    rust: str = Field(default="", description="Rust that plays the first clip, once the sheet is deployed")
     seed: int
     palette: list[str] = []
     passed: bool
@@ -62,7 +65,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         """Use when a character, monster or item should move: makes an animated spritesheet.
         It has a row for each motion and direction (same character, one palette, feet on one line). Draw with
         generate_sprite first, choose one, and give its asset_id; or give a prompt to do both. deploy_asset writes the
-        sheet with layouts for Bevy and Aseprite. Whole bodies with legs move best.
+        sheet with layouts for Bevy and Aseprite. Front views of 16 px get a walk painted in four directions; people of
+        32 px are posed, so legs step and weapons strike; creatures are warped. The answer says which.
         Example: generate_animation(asset_id="3f2a9c01b7de", motions=["idle", "walk"], directions=4)"""
 
         def work(on_progress: OnProgress) -> ToolResult:
@@ -90,6 +94,9 @@ def _answer(done: DrawnAnimation) -> ToolResult:
         columns=sheet.columns,
         rows=sheet.rows,
         clips={name: ClipItem(first=c.first, last=c.last, fps=c.fps, loop=c.loop) for name, c in sheet.clips.items()},
+        made=done.made,
+        notes=list(done.notes),
+        rust=_rust(next(iter(sheet.clips))),
         seed=asset.recipe.seed,
         palette=asset.details["palette"],
         passed=asset.report["passed"],
@@ -103,3 +110,8 @@ def _answer(done: DrawnAnimation) -> ToolResult:
     )
     links = [link(asset.uri, done.library.path(asset))]
     return result(answer, preview=preview_png([sheet.image]), links=links)
+
+
+def _rust(clip: str) -> str:
+    """Bevy code that plays a clip with the plugin of init_game; PATH is where deploy_asset puts the sheet."""
+    return f'commands.spawn(SheetSprite::new(asset_server.load("PATH.sheet.json"), "{clip}"));'

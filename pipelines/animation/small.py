@@ -1,0 +1,113 @@
+"""Clips of small front views: the sheet model paints the four views and their steps; the rest moves those cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from pipelines.animation import making
+from pipelines.animation.canvas import fitted, margin_note
+from pipelines.animation.curves import Strike, strike_of
+from pipelines.animation.making import Clips
+from pipelines.animation.painted import painted_clip
+from pipelines.records import Pixels
+
+_ROWS = {"down": 0, "left": 1, "right": 2, "up": 3, "": 0}
+
+
+def small_clips(
+    sprite: Pixels,
+    motions: Sequence[str],
+    frames: int,
+    directions: Sequence[str],
+    *,
+    words: str = "",
+    seed: int = 0,
+    check: Callable[[], None] | None = None,
+    forced: bool = False,
+) -> Clips | str:
+    """The clips, or the reason why the sprite should be warped instead."""
+    from pipelines.embedded.motion.sampling import SEEDS, paint_walk
+    from pipelines.embedded.motion.weights import sheet_net
+
+    even = making.symmetry(sprite)
+    if not forced and even < making.FRONT_SYMMETRY:
+        return (
+            f"The sprite looks like a side view (symmetry {even:.2f}), which the sheet model has not learned, so it was"
+            " warped. Draw the figure facing front, or give method='painted'."
+        )
+    cell, place = _celled(sprite)
+    painted = paint_walk(sheet_net(), cell, mirrored=even >= making.MIRROR_SYMMETRY, seed=seed, check=check)
+    best = painted[0]
+    if not forced and best.surprise > making.SURPRISE_LIMIT:
+        return (
+            f"The sheet model was not sure of its painting (surprise {best.surprise:.2f}, limit"
+            f" {making.SURPRISE_LIMIT}), so the sprite was warped. method='painted' shows it anyway."
+        )
+    strike, spare = strike_of(words, "held"), cell.shape[0] // 2
+    room = np.pad(best.cells, ((0, 0), (0, 0), (spare, spare), (spare, spare), (0, 0)))
+    made: dict[str, list[Pixels]] = {}
+    how: dict[str, str] = {}
+    for motion in motions:
+        for direction in directions:
+            name = f"{motion}_{direction}" if direction else motion
+            side = direction or ("right" if motion == "attack" else "down")
+            clip = painted_clip(room[_ROWS[side]], side, motion, frames, strike)
+            made[name] = [_uncelled(frame, sprite.shape, place, spare) for frame in clip]
+            how[name] = _said(motion, side, strike)
+    made, margin = fitted(made, spare)
+    notes = [
+        f"The sheet model painted {SEEDS} sheets; seed {best.seed} was the least surprising ({best.surprise:.2f})."
+    ]
+    if even < making.MIRROR_SYMMETRY and {"left", "right"} <= set(directions):
+        notes.append("The sprite is not symmetric, so left and right were painted separately.")
+    if margin:
+        notes.append(margin_note(margin))
+    return Clips(made, how, notes, margin)
+
+
+def _said(motion: str, side: str, strike: Strike) -> str:
+    front = side == "down"
+    if motion == "walk":
+        return "steps painted by the sheet model" + (", standing is the sprite itself" if front else ", the view too")
+    view = "the sprite itself" if front else "the painted view"
+    blow = {"shoot": "lets a bolt fly", "cast": "throws a burst"}.get(strike, "lunges behind a blade's arc")
+    moved = {
+        "idle": "bobs",
+        "run": "leans and steps",
+        "attack": f"{blow} (drawn in the sprite's lightest colour)",
+        "hurt": "flashes and is thrown back",
+        "die": "falls over",
+    }
+    return f"{view} {moved[motion]}"
+
+
+def _celled(sprite: Pixels) -> tuple[Pixels, tuple[slice, slice, slice, slice]]:
+    """The sprite on a square cell of 16 or 24 px, and where its pixels come from and go to."""
+    opaque = sprite[..., 3] > 0
+    height, width = sprite.shape[:2]
+    if height == width and height in (16, 24):
+        whole = slice(0, height)
+        return np.where(opaque[..., None], sprite, 0).astype(np.uint8), (whole, whole, whole, whole)
+    rows, columns = np.flatnonzero(opaque.any(axis=1)), np.flatnonzero(opaque.any(axis=0))
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    size = 16 if max(bottom - top, right - left) <= 16 else 24
+    cell = np.zeros((size, size, 4), np.uint8)
+    x = (size - (right - left)) // 2
+    to_y, to_x = slice(size - (bottom - top), size), slice(x, x + right - left)
+    box = sprite[top:bottom, left:right]
+    cell[to_y, to_x] = np.where(box[..., 3:] > 0, box, 0)
+    return cell, (slice(top, bottom), slice(left, right), to_y, to_x)
+
+
+def _uncelled(cell: Pixels, shape: tuple[int, ...], place: tuple[slice, slice, slice, slice], spare: int) -> Pixels:
+    """A cell with room around it on the sprite's canvas with the same room, at the place that the sprite has."""
+    height, width = shape[:2]
+    frame = np.zeros((height + 2 * spare, width + 2 * spare, 4), np.uint8)
+    from_y, from_x, to_y, to_x = place
+    down, right = from_y.start - to_y.start, from_x.start - to_x.start
+    y0, x0 = max(0, down), max(0, right)
+    y1, x1 = min(frame.shape[0], down + cell.shape[0]), min(frame.shape[1], right + cell.shape[1])
+    frame[y0:y1, x0:x1] = cell[y0 - down : y1 - down, x0 - right : x1 - right]
+    return frame
