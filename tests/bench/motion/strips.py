@@ -61,6 +61,7 @@ _BACKDROP = np.array([112, 122, 132], np.uint8)
 
 def draw_keys(seed: int = 100) -> dict[str, Pixels]:
     """Front views that the embedded model draws, its best of eight by its own score: name -> RGBA."""
+    from server.features.requests import SpriteRequest
     from server.features.sprites import generate_sprites
     from server.settings import Settings
     from server.studio import Studio
@@ -71,7 +72,8 @@ def draw_keys(seed: int = 100) -> dict[str, Pixels]:
         try:
             for size, prompts in ((16, SMALL), (32, LARGE)):
                 for number, prompt in enumerate(prompts):
-                    drawn = generate_sprites(studio, prompt, no_progress, seed=seed + number, candidates=8, size=size)
+                    request = SpriteRequest(prompt=prompt, seed=seed + number, candidates=8, size=size)
+                    drawn = generate_sprites(studio, request, no_progress)
                     keys[f"{prompt}, {size} px"] = drawn.sprites[0].image
         finally:
             studio.close()
