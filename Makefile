@@ -87,12 +87,15 @@ test-tiled: setup ## our tilesets in Tiled's own tools (on Debian as root it is 
 		{ echo "Tiled is missing: apt-get install tiled (or what your system calls it)"; exit 1; }
 	@DGX_PIXELS_TILED=1 $(BIN)/pytest tests/tiled
 
-DATA ?= $(wildcard ../shared/data)
+# Training data is not part of the project: a folder with tiles/, packs/ and sheets/ (docs/model.md has their form).
+DATA ?= $(DGX_PIXELS_DATA)
+need = $(if $(1),,@echo "$@ needs $(2). docs/model.md has the form of the data."; exit 1)
+
 eval: setup ## the embedded model: a table and contact sheets in runs/eval (DATA=training data, for the near-copies)
 	@$(BIN)/python -m tests.bench.embedded.quality $(if $(DATA),--data $(DATA)) --out runs/eval
 
-SHEETS ?= $(wildcard ../shared/data/sheets)
-PACKS ?= $(wildcard ../shared/data/packs)
+SHEETS ?= $(if $(DATA),$(wildcard $(DATA)/sheets))
+PACKS ?= $(if $(DATA),$(wildcard $(DATA)/packs))
 ANSWERS ?=
 eval-motion: setup ## numbered strips without labels, for a blind judge, in runs/eval-motion (SHEETS=, PACKS= training data; ANSWERS=file scores them)
 	@$(if $(ANSWERS),$(BIN)/python -m tests.bench.motion.strips score runs/eval-motion $(ANSWERS),\
@@ -105,9 +108,10 @@ eval-workflows: setup ## every workflow, a batch that is killed again and again,
 eval-tilesets: setup ## 50 tilesets of ten pairs of terrains through the gates, and which way of sampling tiles best
 	@$(BIN)/python -m tests.bench.server.tilesets
 
-LORA_DATA ?= ../shared/data/tiles ../shared/data/packs
+LORA_DATA ?= $(if $(DATA),$(DATA)/tiles $(DATA)/packs)
 REAL ?= runs/gervais
-eval-lora: setup $(REAL) ## teach three unseen styles from 40 sprites each and measure what was learned (LORA_DATA=, REAL=folders of 32x32 sprites)
+eval-lora: setup $(REAL) ## teach three unseen styles from 40 sprites each and measure what was learned (DATA= or LORA_DATA=, REAL=folders of 32x32 sprites)
+	$(call need,$(LORA_DATA),DATA=folder with tiles/ and packs/ or LORA_DATA=folders of sprites)
 	@$(BIN)/python -m tests.bench.loras.prove $(LORA_DATA) --real $$(ls -d $(REAL) 2>/dev/null) --out runs/eval-lora --picture docs/images/lora.png
 
 # Real styles come out of Debian's packages; without apt the proof is of the two made ones.
@@ -142,6 +146,8 @@ SNAPPER := $(SNAPPER_CACHE)/bin/spritefusion-pixel-snapper
 	@touch $@
 
 bench-finishing: export OMP_NUM_THREADS = 1
-bench-finishing: setup .venv-bench/.peers-2 ## finishing beside four peers on 1,000 inputs, into docs/finishing.md (TILES=folder of sprites; 6 minutes)
-	@$(BIN)/python -m tests.bench.finishing.table $(or $(TILES),../shared/data/tiles) --peers .venv-bench/bin/python \
+TILES ?= $(if $(DATA),$(DATA)/tiles)
+bench-finishing: setup .venv-bench/.peers-2 ## finishing beside four peers on 1,000 inputs, into docs/finishing.md (DATA= or TILES=folder of sprites; 6 minutes)
+	$(call need,$(TILES),DATA=folder with tiles/ or TILES=folder of 32x32 sprites)
+	@$(BIN)/python -m tests.bench.finishing.table $(TILES) --peers .venv-bench/bin/python \
 		$$(test -x $(SNAPPER) && echo --snapper $(SNAPPER)) --write docs/finishing.md

@@ -1,6 +1,6 @@
 """Figures of the shipped sheet model on held-out outlines: likeness to the artist's sheet, near-copies, time, memory.
 
-    python -m tests.bench.motion.painting ../shared/data/sheets [--picture FILE.png] [--packs ../shared/data/packs]
+    python -m tests.bench.motion.painting DATA/sheets [--picture FILE.png] [--packs DATA/packs]
 
 Held out are whole outlines (all recolourings of one drawing), never single characters.
 """

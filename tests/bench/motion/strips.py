@@ -1,6 +1,6 @@
 """`make eval-motion`: numbered strips without labels for a blind judge, their key, and the score of an answers file.
 
-    python -m tests.bench.motion.strips draw OUT [--sheets ../shared/data/sheets] [--keys OUT]
+    python -m tests.bench.motion.strips draw OUT [--sheets DATA/sheets] [--keys OUT]
     python -m tests.bench.motion.strips score OUT ANSWERS.json
 
 `draw` writes OUT/strips/NNN.png (one clip each, in random order), OUT/questions.md and OUT/key.json. A judge who has
