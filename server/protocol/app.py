@@ -18,6 +18,7 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from mcp_types import Icon
 
 from server.protocol.arguments import Arguments
+from server.protocol.questions import Questions
 from server.protocol.quick import QuickFastMCP
 from server.protocol.results import Results
 from server.protocol.tasks import JobTasks
@@ -122,7 +123,7 @@ def create_server(
         version=package_version(),
         icons=[ICON],
         lifespan=lifespan,
-        middleware=[FriendlyErrors(), PreloadOnListing(studio), Results(studio), Arguments(studio)],
+        middleware=[FriendlyErrors(), PreloadOnListing(studio), Results(studio), Arguments(studio), Questions()],
         mask_error_details=True,
         auth=auth,
     )

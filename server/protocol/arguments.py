@@ -253,6 +253,8 @@ def _sides(name: str, side: tuple[Any, ...], known: dict[str, Any]) -> dict[str,
 
 
 def _id(value: Any) -> Any:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
     return _ID.sub("", value.strip()).lower() if isinstance(value, str) else value
 
 
