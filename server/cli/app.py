@@ -52,12 +52,15 @@ def main(arguments: list[str] | None = None) -> None:
         return
     from cyclopts import App
 
+    from server.cli.console import SafeConsole
     from server.protocol.app import package_version
 
     app = App(
         name="dgx-pixels",
         version=package_version(),
         help="A pixel-art studio for AI assistants, wired into a Bevy game.",
+        console=SafeConsole(),
+        error_console=SafeConsole(stderr=True),
     )
     for name, (place, line) in COMMANDS.items():
         app.command(place, name=name, help=line)
@@ -66,10 +69,9 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from rich.console import Console
-        from rich.markup import escape
+        from server.cli.console import shown
 
-        Console(stderr=True).print(f"[bold red]dgx-pixels:[/] {escape(_sentence(error))}", highlight=False)
+        SafeConsole(stderr=True).print(f"[bold red]dgx-pixels:[/] {shown(_sentence(error))}", highlight=False)
         sys.exit(1)
 
 

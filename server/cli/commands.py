@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
+from server.cli.console import SafeConsole, shown
 from server.errors import ServerError
 from server.features.requests import Count, SpriteRequest
 from server.studio import Studio
@@ -39,15 +39,15 @@ def generate(
     from server.features.sprites import generate_sprites
     from server.library.store import write_atomically
 
-    console = Console()
+    console = SafeConsole()
     with Studio() as studio:
         with Progress(console=console, transient=True) as bars:
-            bar = bars.add_task(request.prompt, total=None)
+            bar = bars.add_task(shown(request.prompt), total=None)
             done = generate_sprites(
                 studio,
                 request,
                 lambda at, total, text: bars.update(
-                    bar, completed=at, total=total or None, description=text or request.prompt
+                    bar, completed=at, total=total or None, description=shown(text or request.prompt)
                 ),
                 project=str(project) if project else None,
                 count=count,
@@ -60,9 +60,9 @@ def generate(
                 target = out.with_stem(f"{out.stem}_{number}") if len(done.sprites) > 1 else out
                 write_atomically(target, done.library.read(one.asset))
                 path = target
-            console.print(f"[bold]{one.asset.id}[/]  seed {recipe.seed}  {recipe.width}x{recipe.height}  {path}")
+            console.print(f"[bold]{one.asset.id}[/]  seed {recipe.seed}  {recipe.width}x{recipe.height}  {shown(path)}")
         if done.unknown_words:
-            console.print(f"[yellow]Words that the model does not know:[/] {', '.join(done.unknown_words)}")
+            console.print(f"[yellow]Words that the model does not know:[/] {shown(', '.join(done.unknown_words))}")
         console.print(f"[dim]{done.seconds:.2f} s; `dgx-pixels deploy ID` puts one into the game.[/]")
 
 
@@ -127,14 +127,14 @@ def status(*, project: Path | None = None) -> None:
     table.add_column(overflow="fold")
     game = said["project"]
     table.add_row("version", said["version"])
-    table.add_row("game", f"{game['name']} ({game['root']})" if game else said["next_step"])
+    table.add_row("game", shown(f"{game['name']} ({game['root']})" if game else said["next_step"]))
     if game:
-        table.add_row("assets", game["assets"])
-        table.add_row("style", game["style_file"] or "default (no dgx-pixels.toml)")
-    table.add_row("library", f"{said['library']['assets']} assets in {said['library']['folder']}")
+        table.add_row("assets", shown(game["assets"]))
+        table.add_row("style", shown(game["style_file"] or "default (no dgx-pixels.toml)"))
+    table.add_row("library", shown(f"{said['library']['assets']} assets in {said['library']['folder']}"))
     for entry in said["deployments"]:
-        table.add_row("deployed", f"{entry['path']}  {entry['asset_id']}  {entry['verification']}")
-    Console().print(table)
+        table.add_row("deployed", shown(f"{entry['path']}  {entry['asset_id']}  {entry['verification']}"))
+    SafeConsole().print(table)
 
 
 def doctor() -> None:
@@ -143,12 +143,12 @@ def doctor() -> None:
         from pipelines.engine.hardware import doctor as examine
     except ImportError:
         raise ServerError("The machine's check-up is not in this version.") from None
-    Console().print(examine())
+    SafeConsole().print(shown(examine()))
 
 
 def _tell(state: str, paths: list[Path], note: str) -> None:
-    console = Console()
+    console = SafeConsole()
     for path in paths:
-        console.print(f"[bold]{state}[/]  {path}")
+        console.print(f"[bold]{state}[/]  {shown(path)}")
     if note:
-        console.print(f"[dim]{note}[/]")
+        console.print(f"[dim]{shown(note)}[/]")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server.cli.console import SafeConsole, shown
 from server.errors import ServerError
 
 if TYPE_CHECKING:
@@ -65,13 +66,12 @@ def demo(*, prompt: str = "", size: int = 32, project: Path | None = None) -> No
     project
         Another game than the example.
     """
-    from rich.console import Console
 
     root = project or EXAMPLE
     if not root.is_dir():
         raise ServerError("The example game is not here: run this in a clone, or give --project /path/to/your/game.")
     wishes = (Wish(prompt, size),) if prompt else WISHES
-    asyncio.run(run(wishes, root.resolve(), Console()))
+    asyncio.run(run(wishes, root.resolve(), SafeConsole()))
 
 
 async def run(
@@ -112,7 +112,7 @@ async def run(
 
 async def _ask(client: Client[Any], wish: Wish, bars: Progress) -> Granted:
     """Draws and deploys one wish."""
-    bar = bars.add_task(f'"{wish.prompt}"', total=None, said="")
+    bar = bars.add_task(shown(f'"{wish.prompt}"'), total=None, said="")
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         bars.update(bar, completed=progress, total=total, said=message or "")
@@ -160,4 +160,6 @@ def _show(granted: list[Granted], console: Console) -> None:
     console.print(table)
     unknown = sorted({word for one in granted for word in one.drawn["unknown_words"]})
     if unknown:
-        console.print(f"[yellow]Words that the model does not know:[/] {', '.join(unknown)}. Plain nouns draw best.")
+        console.print(
+            f"[yellow]Words that the model does not know:[/] {shown(', '.join(unknown))}. Plain nouns draw best."
+        )

@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.syntax import Syntax
 
+from pipelines.visible import visible
+from server.cli.console import SafeConsole, shown
 from server.deploy.bevy.doctor import examine
 from server.deploy.bevy.init_game import plan
 from server.studio import Studio
@@ -28,14 +30,14 @@ def init_game(path: Path = Path(), *, yes: bool = False, check: bool = False) ->
     check
         Run `cargo build` afterwards, and take the changes back where the game does not build.
     """
-    console = Console()
+    console = SafeConsole()
     with Studio() as studio:
         project = studio.require_project(path)
     offered = plan(project)
     for step in offered.by_hand:
-        console.print(f"[yellow]By hand:[/] {step}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]By hand:[/] {shown(step)}", highlight=False, soft_wrap=True)
     if not offered.files:
-        console.print(f"Nothing is missing in {project.root}.", highlight=False, soft_wrap=True)
+        console.print(f"Nothing is missing in {shown(project.root)}.", highlight=False, soft_wrap=True)
         return
     if sys.stdout.isatty():
         console.print(Syntax(offered.diff(), "diff", background_color="default", word_wrap=True))
@@ -50,7 +52,7 @@ def init_game(path: Path = Path(), *, yes: bool = False, check: bool = False) ->
         console.print("The game did not build with the changes (see above), so they were taken back.")
         raise SystemExit(1)
     console.print(
-        f"Changed {len(offered.files)} files. Next: `cargo run` in {project.root}, then `dgx-pixels check`.",
+        f"Changed {len(offered.files)} files. Next: `cargo run` in {shown(project.root)}, then `dgx-pixels check`.",
         highlight=False,
         soft_wrap=True,
     )
@@ -82,7 +84,7 @@ def assets_ron(path: Path | None = None) -> None:
     from server.deploy.bevy.sidecars import assets_ron as listed
 
     with Studio() as studio:
-        sys.stdout.write(listed(studio.require_project(path).assets))
+        sys.stdout.write(visible(listed(studio.require_project(path).assets)))
 
 
 def check(path: Path | None = None) -> None:
@@ -93,15 +95,17 @@ def check(path: Path | None = None) -> None:
     path
         The game's root; default: found from the working directory.
     """
-    console = Console()
+    console = SafeConsole()
     with Studio() as studio:
         findings = examine(studio.require_project(path))
     for finding in findings:
         console.print(
-            f"{_MARKS[finding.state]}  [bold]{finding.topic}[/]: {finding.what}", highlight=False, soft_wrap=True
+            f"{_MARKS[finding.state]}  [bold]{shown(finding.topic)}[/]: {shown(finding.what)}",
+            highlight=False,
+            soft_wrap=True,
         )
         if finding.change:
-            console.print(f"        {finding.change}", highlight=False, soft_wrap=True)
+            console.print(f"        {shown(finding.change)}", highlight=False, soft_wrap=True)
         for line in finding.lines.splitlines():
             console.print(f"            {line}", highlight=False, markup=False, soft_wrap=True)
     if any(finding.state == "broken" for finding in findings):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from server.cli.console import SafeConsole, shown
 from server.errors import ServerError
 from server.studio import Studio
 
@@ -42,14 +42,14 @@ def pull_model(name: str, *, yes: bool = False) -> None:
     from pipelines.models.catalog import hub_repos
     from pipelines.models.hub import plan_pull, pull
 
-    console = Console()
+    console = SafeConsole()
     plan = plan_pull(hub_repos(name))
     table = Table(box=None, pad_edge=False)
     for heading in ("repository", "licence", "GB to fetch"):
         table.add_column(heading)
     for repo, licence in plan.licences.items():
         size = sum(f.size for f in plan.files if f.repo.id == repo and not f.cached)
-        table.add_row(repo, licence, f"{size / 1e9:.2f}")
+        table.add_row(shown(repo), shown(licence), f"{size / 1e9:.2f}")
     console.print(table)
     console.print(f"{plan.size / 1e9:.2f} GB to fetch, {plan.free / 1e9:.0f} GB free on the cache's disk.")
     if not plan.size:
@@ -60,8 +60,8 @@ def pull_model(name: str, *, yes: bool = False) -> None:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bars:
-        bar = bars.add_task(name, total=plan.size)
-        pull(plan, lambda done, total, said: bars.update(bar, completed=done, description=said))
+        bar = bars.add_task(shown(name), total=plan.size)
+        pull(plan, lambda done, total, said: bars.update(bar, completed=done, description=shown(said)))
 
 
 def _list(project: Path | None) -> None:
@@ -75,5 +75,5 @@ def _list(project: Path | None) -> None:
     for model in found:
         mark = " (default)" if model["id"] == default else ""
         sizes = ", ".join(str(size) for size in model["native_sizes"])
-        table.add_row(model["id"] + mark, model["state"], model["licence"], sizes, model["note"])
-    Console().print(table)
+        table.add_row(*map(shown, (model["id"] + mark, model["state"], model["licence"], sizes, model["note"])))
+    SafeConsole().print(table)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 
+from server.cli.console import SafeConsole, shown
 from server.errors import ServerError
 from server.features.requests import FixRequest
 from server.studio import Studio
@@ -51,11 +51,11 @@ def fix(
                 out = out.with_suffix(Path(moving).suffix)
             write_atomically(out, done.library.read(done.asset, moving or ""))
             path = out
-    console = Console()
+    console = SafeConsole()
     recipe = done.asset.recipe
-    console.print(f"[bold]{done.asset.id}[/]  {recipe.width}x{recipe.height}, pitch {done.pitch:.2f}  {path}")
+    console.print(f"[bold]{done.asset.id}[/]  {recipe.width}x{recipe.height}, pitch {done.pitch:.2f}  {shown(path)}")
     for warning in done.warnings:
-        console.print(f"[yellow]{warning}[/]")
+        console.print(f"[yellow]{shown(warning)}[/]")
 
 
 def palette(
@@ -92,13 +92,13 @@ def palette(
     from server.features.preview import fitted, preview_png
     from server.library.store import write_atomically
 
-    console = Console()
+    console = SafeConsole()
     if action == "extract":
         target = out or Path("palette.hex")
         found, skipped = palettes.extract(folder, colors, target.stem)
         write_palette(found, target)
         console.print("".join(f"[on #{word}]   [/]" for word in found.words))
-        console.print(f"{len(found)} colours  {target}")
+        console.print(f"{len(found)} colours  {shown(target)}")
     elif action == "undo":
         restored, skipped = palettes.undo(folder)
         console.print(f"{restored} put back as they were")
@@ -109,15 +109,15 @@ def palette(
         skipped = applied.skipped
         most = sorted(applied.changes, key=lambda change: -change.moved)[:SHOWN]
         for change in most:
-            console.print(f"{change.moved:.3f}  {change.path}")
+            console.print(f"{change.moved:.3f}  {shown(change.path)}")
         if most:
-            shown = [fitted(side, 120) for change in most for side in (change.before, change.after)]
+            compared = [fitted(side, 120) for change in most for side in (change.before, change.after)]
             target = out or Path("palette_preview.png")
-            write_atomically(target, preview_png(shown))
-            console.print(f"[dim]Before and after, the {len(most)} that change most:[/] {target}")
+            write_atomically(target, preview_png(compared))
+            console.print(f"[dim]Before and after, the {len(most)} that change most:[/] {shown(target)}")
         done = "replaced" if write else "would change (--write replaces them)"
         if write and applied.changes:
-            console.print(f"[dim]dgx-pixels palette undo {folder} puts them back.[/]")
+            console.print(f"[dim]dgx-pixels palette undo {shown(folder)} puts them back.[/]")
         console.print(f"{len(applied.changes)} {done}, {applied.unchanged} are in the palette already")
     for reason in skipped:
-        console.print(f"[yellow]Left out:[/] {reason}")
+        console.print(f"[yellow]Left out:[/] {shown(reason)}")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
+from pipelines.visible import visible
+from server.cli.console import SafeConsole, shown
 from server.errors import ServerError
 from server.studio import Studio
 
@@ -36,20 +37,22 @@ def run(
 
     from server.features.workflow_runs import run as carry_out
 
-    console = Console()
+    console = SafeConsole()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Studio() as studio, Progress(*columns, console=console, transient=True) as bars:
-        bar = bars.add_task(workflow, total=None)
+        bar = bars.add_task(shown(workflow), total=None)
 
         def on_progress(done: int, total: int, said: str) -> None:
-            bars.update(bar, completed=done, total=total or None, description=said)
+            bars.update(bar, completed=done, total=total or None, description=shown(said))
 
         ran = carry_out(studio, workflow, parse_settings(set or []), on_progress, str(project) if project else None)
     for item in ran.result.failed:
-        console.print(f"[red]{item['step']}[{item['index']}][/] {item['error']}", highlight=False)
+        console.print(f"[red]{shown(item['step'])}\\[{item['index']}][/] {shown(item['error'])}", highlight=False)
     resumed = f", {ran.result.resumed} from before" if ran.result.resumed else ""
-    console.print(f"[bold]{ran.workflow.name}[/]: {ran.result.done} done{resumed}, {len(ran.result.failed)} failed")
-    console.print(f"[dim]{ran.page}[/]", soft_wrap=True)
+    console.print(
+        f"[bold]{shown(ran.workflow.name)}[/]: {ran.result.done} done{resumed}, {len(ran.result.failed)} failed"
+    )
+    console.print(f"[dim]{shown(ran.page)}[/]", soft_wrap=True)
     if ran.result.failed:
         console.print("Run the same command again to try the failed ones once more.")
         sys.exit(1)
@@ -65,8 +68,8 @@ def workflows() -> None:
     for name, text in shipped().items():
         workflow = parse(text)
         inputs = ", ".join(key if one.required else f"[{key}]" for key, one in workflow.inputs.items())
-        table.add_row(name, workflow.title, inputs.replace("[", r"\["))
-    Console().print(table)
+        table.add_row(name, workflow.title, shown(inputs))
+    SafeConsole().print(table)
 
 
 def show(workflow: str) -> None:
@@ -79,7 +82,7 @@ def show(workflow: str) -> None:
     """
     from workflows.load import read
 
-    print(read(workflow)[1], end="")
+    print(visible(read(workflow)[1]), end="")
 
 
 def validate(workflow: str, *, project: Path | None = None) -> None:
@@ -96,7 +99,9 @@ def validate(workflow: str, *, project: Path | None = None) -> None:
 
     with Studio() as studio:
         found = check(studio, workflow, str(project) if project else None)
-    Console().print(f"[green]{workflow} is in order:[/] {found.name}, {len(found.steps)} steps", highlight=False)
+    SafeConsole().print(
+        f"[green]{shown(workflow)} is in order:[/] {shown(found.name)}, {len(found.steps)} steps", highlight=False
+    )
 
 
 def gallery(*, serve: bool = False, port: int = 0, project: Path | None = None) -> None:
@@ -115,12 +120,12 @@ def gallery(*, serve: bool = False, port: int = 0, project: Path | None = None) 
     from server.gallery.build import gallery_page, write_gallery
     from server.gallery.serve import gallery_server
 
-    console = Console()
+    console = SafeConsole()
     with Studio() as studio:
         game = studio.project(str(project) if project else None)
         library, name = studio.library(game), game.name if game else ""
         if not serve:
-            console.print(str(write_gallery(library, name, all_entries(library))), soft_wrap=True)
+            console.print(shown(write_gallery(library, name, all_entries(library))), soft_wrap=True)
             return
 
         server, address = gallery_server(
@@ -163,8 +168,10 @@ def watch(*, project: Path | None = None) -> None:
     """
     from server.features.watch import SUFFIX, Watch
 
-    console = Console()
+    console = SafeConsole()
     with Studio() as studio:
         game = studio.require_project(str(project) if project else None)
         watching = Watch(studio, game, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
-        watching.run(lambda: console.print(f"[dim]watching {game.root} for *{SUFFIX} and palettes (Ctrl+C ends it)[/]"))
+        watching.run(
+            lambda: console.print(f"[dim]watching {shown(game.root)} for *{SUFFIX} and palettes (Ctrl+C ends it)[/]")
+        )

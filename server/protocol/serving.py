@@ -72,6 +72,7 @@ def serve_http(settings: Settings) -> None:
             "--http needs a token of at least 16 characters: set DGX_PIXELS_HTTP_TOKEN, for example to the output of "
             "`openssl rand -hex 24`, and give it to the client as bearer token."
         )
+    from server.protocol.http_limits import LimitedProtocol
     from server.protocol.http_token import OneToken
 
     create_server(settings, auth=OneToken(token)).run(
@@ -81,6 +82,7 @@ def serve_http(settings: Settings) -> None:
         show_banner=False,
         log_level="WARNING",
         host_origin_protection=True,
+        uvicorn_config={"http": LimitedProtocol},
     )
 
 
