@@ -169,7 +169,7 @@ def said_to(resident: Resident, caption: str, native: int) -> tuple[str, tuple[s
     it stands would learn of a word that is never said again. A word that a word-level model cannot read is left out.
     """
     left = None
-    if resident.model.id == "embedded":
+    if resident.model.vocabulary is not None:
         reading = read_prompt(caption, native)
         caption, left = reading.text, reading.unknown
     unread = resident.prompts.unread_words(caption)

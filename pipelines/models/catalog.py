@@ -76,6 +76,8 @@ class Model:
     draws canvases of `canvases` pixels that are finished down. `guided` is the part of the steps that are guided.
     `file` is set where all weights are in one file; `folder` then holds the configuration. `vae` and `tiny_vae` are
     folders of decoders to use instead of the checkpoint's own, `style` a LoRA that belongs to the model.
+    `vocabulary` is the tokenizer file of a model that knows only the words in it: prompts are translated into them.
+    Sprites have sides of `smallest` to `largest` pixels; of `tile_candidates` textures for a terrain the best is kept.
     """
 
     id: str
@@ -94,11 +96,19 @@ class Model:
     vae: Path | None = None
     tiny_vae: Path | None = None
     style: Path | None = None
+    vocabulary: Path | None = None
+    smallest: int = 8
+    largest: int = 64
 
     @property
     def draws_pixels(self) -> bool:
         """Whether a pixel of its canvas is a pixel of the sprite (and it draws transparency itself)."""
         return bool(self.native_sizes)
+
+    @property
+    def tile_candidates(self) -> int:
+        """Textures that are drawn for a terrain by default: fewer where a drawing takes long."""
+        return 12 if self.draws_pixels else 2
 
 
 def embedded_model() -> Model:
@@ -113,6 +123,7 @@ def embedded_model() -> Model:
         steps=8,
         guidance=1.5,
         presets=_pixel_presets(EMBEDDED),
+        vocabulary=EMBEDDED / "tokenizer" / "tokenizer.json",
         note="Draws 32 and 16 px sprites from a small vocabulary, without a GPU or a download.",
     )
 
@@ -123,8 +134,8 @@ def find_model(name: str) -> Model:
     Raises:
         ModelError: there is none, or the folder is not an SDXL checkpoint.
     """
-    if name == "embedded":
-        return embedded_model()
+    if name == (shipped := embedded_model()).id:
+        return shipped
     path = user_path(name)
     if path.is_dir():
         return folder_model(path.resolve())

@@ -58,7 +58,7 @@ class Sampling:
 
 def _in_known_words(model: Model, request: DrawRequest) -> tuple[DrawRequest, tuple[str, ...]]:
     """Translates the prompts into the model's vocabulary. Returns the request and the words without a translation."""
-    if model.id != "embedded":
+    if model.vocabulary is None:
         return request, ()
     native = request.native or request.width
     readings = [read_prompt(prompt, native) for prompt in request.prompts]
@@ -209,6 +209,7 @@ class DiffusersBackend:
     def models(self) -> tuple[ModelInfo, ...]:
         """See `Backend.models`."""
         residents = {id: resident.model for id, resident in list(self._residents.items())}
+        shipped = embedded_model()
         infos = [
             ModelInfo(
                 id=model.id,
@@ -219,7 +220,7 @@ class DiffusersBackend:
                 presets=model.presets,
                 note=model.note,
             )
-            for model in ({"embedded": embedded_model()} | residents).values()
+            for model in ({shipped.id: shipped} | residents).values()
         ]
         return (*infos, sdxl_info()) if SDXL not in residents else tuple(infos)
 

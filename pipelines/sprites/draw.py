@@ -21,9 +21,6 @@ from pipelines.sprites.candidates import mark
 if TYPE_CHECKING:
     from pipelines.engine.engine import Engine
 
-SMALLEST, LARGEST = 8, 64
-"""Sides of a sprite, in pixels."""
-
 BATCH = 8
 """The largest batch of pictures."""
 
@@ -100,11 +97,18 @@ def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgres
         raise InvalidRequest("Sprites that are drawn together differ in nothing but prompt and seed.")
     model = find_model(first.model)
     for recipe in recipes:
-        _check(recipe)
+        _check(recipe, model)
     grounds = [ground_of(recipe) for recipe in recipes]
     passes = plan_passes(model, first.width, first.height, first.preset)
     palette = Palette.from_words(first.palette) if first.palette else None
-    asked = [(r.prompt, candidate_seed(r.seed, c)) for r in recipes for c in range(first.candidates)]
+    prompts = [
+        r.prompt if model.draws_pixels else style_prompt(r.prompt, g) for r, g in zip(recipes, grounds, strict=True)
+    ]
+    asked = [
+        (prompt, candidate_seed(r.seed, c))
+        for r, prompt in zip(recipes, prompts, strict=True)
+        for c in range(first.candidates)
+    ]
     batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
     finished: list[Finished] = []
     unknown: dict[str, None] = {}
@@ -196,12 +200,12 @@ def style_prompt(prompt: str, ground: str) -> str:
     return f"pixel art, game sprite of {prompt}, full body, centered, on a flat solid magenta background"
 
 
-def _check(recipe: Recipe) -> None:
+def _check(recipe: Recipe, model: Model) -> None:
     for name, pixels in (("width", recipe.width), ("height", recipe.height)):
-        if not SMALLEST <= pixels <= LARGEST:
+        if not model.smallest <= pixels <= model.largest:
             raise InvalidRequest(
-                f"A sprite's {name} is {SMALLEST} to {LARGEST} pixels, not {pixels}. For larger art draw parts and put "
-                "them together; for a smaller dot, place it in a sprite of 8."
+                f"A sprite's {name} is {model.smallest} to {model.largest} pixels, not {pixels}. Draw larger art in "
+                "parts, or as a tileset."
             )
     if not recipe.prompt.strip():
         raise InvalidRequest('The prompt is empty. Say what to draw, for example "red dragon".')
@@ -218,13 +222,10 @@ def _draw(
 ) -> Drawing:
     """Draws one batch of (prompt, seed) through all passes."""
     drawing: Drawing | None = None
-    prompts = [prompt for prompt, _ in batch]
-    if not find_model(recipe.model).draws_pixels:
-        prompts = [style_prompt(prompt, ground_of(replace(recipe, prompt=prompt))) for prompt in prompts]
     for index, one in enumerate(passes):
         request = DrawRequest(
             model=recipe.model,
-            prompts=tuple(prompts),
+            prompts=tuple(prompt for prompt, _ in batch),
             seeds=tuple(seed for _, seed in batch),
             width=one.width,
             height=one.height,

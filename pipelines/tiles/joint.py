@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import InvalidRequest
-from pipelines.models.catalog import find_model
+from pipelines.models.catalog import Model
 from pipelines.pixels.oklab import from_oklab, to_oklab
 from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, Region
 from pipelines.tiles.geometry import NE, NW, SE, SW, Rim, corner_field
@@ -87,7 +87,7 @@ def _tile_ties(mask: int, size: int, margin: int) -> Ties:
 
 
 def draw_joint(
-    engine: Engine, recipe: Recipe, upper: str, lower: str, rim: Rim, on_progress: OnProgress
+    engine: Engine, recipe: Recipe, model: Model, upper: str, lower: str, rim: Rim, on_progress: OnProgress
 ) -> tuple[list[Pixels], Drawing]:
     """The 16 corner tiles (recipe.width square, opaque) in one batch, and the drawing that they came from.
 
@@ -96,7 +96,7 @@ def draw_joint(
     Raises:
         InvalidRequest: tiles too small for a margin.
     """
-    model, size = find_model(recipe.model), recipe.width
+    size = recipe.width
     margin = size // MARGIN
     if model.draws_pixels and (size < SMALLEST or (size + 2 * margin) % 8):
         raise InvalidRequest(f"method='joint' needs tiles of 16, 32, 48 or 64 pixels, not {size}. Leave method= out.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from pipelines.models.catalog import Model, find_model
+from pipelines.models.catalog import Model
 from pipelines.pixels.cells import sample_cells
 from pipelines.pixels.clean import settle_orphans
 from pipelines.pixels.grid import regular_grid
@@ -142,10 +142,9 @@ def texture_request(
 
 
 def draw_textures(
-    engine: Engine, recipe: Recipe, prompt: str, wraps: tuple[bool, bool], on_progress: OnProgress
+    engine: Engine, recipe: Recipe, model: Model, prompt: str, wraps: tuple[bool, bool], on_progress: OnProgress
 ) -> tuple[list[Texture], Drawing]:
     """recipe.candidates textures of a terrain, best first, and the drawing that they came from."""
-    model = find_model(recipe.model)
     seeds = [terrain_seed(recipe.seed, prompt, i) for i in range(recipe.candidates)]
     drawing = engine.draw(texture_request(recipe, model, prompt, seeds, wraps), on_progress)
     natives = [to_native(image, recipe.width, model) for image in drawing.images]

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines import choices
 from pipelines.errors import InvalidRequest
-from pipelines.models.catalog import find_model
+from pipelines.models.catalog import Model, find_model
 from pipelines.pixels.gates import Report
 from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import Palette, extract_palette, lock
@@ -42,11 +42,9 @@ from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_
 if TYPE_CHECKING:
     from pipelines.engine.engine import Engine
 
-SMALLEST, LARGEST, STEP = 8, 64, 8
-"""Tile sizes in pixels: multiples of STEP, as models and quarter tiles need."""
+STEP = 8
+"""Tile sizes are multiples of this many pixels, as models and quarter tiles need."""
 MOST_VARIANTS = 12
-CANDIDATES, SLOW_CANDIDATES = 12, 2
-"""Textures that are drawn for a terrain where the recipe has 0: of models that draw pixels, and of the others."""
 EASED = (1.4, 1.1, 0.8, 0.5)
 """Steps across a seam of joint diffusion that are tried, before the palette, as multiples of the mean step inside."""
 WAVES = 8
@@ -112,10 +110,10 @@ def draw_tileset(
         InvalidRequest: an option that cannot be used.
         PipelineError: what the engine raised.
     """
-    layout = check_recipe(recipe)
+    model = find_model(recipe.model)
+    layout = check_recipe(recipe, model)
     if not recipe.candidates:
-        pixels = find_model(recipe.model).draws_pixels
-        recipe = replace(recipe, candidates=CANDIDATES if pixels else SLOW_CANDIDATES)
+        recipe = replace(recipe, candidates=model.tile_candidates)
     given = dict(given or {})
     if given and recipe.options.get("method") == "joint":
         raise InvalidRequest("method='joint' draws both terrains itself. To continue an earlier set leave method= out.")
@@ -125,7 +123,7 @@ def draw_tileset(
                 f"The {name} terrain of the earlier set has {texture.shape[1]} px tiles, this set {recipe.width} px. "
                 f"Ask for tile_size={texture.shape[1]}, or make the earlier set again in the other size."
             )
-    work = _Work(engine, recipe, layout, given, on_progress)
+    work = _Work(engine, recipe, model, layout, given, on_progress)
     tiles = work.tiles()
     atlas = lay_out(tiles, layout.columns)
     shown = [sides(layout, index, _wraps(recipe)) for index in range(len(tiles))]
@@ -149,7 +147,7 @@ def draw_tileset(
     )
 
 
-def check_recipe(recipe: Recipe) -> Layout:
+def check_recipe(recipe: Recipe, model: Model) -> Layout:
     """The layout of a recipe that can be drawn.
 
     Raises:
@@ -157,7 +155,7 @@ def check_recipe(recipe: Recipe) -> Layout:
     """
     options = recipe.options
     layout = find_layout(str(options.get("layout", "wang16")))
-    check_tile_size(recipe.width)
+    _check_tile_size(recipe.width, model)
     if recipe.width != recipe.height:
         raise InvalidRequest(f"Tiles are square, not {recipe.width}x{recipe.height}. Give one tile_size.")
     upper, lower = str(options.get("upper", "")).strip(), str(options.get("lower", "")).strip()
@@ -194,18 +192,13 @@ def check_recipe(recipe: Recipe) -> Layout:
     return layout
 
 
-def check_tile_size(size: int) -> None:
-    """Nothing where tiles can be `size` pixels.
-
-    Raises:
-        InvalidRequest: they cannot.
-    """
-    if SMALLEST <= size <= LARGEST and size % STEP == 0:
+def _check_tile_size(size: int, model: Model) -> None:
+    if model.smallest <= size <= model.largest and size % STEP == 0:
         return
-    near = min(LARGEST, max(SMALLEST, round(size / STEP) * STEP))
+    near = min(model.largest, max(model.smallest, round(size / STEP) * STEP))
     raise InvalidRequest(
-        f"tile_size={size} cannot be used: tiles are squares of 8, 16, 24, 32, 40, 48, 56 or 64 pixels. "
-        f"The nearest is {near}."
+        f"tile_size={size} cannot be used: tiles are squares of {model.smallest} to {model.largest} pixels in steps of "
+        f"{STEP}. The nearest is {near}."
     )
 
 
@@ -258,9 +251,15 @@ class _Work:
     """One tileset in the making: what was drawn, and what was settled on the way."""
 
     def __init__(
-        self, engine: Engine, recipe: Recipe, layout: Layout, given: Mapping[str, Pixels], on_progress: OnProgress
+        self,
+        engine: Engine,
+        recipe: Recipe,
+        model: Model,
+        layout: Layout,
+        given: Mapping[str, Pixels],
+        on_progress: OnProgress,
     ) -> None:
-        self.engine, self.recipe, self.layout, self.given = engine, recipe, layout, given
+        self.engine, self.recipe, self.model, self.layout, self.given = engine, recipe, model, layout, given
         self.on_progress = on_progress
         self.locked = Palette.from_words(recipe.palette) if recipe.palette else None
         self.palette = self.locked or Palette("none", ((0, 0, 0),))
@@ -357,7 +356,7 @@ class _Work:
         options, recipe = self.recipe.options, self.recipe
         _, rim = scale_border(self._border(), recipe.width)
         words = str(options["upper"]), str(options["lower"])
-        tiles, drawing = draw_joint(self.engine, recipe, *words, rim, self.on_progress)
+        tiles, drawing = draw_joint(self.engine, recipe, self.model, *words, rim, self.on_progress)
         self._note(drawing)
         drawn, shown = freeze(tiles), [corner_sides(mask) for mask in range(16)]
         for most in EASED:
@@ -385,7 +384,7 @@ class _Work:
         for index, name in enumerate(wanted):
             prompt = str(self.recipe.options[name])
             part = _part_of(self.on_progress, index, len(wanted))
-            group, drawing = draw_textures(self.engine, self.recipe, prompt, _wraps(self.recipe), part)
+            group, drawing = draw_textures(self.engine, self.recipe, self.model, prompt, _wraps(self.recipe), part)
             self._note(drawing)
             self.drawn = [texture.image for texture in group]
             best = _best(group, list(found.values()))

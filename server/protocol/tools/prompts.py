@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastmcp import FastMCP
@@ -12,8 +11,6 @@ from mcp_types import CompletionArgument, PromptReference, ResourceTemplateRefer
 from pydantic import Field
 
 from server.studio import Studio
-
-_EMBEDDED_WORDS = Path(__file__).parents[3] / "pipelines" / "embedded" / "checkpoint" / "tokenizer" / "tokenizer.json"
 
 
 def register(mcp: FastMCP, studio: Studio) -> None:
@@ -60,8 +57,11 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 @cache
 def _known_words() -> list[str]:
     """The embedded model's words, in alphabetical order; none where its files are missing."""
+    from pipelines.models.catalog import embedded_model
+
+    file = embedded_model().vocabulary
     try:
-        vocabulary = json.loads(_EMBEDDED_WORDS.read_text(encoding="utf-8"))["model"]["vocab"]
+        vocabulary = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"] if file else ()
     except (OSError, ValueError, KeyError):
         return []
     return sorted(word for word in vocabulary if word.isalpha() and len(word) > 2)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import InvalidRequest
+from pipelines.models.catalog import embedded_model
 from pipelines.pixels.palette import Palette
 from pipelines.records import Pixels, Recipe
 from pipelines.tiles.blob import blob_from_corners, join_sides
@@ -187,7 +188,7 @@ def test_files_name_the_grid_and_the_masks():
 )
 def test_bad_options_say_what_to_do(size: int, options: dict[str, str], words: str):
     with pytest.raises(InvalidRequest, match=words):
-        check_recipe(Recipe("tileset", "x", size, size, 0, options=dict(options)))
+        check_recipe(Recipe("tileset", "x", size, size, 0, options=dict(options)), embedded_model())
     assert find_layout("wang16").columns == 4
 
 
