@@ -1,6 +1,6 @@
 """What the person who starts the server decides: environment variables `DGX_PIXELS_*`, or the command line.
 
-Knows nothing of a game; what a game's team decides is in its `dgx-pixels.toml` (see `server.project.game`).
+What a game's team decides is in the game's `dgx-pixels.toml` (see `server.project.game`).
 """
 
 from __future__ import annotations

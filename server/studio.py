@@ -1,7 +1,7 @@
-"""The studio: settings, engine, games and libraries put together for whoever serves or commands.
+"""The studio: settings, engine, games and libraries put together for the server and the command line.
 
-Owns no feature: those are functions in modules of their own that take the studio. Knows nothing of fastmcp, and loads
-nothing heavy before `engine` is first asked for.
+Features are functions in other modules that take the studio. It imports no fastmcp, and loads nothing heavy
+before `engine` is first asked for.
 """
 
 from __future__ import annotations
@@ -105,10 +105,10 @@ class Studio:
         import pipelines.sprites.draw  # noqa: F401 (what finishes a drawing is imported meanwhile)
 
     def project(self, named: str | Path | None = None) -> Project | None:
-        """The game a request is about (read anew each time: its files may change); None where there is none.
+        """Return the game of a request, read from disk each time; None where there is none.
 
         Raises:
-            ProjectError: what was named is no game.
+            ProjectError: what was named is not a game.
         """
         return find_project(named, self.settings.project)
 

@@ -10,7 +10,7 @@ from fastmcp import FastMCP
 
 
 class QuickFastMCP(FastMCP):
-    """Takes a tool's or prompt's docstring as its description, word for word.
+    """Takes a tool's or prompt's docstring as its description, unchanged.
 
     fastmcp looks for parameter sections in docstrings with griffe, which takes an eighth of the start to load. Our
     parameters are described in their annotations, so functions are handed on without their docstrings.

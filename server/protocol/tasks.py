@@ -1,7 +1,7 @@
 """Training jobs as tasks of MCP's tasks extension (SEP-2663), for clients that ask for it; others use the job tools.
 
 A client that declares `io.modelcontextprotocol/tasks` gets a task for train_lora and polls it: the task is the job, its
-id the job's, so it outlives server and client. Owns the wire's words. Holds no state of its own.
+id the job's, so it outlives server and client. It keeps no state besides the job's folder.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class JobTasks(ServerExtension):
     ) -> ToolCallOutcome:
         """Starts the job as ever; the answer is a task where the client can have one.
 
-        A resumed job is no new task: its task has ended, and an ended task does not begin again.
+        A resumed job gives no second task: its task has ended, and an ended task does not start again.
         """
         outcome = await call_next()
         request = context.request_context

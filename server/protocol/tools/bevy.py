@@ -27,7 +27,7 @@ class ProjectCheck(BaseModel):
     assets: str
     style_file: str = Field(description="The game's dgx-pixels.toml; empty where it has none")
     ready: bool = Field(description="Whether nothing is broken")
-    findings: list[FindingItem] = Field(description="In the order to mend them")
+    findings: list[FindingItem] = Field(description="In the order to repair them")
     next_step: str
 
 

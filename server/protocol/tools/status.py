@@ -42,7 +42,7 @@ class ModelList(BaseModel):
 
     models: list[ModelItem]
     loras: list[LoraItem] = []
-    lora_folder: str = Field(default="", description="A .safetensors file that is put here is usable at once")
+    lora_folder: str = Field(default="", description="A .safetensors file that is put here is usable immediately")
     default: str
 
 
