@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +194,29 @@ def _row(row: Any, where: str, header: str = "") -> dict[str, Any]:
 def _column(name: str) -> str:
     """The column's name; a known one in lower case."""
     return name.strip().lower() if name.strip().lower() in _KNOWN_COLUMNS else name
+
+
+def distinct_names(texts: Sequence[str]) -> list[str]:
+    """A safe file name (see `file_word`) for each text; a name that is taken gets a number."""
+    return _distinct([file_word(text) for text in texts])
+
+
+def distinct_paths(paths: Sequence[str]) -> list[str]:
+    """A safe relative path for each path: every folder and name by `file_word`, a path that is taken with a number."""
+    return _distinct(["/".join(file_word(part) for part in path.split("/")) for path in paths])
+
+
+def _distinct(words: Sequence[str]) -> list[str]:
+    taken: set[str] = set()
+    names: list[str] = []
+    for base in words:
+        name, number = base, 1
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def file_word(text: str) -> str:

@@ -18,6 +18,7 @@ COMMANDS = {
     ),
     "generate": ("server.cli.commands:generate", "Draw a sprite."),
     "fix": ("server.cli.pixels:fix", "Get the real pixels back from a render, a screenshot or a JPEG."),
+    "slice": ("server.cli.pixels:slice_sheet", "Cut a sheet or an .aseprite file into sprites or an animation."),
     "palette": (
         "server.cli.pixels:palette",
         "Take one palette from a folder of pictures, put one onto it, or undo that.",
@@ -28,7 +29,10 @@ COMMANDS = {
     "workflows": ("server.cli.workflows:workflows", "List the workflows."),
     "show": ("server.cli.workflows:show", "Print a workflow's file."),
     "validate": ("server.cli.workflows:validate", "Check a workflow file."),
-    "watch": ("server.cli.workflows:watch", "Draw every *.sprite.json of the game as soon as it is saved."),
+    "watch": (
+        "server.cli.workflows:watch",
+        "Draw every *.sprite.json and take every .aseprite of the game as soon as it is saved.",
+    ),
     "gallery": ("server.cli.workflows:gallery", "Write or serve a page of everything that was made."),
     "status": ("server.cli.commands:status", "Show the game, the library and the last deployments."),
     "models": ("server.cli.models:models", "List the models, or pull one from the hub."),

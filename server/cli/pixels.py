@@ -1,4 +1,4 @@
-"""`dgx-pixels fix` and `dgx-pixels palette`: the commands that need no model."""
+"""`dgx-pixels fix`, `slice` and `palette`: the commands that need no model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from server.cli.console import SafeConsole, shown
 from server.errors import ServerError
-from server.features.requests import FixRequest
+from server.features.requests import FixRequest, SliceRequest
 from server.studio import Studio
 
 SHOWN = 8
@@ -54,6 +54,49 @@ def fix(
     console = SafeConsole()
     recipe = done.asset.recipe
     console.print(f"[bold]{done.asset.id}[/]  {recipe.width}x{recipe.height}, pitch {done.pitch:.2f}  {shown(path)}")
+    for warning in done.warnings:
+        console.print(f"[yellow]{shown(warning)}[/]")
+
+
+def slice_sheet(
+    request: Annotated[SliceRequest, Parameter(name="*")],
+    *,
+    project: Path | None = None,
+    out: Path | None = None,
+    cuts: Path | None = None,
+) -> None:
+    """Cut a sheet or an .aseprite file into sprites, or into one animation.
+
+    Parameters
+    ----------
+    project
+        The game's root; default: found from the working directory.
+    out
+        A folder: write the sprites here too, or the animation with its layout and .aseprite file.
+    cuts
+        Write the picture that shows the cuts here; default: slice_preview.png.
+    """
+    from pipelines.pixels.png import encode_png
+    from server.features.slices import slice_sheet as cut_sheet
+    from server.features.slices import write_out
+    from server.library.store import write_atomically
+
+    with Studio() as studio:
+        done = cut_sheet(studio, request, project=str(project) if project else None)
+        written = write_out(done, out) if out else []
+    target = cuts or Path("slice_preview.png")
+    write_atomically(target, encode_png(done.preview))
+    console = SafeConsole()
+    what = f"{len(done.names)} clips" if done.assets[0].kind == "sheet" else f"{len(done.assets)} sprites"
+    console.print(f"{what}, cut by {shown(done.how)}", highlight=False)
+    for asset in done.assets[:SHOWN]:
+        size = f"{asset.recipe.width}x{asset.recipe.height}"
+        console.print(f"[bold]{asset.id}[/]  {size}  {shown(asset.recipe.prompt)}", highlight=False)
+    if len(done.assets) > SHOWN:
+        console.print(f"... and {len(done.assets) - SHOWN} more")
+    console.print(f"[dim]The cuts:[/] {shown(target)}")
+    if out:
+        console.print(f"[dim]Written:[/] {len(written)} files in {shown(out)}")
     for warning in done.warnings:
         console.print(f"[yellow]{shown(warning)}[/]")
 

@@ -159,7 +159,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
 
 def watch(*, project: Path | None = None) -> None:
-    """Draw what is saved: every *.sprite.json of the game becomes its picture in assets/, until Ctrl+C.
+    """Draw what is saved: every *.sprite.json and .aseprite of the game becomes its picture in assets/, until Ctrl+C.
 
     Parameters
     ----------
@@ -173,5 +173,7 @@ def watch(*, project: Path | None = None) -> None:
         game = studio.require_project(str(project) if project else None)
         watching = Watch(studio, game, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
         watching.run(
-            lambda: console.print(f"[dim]watching {shown(game.root)} for *{SUFFIX} and palettes (Ctrl+C ends it)[/]")
+            lambda: console.print(
+                f"[dim]watching {shown(game.root)} for *{SUFFIX}, *.aseprite and palettes (Ctrl+C ends it)[/]"
+            )
         )

@@ -56,7 +56,7 @@ def fix_pixel_art(studio: Studio, request: FixRequest, *, project: str | None = 
 
     game = studio.project(project)
     picture = request.picture
-    file = _file(game, picture)
+    file = find_picture(game, picture)
     if file is not None:
         read, data, name = read_frames(file), file.read_bytes(), file.stem
     else:
@@ -179,8 +179,12 @@ def _keep_animation(
     return kept, sheet.image
 
 
-def _file(game: Project | None, picture: str) -> Path | None:
-    """The file that is meant; None where it can only be an asset's id."""
+def find_picture(game: Project | None, picture: str) -> Path | None:
+    """The file that a user means; None where it can only be an asset's id.
+
+    Raises:
+        ImageError: there is no such file.
+    """
     from pipelines.errors import ImageError
 
     path = user_path(picture)

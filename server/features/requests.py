@@ -221,3 +221,27 @@ class FixRequest(Request):
     soft: Annotated[
         Soft, or_default("keep"), Field(description="What becomes of half-transparent pixels (glows, shadows).")
     ] = "keep"
+
+
+class SliceRequest(Request):
+    """A sheet to be cut: a file (PNG, GIF, WebP, .aseprite), or an asset. Without sizes its layout file or its gutters
+    say where."""
+
+    picture: Annotated[str, Field(description="Path of the sheet, or an asset_id.")]
+    into: Annotated[
+        Literal["sprites", "animation"],
+        or_default("sprites"),
+        Field(description="sprites: an asset each. animation: one sheet with clips (tags, or rows)."),
+    ] = "sprites"
+    width: Annotated[int | None, within(1, 4096), Field(description="Tile width in pixels; default: found.")] = None
+    height: Annotated[int | None, within(1, 4096), Field(description="Tile height; default: as the width.")] = None
+    gap: Annotated[int | None, within(0, 256), Field(description="Pixels between tiles; default: found.")] = None
+    margin: Annotated[int | None, within(0, 256), Field(description="Pixels around all tiles; default: found.")] = None
+    layout: Annotated[
+        str,
+        AfterValidator(str.strip),
+        Field(description="Layout file (Aseprite, TexturePacker JSON); default: the one beside the picture."),
+    ] = ""
+    fps: Annotated[float, Field(description="Frames per second where the file does not say, 1 to 60.", ge=1, le=60)] = (
+        8.0
+    )

@@ -1,8 +1,9 @@
-"""A folder that draws itself: saving `name.sprite.json` anywhere in the game makes or remakes its picture in assets/,
-and saving a palette file repaints every deployed sprite that is locked to it, without drawing again.
+"""Watch a game's folder: what is saved there becomes a picture in assets/.
 
-Owns what a saved file means and what was seen before (`.dgx-pixels/watch.json`). One line a file goes to `say`; an
-error never ends the watch. Events come from watchdog; nothing is done before the file was quiet for QUIET seconds.
+Saving `name.sprite.json` draws its picture, saving `name.aseprite` imports its frames, and saving a palette file
+repaints every deployed sprite that is locked to it, without drawing again. What was seen before is kept in
+`.dgx-pixels/watch.json`. One line a file goes to `say`; an error never ends the watch. Events come from watchdog;
+nothing is done before the file was quiet for QUIET seconds.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from pipelines.animation.aseprite import is_aseprite
 from pipelines.errors import FileError, explain, report
-from pipelines.files import TEXT_LIMIT, read_bytes
+from pipelines.files import PICTURE_LIMIT, TEXT_LIMIT, read_bytes
 from pipelines.invalid import explain_invalid
 from pipelines.records import no_progress
 from pipelines.text_files import decode_text
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".sprite.json"
 PALETTES = (".hex", ".gpl", ".pal", ".act")
+ASEPRITE = (".aseprite", ".ase")
 QUIET = 0.15
 """Seconds without a further event before a saved file is taken up: editors save in several steps."""
 _SKIPPED = {STATE_FOLDER, "target", ".git", ".venv", "node_modules"}
@@ -121,12 +124,17 @@ class Watch:
         """Takes up one saved file: says what came of it in one line; nothing where its content is known."""
         name = path.relative_to(self.project.root).as_posix()
         try:
-            content = read_bytes(path, TEXT_LIMIT, path.name)
+            limit = PICTURE_LIMIT if path.suffix.lower() in ASEPRITE else TEXT_LIMIT
+            content = read_bytes(path, limit, path.name)
             digest = hashlib.sha256(content).hexdigest()
             if self._seen.get(name, "").split(" ")[0] == digest:
                 return
             if path.name.endswith(SUFFIX):
                 line, note = self._draw(path, content), ""
+            elif path.suffix.lower() in ASEPRITE and is_aseprite(content):
+                line, note = self._import(path), ""
+            elif path.suffix.lower() == ".aseprite":
+                line, note = "this is not an Aseprite file; save it again in Aseprite", ""
             else:
                 line, note = self._repaint(path, name)
         except ValidationError as error:
@@ -165,7 +173,8 @@ class Watch:
             return False
         if any(part in _SKIPPED for part in parts[:-1]) or not parts:
             return False
-        return path.name.endswith(SUFFIX) or path.suffix.lower() in PALETTES or path == self.project.palette_file
+        suffix = path.suffix.lower()
+        return path.name.endswith(SUFFIX) or suffix in (*PALETTES, *ASEPRITE) or path == self.project.palette_file
 
     def _draw(self, path: Path, content: bytes) -> str:
         from server.deploy.deploy import deploy
@@ -183,6 +192,25 @@ class Watch:
         unknown = f"; unknown words: {', '.join(done.unknown_words)}" if done.unknown_words else ""
         seconds = time.perf_counter() - started
         return f"{put.state} assets/{place} ({put.verification.state}, {seconds:.2f} s){unknown}"
+
+    def _import(self, path: Path) -> str:
+        """Puts the frames of an Aseprite file into the game: a sprite, or a sheet where there are several or tags."""
+        from pipelines.pixels.png import read_frames
+        from server.deploy.deploy import deploy
+        from server.features.requests import SliceRequest
+        from server.features.slices import slice_sheet
+
+        started = time.perf_counter()
+        root = str(self.project.root)
+        place = _picture_path(self.project, path)
+        # what somebody exported by hand stays: only a picture that was deployed from here is replaced
+        ours = bool(self.studio.library(self.project).deployments(place, limit=1))
+        moving = len(read_frames(path, limit=2)) > 1
+        request = SliceRequest(picture=str(path), into="animation" if moving else "sprites")
+        asset = slice_sheet(self.studio, request, project=root).assets[0]
+        put = deploy(self.studio, asset.id, place, root, overwrite=ours)
+        seconds = time.perf_counter() - started
+        return f"{put.state} assets/{place} ({put.verification.state}, {seconds:.2f} s)"
 
     def _repaint(self, path: Path, name: str) -> tuple[str, str]:
         """Repaints what is deployed in the palette's colours of before; the note is its colours of now."""
@@ -259,6 +287,16 @@ def _default_path(project: Project, path: Path) -> str:
     folder = project.style.folders.sprites
     name = f"{file_word(path.name.removesuffix(SUFFIX))}.png"
     return f"{folder}/{name}" if folder else name
+
+
+def _picture_path(project: Project, path: Path) -> str:
+    """Where an Aseprite file's picture goes: beside it inside assets/, else into the folder for sprites."""
+    from workflows.inputs import distinct_paths
+
+    if path.is_relative_to(project.assets):
+        inside = path.relative_to(project.assets).with_suffix("").as_posix()
+        return f"{distinct_paths([inside])[0]}.png"
+    return _default_path(project, path.with_name(f"{path.stem}{SUFFIX}"))
 
 
 def _read_memory(path: Path) -> dict[str, str]:

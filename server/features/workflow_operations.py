@@ -18,12 +18,13 @@ from server.features.requests import (
     EditRequest,
     FixRequest,
     Request,
+    SliceRequest,
     SpriteRequest,
     TilesetRequest,
 )
 from server.features.save import save_asset
 from workflows.errors import WorkflowError
-from workflows.inputs import file_word, inside
+from workflows.inputs import distinct_names, distinct_paths, inside
 from workflows.runner import Operation
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ class Expand(Request):
 
 
 class ListFiles(Request):
+    """Pictures of a folder and its sub-folders (the default), or what a pattern such as `*.png` finds, in any case."""
+
     folder: str
-    pattern: str = "*.png"
+    pattern: str = ""
 
 
 def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
@@ -125,17 +128,21 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
         return {"rows": expand_rows(a.rows, a.variations, a.seed)}
 
     def list_files(a: ListFiles, on_progress: OnProgress) -> dict[str, Any]:
-        folder = inside(a.folder, project.root, "list_files.folder")
-        if not a.pattern or "\0" in a.pattern or {"..", "/"} & set(Path(a.pattern).parts):
-            raise WorkflowError(
-                "A pattern is relative to the folder and holds no '..': for example '*.png' or '**/*.png'.",
-                where="list_files.pattern",
-            )
-        if not folder.is_dir():
-            raise WorkflowError(f"There is no folder {a.folder} in {project.name}.", where="list_files.folder")
-        files = sorted(f for f in folder.glob(a.pattern) if f.is_file() and f.resolve().is_relative_to(folder))
-        at = project.root.resolve()
-        return {"files": [{"path": f.relative_to(at).as_posix(), "name": file_word(f.stem)} for f in files]}
+        return _list_files(project, a)
+
+    def slice_one(request: SliceRequest, on_progress: OnProgress) -> dict[str, Any]:
+        from server.features.slices import slice_sheet
+
+        on_progress(0, 1, "cutting")
+        place = inside(request.picture, project.root, "slice_sheet.picture")
+        if place.is_file():
+            request = request.model_copy(update={"picture": str(place)})
+        done = slice_sheet(studio, request, project=root)
+        names = distinct_names([asset.recipe.prompt for asset in done.assets])
+        sprites = [
+            _asset(studio, project, asset) | {"name": name} for asset, name in zip(done.assets, names, strict=True)
+        ]
+        return {"asset_ids": [asset.id for asset in done.assets], "sprites": sprites, "how": done.how}
 
     return {
         "generate_sprite": Operation(SpriteRequest, sprite, sprites, BATCH),
@@ -147,6 +154,7 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
         "arrange": Operation(Arrange, arrange),
         "expand": Operation(Expand, expand),
         "list_files": Operation(ListFiles, list_files),
+        "slice_sheet": Operation(SliceRequest, slice_one),
     }
 
 
@@ -171,6 +179,32 @@ def expand_rows(rows: list[Any], variations: int, seed: int | None) -> list[dict
             own = int(row["seed"]) + variation if row.get("seed") else None if seed is None else seed + len(expanded)
             expanded.append({**row, "name": name, "seed": own})
     return expanded
+
+
+def _list_files(project: Project, wanted: ListFiles) -> dict[str, Any]:
+    """The files with a name each: distinct, a safe path that keeps the sub-folders. What is no picture is named."""
+    from loras.dataset import SUFFIXES
+
+    folder = inside(wanted.folder, project.root, "list_files.folder")
+    pattern = wanted.pattern.strip()
+    if "\0" in pattern or {"..", "/"} & set(Path(pattern).parts):
+        raise WorkflowError(
+            "A pattern is relative to the folder and holds no '..': for example '*.png' or '**/*.png'.",
+            where="list_files.pattern",
+        )
+    if not folder.is_dir():
+        raise WorkflowError(f"There is no folder {wanted.folder} in {project.name}.", where="list_files.folder")
+    if pattern and "[" not in pattern:  # .PNG is a picture too
+        pattern = "".join(f"[{c.lower()}{c.upper()}]" if c.isascii() and c.isalpha() else c for c in pattern)
+    found = sorted(f for f in folder.glob(pattern or "**/*") if f.is_file() and f.resolve().is_relative_to(folder))
+    shown = [f for f in found if not any(part.startswith(".") for part in f.relative_to(folder).parts)]
+    files = shown if pattern else [f for f in shown if f.suffix.lower() in SUFFIXES]
+    at = project.root.resolve()
+    names = distinct_paths([f.relative_to(folder).with_suffix("").as_posix() for f in files])
+    return {
+        "files": [{"path": f.relative_to(at).as_posix(), "name": n} for f, n in zip(files, names, strict=True)],
+        "left_out": [f.relative_to(at).as_posix() for f in shown if f not in set(files)][:50],
+    }
 
 
 def _sprite(studio: Studio, project: Project, drawn: Drawn) -> dict[str, Any]:

@@ -37,6 +37,7 @@ TOOL_MODULES: tuple[str, ...] = (
     "server.protocol.tools.animations",
     "server.protocol.tools.edit",
     "server.protocol.tools.fix",
+    "server.protocol.tools.slices",
     "server.protocol.tools.comparison",
     "server.protocol.tools.workflows",
     "server.protocol.tools.assets",

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,7 +18,7 @@ from server.features.animations import generate_animation
 from server.features.edits import edit_sprite
 from server.features.requests import AnimationRequest, EditRequest, SpriteRequest
 from server.features.sprites import Drawn, generate_each, generate_sprites
-from server.features.workflow_operations import expand_rows
+from server.features.workflow_operations import expand_rows, operations
 from server.features.workflow_runs import check, pictures, run
 from server.studio import Studio
 from tests.fakes import FakeBackend
@@ -155,6 +156,34 @@ def test_an_edit_is_a_new_asset_and_the_old_one_stays(studio: Studio) -> None:
     assert "ff00ff" in edited.asset.details["palette"]
     assert edited.asset.recipe.options["edit"]["edited_from"] == drawn.asset.id
     assert studio.find_asset(drawn.asset.id, studio.project())[1].id == drawn.asset.id
+
+
+def test_a_folder_keeps_its_sub_folders_and_every_picture_has_a_name_of_its_own(studio: Studio, game: Path) -> None:
+    places = ["a b.png", "a-b.png", "UPPER.PNG", "deep/a b.png", "deep/hat.webp"]
+    for index, place in enumerate(places):
+        path = game / "raw" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = np.full((16, 16, 4), (40 * index + 20, 90, 30, 255), np.uint8)
+        picture[index, 3:9] = (250, 250, 250, 255)
+        Image.fromarray(picture).save(path, path.suffix[1:].upper(), **({"lossless": True} if "webp" in place else {}))
+    (game / "raw/notes.txt").write_text("not a picture")
+    ran = run(studio, "fix_folder", {"folder": "raw"}, no_progress)
+    assert ran.result.failed == []
+    assert ran.result.outputs["left_out"] == ["raw/notes.txt"]
+    made = game / "assets/sprites"
+    names = ["a_b.png", "a_b_2.png", "deep/a_b.png", "deep/hat.png", "upper.png"]
+    assert sorted(p.relative_to(made).as_posix() for p in made.rglob("*.png")) == names
+    with Image.open(made / "a_b_2.png") as second:  # a-b.png, by its colour
+        assert second.convert("RGBA").getpixel((0, 15)) == (60, 90, 30, 255)
+
+
+def test_a_pattern_is_the_same_in_any_case(studio: Studio, game: Path) -> None:
+    (game / "raw").mkdir()
+    for name in ("one.PNG", "two.png", "three.gif"):
+        Image.new("RGB", (8, 8), (len(name), 0, 0)).save(game / "raw" / name, "GIF" if "gif" in name else "PNG")
+    listed = operations(studio, studio.require_project())["list_files"]
+    found = listed.run(listed.form(folder="raw", pattern="*.png"), no_progress)
+    assert [file["name"] for file in found["files"]] == ["one", "two"]
 
 
 def test_a_folder_of_enlarged_sprites_comes_back_as_real_pixels(studio: Studio, game: Path) -> None:
