@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.pixels.named_palettes import named_palette
 from server.errors import ProjectError
+from server.features.requests import SpriteRequest
 from server.project.game import Project, Style
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe
-    from server.features.requests import SpriteRequest, TilesetRequest
+    from server.features.requests import TilesetRequest
     from server.studio import Studio
 
 _WORDS = re.compile(r"#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?(?:[\s,]+#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)*[\s,]*")
 
 
 def sprite_recipe(studio: Studio, project: Project | None, request: SpriteRequest) -> Recipe:
-    """The recipe of a sprite.
+    """The recipe of a sprite. Fields of the request that `Recipe` does not have become options, where they are set.
 
     Raises:
         ProjectError, PaletteError: as `compose_recipe`.
@@ -41,7 +43,14 @@ def sprite_recipe(studio: Studio, project: Project | None, request: SpriteReques
         preset=request.preset,
         outline=request.outline or style.outline,
         candidates=request.candidates,
+        options=request.model_dump(include=_options(), exclude_defaults=True),
     )
+
+
+def _options() -> set[str]:
+    from pipelines.records import Recipe
+
+    return SpriteRequest.model_fields.keys() - {field.name for field in fields(Recipe)} - {"size"}
 
 
 def compose_recipe(
@@ -65,7 +74,7 @@ def compose_recipe(
     from pipelines.records import LoraWeight, Recipe
 
     style = project.style if project else Style()
-    fields: dict[str, Any] = {
+    values: dict[str, Any] = {
         "prompt": f"{style.prompt_prefix} {prompt}".strip(),
         "seed": secrets.randbelow(2**31) if request.seed is None else request.seed,
         "negative": request.negative or style.negative,
@@ -75,7 +84,7 @@ def compose_recipe(
         "colors": request.colors or style.colors,
         "outline": style.outline,
     }
-    return Recipe(**(fields | more))
+    return Recipe(**(values | more))
 
 
 def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]:
