@@ -125,6 +125,7 @@ def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgres
                 palette=palette,
                 pitch=1 if model.draws_pixels else passes[-1].width / first.width,
                 outline=first.outline,
+                dither=first.options.get("dither", 0),
                 place=ground == "transparent",
             )
             native = _native(canvas, first, passes[-1]) if model.draws_pixels else canvas

@@ -108,6 +108,7 @@ class SpriteRequest(Request):
     colors: Colors = None
     outline: Annotated[Literal["", Outline], Field(description="Empty: the game's.")] = ""
     candidates: Candidates = 1
+    dither: Annotated[int, Field(description="Side of the ordered dither pattern: 0 (none), 2, 4 or 8.")] = 0
 
 
 class TilesetRequest(Request):

@@ -8,13 +8,17 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines import choices
+from pipelines.errors import InvalidRequest
 from pipelines.invalid import explain_invalid
 from pipelines.models.presets import PRESETS
 from pipelines.pixels.palette import Palette
+from pipelines.records import Pixels, no_progress
 from pipelines.tiles.layouts import LAYOUTS
 from pipelines.tiles.wang import BORDERS
 from server.features.requests import AnimationRequest, SpriteRequest
 from server.features.save import shown_colors
+from server.features.sprites import Drawn, generate_sprites
+from server.studio import Studio
 from tests.fakes import fake_picture
 
 
@@ -56,3 +60,21 @@ def test_an_assets_palette_is_what_its_picture_shows_in_the_palettes_order() -> 
     assert len(shown) == 4
     locked = Palette.from_words([shown[2], "010203", shown[0]])
     assert shown_colors(picture, locked) == [shown[2], shown[0], shown[1], shown[3]]
+
+
+def test_a_dithered_sprite_mixes_the_colours_of_its_palette(studio: Studio) -> None:
+    def draw(**options: int) -> Drawn:
+        wanted = SpriteRequest(prompt="imp", seed=1, palette="202020 505050 808080 b0b0b0 e0e0e0", **options)
+        return generate_sprites(studio, wanted, no_progress).sprites[0]
+
+    plain, dithered = draw(), draw(dither=4)
+    assert "dither" not in plain.asset.recipe.options
+    assert dithered.asset.recipe.options["dither"] == 4
+    assert dithered.asset.report["passed"]
+
+    def steps(image: Pixels) -> int:
+        return int((image[:, 1:, :3] != image[:, :-1, :3]).any(axis=-1).sum())
+
+    assert steps(dithered.image) > 2 * steps(plain.image)
+    with pytest.raises(InvalidRequest, match="dither is one of 0, 2, 4, 8, not 3"):
+        draw(dither=3)
