@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from pipelines.embedded.architecture import SIZE
 from pipelines.embedded.training.captions import families, split_words, subjects
-from pipelines.embedded.training.data import Sprite, pack, place, read_sprites
+from pipelines.embedded.training.data import VARIANTS, Sprite, all_sprites, pack, place, read_sprites
 from pipelines.embedded.words import nearest_words
 from pipelines.errors import PipelineError
 from pipelines.records import Pixels
@@ -41,7 +41,7 @@ KINDS = ("character", "item", "tile", "prop", "effect")
 class Judge(nn.Module):
     """Two answers about a picture, as logits: its kind and its noun."""
 
-    def __init__(self, nouns: Sequence[str], width: int = 48) -> None:
+    def __init__(self, nouns: Sequence[str], width: int = 64) -> None:
         super().__init__()
         self.nouns = tuple(nouns)
         w = width
@@ -134,31 +134,38 @@ def accuracy(judge: Judge, sprites: Sequence[Sprite]) -> dict[str, float]:
 
 
 def teach(sprites: Sequence[Sprite], steps: int, device: torch.device, batch: int = 512) -> Judge:
-    """Trains a judge on the sprites that are not held out, in all colours, mirrored and moved."""
-    kept = [s for s in sprites if not s.held_out]
+    """Trains a judge on the sprites that are not held out, in all colours, mirrored and moved; parts of a screen and
+    one-colour glyphs are left out."""
+    kept = [s for s in sprites if not s.held_out and not s.words.style]
     counts = Counter(s.words.noun for s in kept)
     nouns = sorted(noun for noun, count in counts.items() if count >= FEWEST)
     packed = pack(kept, [])
     images = torch.from_numpy(packed.images).to(device)
-    variants = len(images) // len(kept)
-    kind = torch.tensor([KINDS.index(s.words.kind) if s.words.kind in KINDS else -1 for s in kept], device=device)
-    noun = torch.tensor([nouns.index(s.words.noun) if s.words.noun in nouns else -1 for s in kept], device=device)
-    odds = torch.tensor([counts[s.words.noun] ** -0.5 for s in kept], device=device).repeat_interleave(variants)
+    shown = [1 if s.painted else VARIANTS for s in kept]
+    number = {noun: i for i, noun in enumerate(nouns)}
+
+    def labels(of: Sequence[int]) -> Tensor:
+        return torch.from_numpy(np.repeat(np.array(of), shown)).to(device)
+
+    kind = labels([KINDS.index(s.words.kind) if s.words.kind in KINDS else -1 for s in kept])
+    noun = labels([number.get(s.words.noun, -1) for s in kept])
+    odds = torch.from_numpy(packed.weight).to(device).double().cumsum(0)
     torch.manual_seed(0)
     judge = Judge(nouns).to(device).train()
     optimizer = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     for _ in range(steps):
-        index = torch.multinomial(odds, batch, replacement=True)
+        index = torch.searchsorted(odds, torch.rand(batch, device=device).double() * odds[-1]).clamp(
+            max=len(images) - 1
+        )
         pictures = as_input(images[index])
         pictures = torch.where(torch.rand(batch, 1, 1, 1, device=device) < 0.5, pictures.flip(-1), pictures)
         padded, (dy, dx) = functional.pad(pictures, (3, 3, 3, 3)), torch.randint(0, 7, (2,)).tolist()
         pictures = padded[:, :, dy : dy + 32, dx : dx + 32]
         pictures = pictures + 0.03 * torch.randn_like(pictures)
         said_kind, said_noun = judge(pictures)
-        of = index // variants
-        loss = functional.cross_entropy(said_kind, kind[of], ignore_index=-1, label_smoothing=0.05)
-        loss = loss + functional.cross_entropy(said_noun, noun[of], ignore_index=-1, label_smoothing=0.1)
+        loss = functional.cross_entropy(said_kind, kind[index], ignore_index=-1, label_smoothing=0.05)
+        loss = loss + functional.cross_entropy(said_noun, noun[index], ignore_index=-1, label_smoothing=0.1)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -171,11 +178,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.embedded.judge", description=__doc__)
     parser.add_argument("data", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=FOLDER)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--all", action="store_true", help="also drawings, folk of other races, other sizes")
+    parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args(argv)
     try:
-        sprites = read_sprites(arguments.data, 16)
+        sprites = (all_sprites if arguments.all else read_sprites)(arguments.data, 16)
     except PipelineError as error:
         print(error, file=sys.stderr)
         return 1

@@ -45,34 +45,26 @@ PHRASES: Mapping[str, str] = {
     "health potion": "red potion", "healing potion": "red potion", "life potion": "red potion",
     "mana potion": "blue potion", "magic potion": "blue potion", "poison potion": "green potion",
     "stamina potion": "green potion", "potion of healing": "red potion", "potion of mana": "blue potion",
-    "treasure chest": "closed chest", "gold coin": "gold coins", "camp fire": "campfire", "pick axe": "pickaxe",
-    "battle axe": "axe", "war hammer": "hammer", "great sword": "sword", "long sword": "sword",
-    "short sword": "sword", "cross bow": "crossbow", "bow and arrow": "bow", "spell book": "book",
-    "fire ball": "fireball", "tree stump": "stump", "ice cream": "cone cream food", "polar bear": "white bear",
-    "fire elemental": "fire elemental", "space ship": "airplane", "stained glass": "colorful glass window",
-    "t shirt": "shirt", "top hat": "black hat", "wishing well": "well", "street lamp": "lamp post",
-    "street light": "lamp post", "lamp post": "lamp post", "skull and crossbones": "skull",
-    "grim reaper": "reaper", "boxing glove": "red gloves", "boxing gloves": "red gloves", "baseball bat": "wooden club",
-    "teddy bear": "brown bear", "hot dog": "sausage food", "light bulb": "glass lamp", "fighter jet": "airplane",
-    "fire truck": "red truck", "police car": "blue car", "pocket watch": "gold clock", "cash register": "machine",
-    "watering can": "metal bucket", "jack o lantern": "orange fruit face", "snow globe": "blue orb",
-    "music box": "wooden box", "pressure plate": "stone button", "walkie talkie": "radio", "hang glider": "airplane",
-    "magnifying glass": "round glass", "message in a bottle": "glass bottle paper", "palm tree": "palm tree",
-    "christmas tree": "green pine tree", "gold bar": "gold bar", "health bar": "red bar", "mana bar": "blue bar",
-    "easter egg": "colorful egg", "advent wreath": "green leaf ring", "venus flytrap": "plant monster",
-    "heart container": "red heart", "hockey stick": "curved stick", "poker chip": "red coins", "sci fi": "metal",
+    "camp fire": "campfire", "pick axe": "pickaxe", "bow and arrow": "wooden bow", "cross bow": "crossbow",
+    "fire elemental": "fire elemental", "space ship": "spaceship", "skull and crossbones": "skull",
+    "stained glass": "colorful glass window", "cash register": "machine", "walkie talkie": "radio",
+    "hang glider": "airplane", "message in a bottle": "glass bottle paper", "advent wreath": "green leaf ring",
+    "venus flytrap": "plant monster", "hockey stick": "curved stick", "poker chip": "red coins",
     "play button": "green button", "pause button": "red button", "vr headset": "black glasses",
-    "open treasure chest": "open chest", "open chest": "open chest", "closed chest": "closed chest",
-    "chest": "closed chest", "open door": "open door", "closed door": "wooden closed door",
-    "wooden door": "wooden closed door",
+    "health bar": "red bar", "mana bar": "blue bar", "heart container": "red heart", "baseball bat": "wooden club",
+    "open treasure chest": "open treasure chest", "open chest": "open treasure chest",
+    "closed chest": "treasure chest", "chest": "treasure chest", "treasure chest": "treasure chest",
+    "open door": "open door", "closed door": "wooden closed door", "wooden door": "wooden closed door",
     "iron door": "stone wooden closed door", "metal door": "stone wooden closed door", "door": "wooden closed door",
-    "wooden barrel": "wooden barrel", "barrel": "wooden barrel",
-    "fire sword": "sword fire", "ice sword": "ice sword", "living armor": "armor", "frying pan": "frying pan",
+    "fire sword": "sword fire", "ice sword": "ice sword", "living armor": "armor", "t shirt": "shirt",
 }  # fmt: skip
 """Words that are drawn better in other words, and several that mean something else than the words by themselves."""
 
-LARGE: Mapping[str, str] = {"bow": "longbow"}
-"""The same for a drawing of 32 pixels: its bows are called longbows, those of 16 pixels bows."""
+LARGE: Mapping[str, str] = {"bow": "wooden bow"}
+"""The same for a drawing of 32 pixels: "bow" alone is sometimes a staff there."""
+
+SMALL: Mapping[str, str] = {"key": "door key"}
+"""The same for a drawing of 16 pixels: "key" alone is sometimes a keyboard's there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +93,9 @@ def read_prompt(prompt: str, native: int = 32) -> Reading:
             unknown.append(word)
         else:
             known += nearest[1:] if nearest[0] in known[-1:] else nearest
-    if native > 16:
-        known = [LARGE.get(word, word) for word in known]
+    instead = LARGE if native > 16 else SMALL
+    known = " ".join(instead.get(word, word) for word in known).split()
+    known = [word for i, word in enumerate(known) if word not in known[i - 1 : i]]
     return Reading(" ".join(known) or prompt, tuple(dict.fromkeys(unknown)))
 
 

@@ -19,6 +19,9 @@ from pipelines.embedded.colors import COLORS, SAID_FOR
 SLOTS = 8
 """Captions a picture."""
 
+GIVEN = 5
+"""So many of them are given ones, where the metadata have any."""
+
 FAMILIES = Path(__file__).parent / "families.txt"
 """Which sprites are called by a common word, though their caption says a rarer one."""
 
@@ -26,6 +29,10 @@ FAMILIES = Path(__file__).parent / "families.txt"
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
+
+WANTED = Path(__file__).parents[1] / "wanted_words.txt"
+_LOOKS = ("# colours", "# looks", "# what it does and how it stands", "# materials")
+"""Subjects of wanted_words.txt that are no things."""
 
 SPELLING: Mapping[str, str] = {
     "grey": "gray", "armour": "armor", "armoured": "armored", "axes": "axe", "swords": "sword", "dagge": "dagger",
@@ -115,6 +122,8 @@ class Words:
     name: tuple[str, ...] = ()
     kind: str = ""
     style: tuple[str, ...] = ()
+    captions: tuple[tuple[str, ...], ...] = ()
+    """Whole captions that the metadata give, in place of some that would be made."""
 
 
 def read_words(
@@ -162,9 +171,14 @@ def families() -> Mapping[tuple[str, str], str]:
     return table
 
 
-def asked_for() -> frozenset[str]:
-    """The common words of families.txt: what people ask for."""
-    return frozenset(families().values())
+@cache
+def wanted_nouns() -> frozenset[str]:
+    """What people ask for: the common words of families.txt and the last words of wanted_words.txt's things."""
+    lines = WANTED.read_text(encoding="utf-8").split("\n\n")[1:]
+    things = [lines for head, *lines in (part.strip().splitlines() for part in lines) if head not in _LOOKS]
+    entries = (entry.split() for part in things for entry in " ".join(part).split(","))
+    last = {SPELLING.get(words[-1], words[-1]) for words in entries if words}
+    return frozenset({*families().values(), *last})
 
 
 def split_words(text: str, without: frozenset[str] = NOISE) -> tuple[str, ...]:
@@ -252,21 +266,33 @@ def captions(
     shuffled = [tags[i] for i in rng.permutation(len(tags))]
     name = tuple(w for w in words.name if not is_color(w)) or (words.noun,)
     other = shuffled[0] if shuffled else name[-1]
-    sentence = words.sentence if names is None else rename_colors(words.sentence, names)
-    if names is not None and not any(is_color(w) for w in sentence):
-        sentence = (main, *sentence)
-    colored = (main, words.noun)
-    forms: list[tuple[str, ...]] = [
-        sentence,
-        sentence,
-        colored,
-        (main, other),
-        (main, *name),
-        (*colors[:2], *shuffled[:6], *((words.noun,) if words.noun not in shuffled[:6] else ())),
-        colored if names is not None else (words.noun,),
-        (main, other, words.noun) if names is not None or other == words.noun else (other, words.noun),
-    ]
+    colored, listed = (main, words.noun), (*colors[:2], *shuffled[:6])
+    listed = listed if words.noun in listed else (*listed, words.noun)
+    if names is None:
+        plain = tuple(w for w in words.sentence if not is_color(w)) or (words.noun,)
+        forms = [
+            words.sentence,
+            plain,
+            colored,
+            (words.noun,),
+            (main, *name),
+            listed,
+            (words.noun,),
+            (other, words.noun),
+        ]
+        if words.captions:
+            given = [words.captions[i] for i in rng.permutation(len(words.captions))]
+            more = [given[i % len(given)] for i in range(GIVEN)]
+            forms = [*more, colored, (words.noun,), listed]
+    else:
+        sentence = rename_colors(words.sentence, names)
+        if not any(is_color(w) for w in sentence):
+            sentence = (main, *sentence)
+        forms = [sentence, sentence, colored, (main, other), (main, *name), listed, colored, (main, other, words.noun)]
     # a sentence may say a word twice, a list of words must not
     return [
-        (*form, *words.style) if n < 2 else tuple(dict.fromkeys((*form, *words.style))) for n, form in enumerate(forms)
+        (*form, *words.style)
+        if n < GIVEN and (n < 2 or words.captions)
+        else tuple(dict.fromkeys((*form, *words.style)))
+        for n, form in enumerate(forms)
     ]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from pipelines.embedded.architecture import SIZE, SPECIAL, TOKENS
 from pipelines.embedded.colors import COLORS, main_colors, name_pixels, repaint
 from pipelines.embedded.training import captions as says
+from pipelines.embedded.training.drawn.folk import folk
+from pipelines.embedded.training.drawn.things import drawings, entry, pictures
+from pipelines.embedded.training.resize import resized
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.palette import extract_palette, lock
 from pipelines.pixels.png import open_picture
@@ -37,41 +40,90 @@ VARIANTS = 1 + len(COLORS)
 HELD_OUT = 40
 """One sprite in so many is kept from training; which one depends on its file name alone."""
 
+TILES = 3.5
+"""A noun that is all tiles weighs so many times as much: tilesets need grounds that are drawn well."""
+
+SMALL = 0.6
+"""Weight of a noun's 16 px sprites beside that of its 32 px ones."""
+
 _GROUNDS, _COVERS = ("water", "lava", "grass", "floor", "wall", "slime", "dirt", "bricks", "patch", "ground"), 0.8
 """Such a tile that covers less of its canvas is called an edge, and drawn less often: "water" fills the canvas."""
 
-FEW, MANY = 4, 100
-"""Nouns with fewer sprites than FEW count as if they had FEW: one picture teaches no noun. See `pack` for MANY."""
+OWN = 0.6
+"""Share of a repaintable sprite's weight that the artist's own colours have."""
+
+_PERSONS = frozenset(
+    """
+    adventurer alchemist amazon apprentice archer assassin bandit barbarian bard beggar berserker bishop blacksmith
+    boxer boy bride builder butcher captain caveman child cleric cook cowboy crossbowman cultist dancer detective
+    doctor druid dwarf elf emperor executioner explorer farmer fighter firefighter fisherman gardener geisha girl
+    gladiator gnome gravedigger groom guard halfling hero heroine hood hunter innkeeper jester king knight lady lord
+    lumberjack mage magician maid man martial mercenary merchant messenger miner monk musketeer necromancer ninja
+    nobleman noblewoman nun nurse officer paladin peasant person pharaoh pirate portrait priest priestess prince
+    princess prisoner queen ranger ringmaster rogue sailor samurai santa scholar schoolgirl shaman shepherd soldier
+    sorceress spearman squire sultan superhero swordsman swordswoman teller thief tourist viking villager warlock
+    warrior witch wizard woman worker
+    """.split()  # noqa: SIM905
+)
+"""People: another skin would be wrong, so they are never repainted. Dolls show them in clothes of all colours."""
+
+LOOSE = 8
+"""A picture with more clear pixels than this along its longer side does not fill its square: see `Sprite.loose`."""
 
 _PACK_STYLE = {
-    "nikoichu_1bit_icons": (("monochrome", "icon"), 0.3, "narrow last"),
+    "nikoichu_1bit_icons": (("onebit", "icon"), 0.12, "narrow last"),
+    "urizen_onebit": (("onebit", "glyph"), 0.12, "caption"),
+    "kenney_1bit_14": (("onebit", "glyph"), 0.12, "caption"),
     "dcss_icons": (("spell", "icon"), 0.3, "narrow first"),
+    "kenney_input_prompts": (("keyboard", "interface"), 0.2, "caption"),
+    "kenney_pixel_ui": (("interface",), 0.4, "caption"),
+    "kenney_emotes": (("emote",), 0.3, "caption"),
 }
-"""Packs of icons: the words of their style, their share, and how their files are named (captions.read_words)."""
+"""Packs of icons, glyphs and parts of a screen: the words of their style, which all their captions have so that plain
+prompts never draw them, their share, and how their files are named (captions.read_words)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sprite:
-    """One sprite on the model's canvas: (32, 32, 4), hard alpha; a native 16 px sprite is doubled."""
+    """One sprite on the model's canvas: (32, 32, 4), hard alpha; a native 16 px sprite is doubled.
+
+    `origin`: who made it: an artist, "doll" (composed), "drawn" (by drawn.things), "resized" (from another size).
+    `painted`: in no colour but its own (skin, or its colours are drawn in turn).
+    """
 
     image: Pixels
     native: int
     words: says.Words
     source: str
     share: float = 1.0
+    origin: str = "artist"
+    painted: bool = False
 
     @property
     def held_out(self) -> bool:
-        """Kept from training, to measure with."""
+        """Kept from training, to measure with. A resized sprite goes with the one that it was made from."""
         return int(hashlib.sha256(self.source.encode()).hexdigest()[:8], 16) % HELD_OUT == 0
+
+    @property
+    def loose(self) -> int:
+        """Clear pixels beside or above what is drawn, on its longer side, where they are more than LOOSE; else 0.
+
+        The model is told it where SDXL is told the upper edge of its crop. Asked with 0 it fills the square.
+        """
+        if self.words.kind == "tile":
+            return 0
+        rows, columns = np.nonzero(self.image[..., 3])
+        clear = SIZE - 1 - int(max(np.ptp(rows), np.ptp(columns)))
+        return clear if clear > LOOSE else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packed:
-    """What the trainer needs, `n` pictures: every sprite in every colour variant.
+    """What the trainer needs, `n` pictures: every sprite in its colour variants.
 
     images (n, 4, 32, 32) uint8; tokens (n, captions.SLOTS, 16) int16; weight (n,) float32, sums to 1; native (n,)
-    uint8; margins (n, 2) uint8: how many clear columns a picture has on its left and right (a shift loses nothing).
+    uint8; margins (n, 2) uint8: how many clear columns a picture has on its left and right (a shift loses nothing);
+    loose (n,) uint8: see Sprite.loose.
     """
 
     images: NDArray[np.uint8]
@@ -79,14 +131,17 @@ class Packed:
     weight: NDArray[np.float32]
     native: NDArray[np.uint8]
     margins: NDArray[np.uint8]
+    loose: NDArray[np.uint8]
 
 
-def read_sprites(folders: Iterable[Path], colors: int = 0) -> list[Sprite]:
+def read_sprites(folders: Iterable[Path], colors: int = 0, shadows: Path | None = None) -> list[Sprite]:
     """All sprites below the folders, in a stable order. What does not fit 32x32 and paper-doll layers are left out.
 
     Args:
         folders: each holds a metadata.jsonl, or folders that do.
         colors: reduce every sprite to so many colours (0 leaves them).
+        shadows: a file of lines {"file": its path, "mask": rows as hexadecimal numbers}: pixels to make clear, before
+            anything else. Default: shadows.jsonl beside the folders, where there is one.
 
     Raises:
         InvalidRequest: no metadata.jsonl, or a line of it that cannot be used.
@@ -102,7 +157,8 @@ def read_sprites(folders: Iterable[Path], colors: int = 0) -> list[Sprite]:
         for file in files
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
     ]
-    sprites = [sprite for sprite in _each(partial(_read_line, colors), lines) if sprite is not None]
+    masks = read_masks(shadows or files[0].parent.parent / "shadows.jsonl")
+    sprites = [sprite for sprite in _each(partial(_read_line, colors, masks), lines) if sprite is not None]
     if not sprites:
         raise InvalidRequest("No sprite in the data folder fits 32x32 pixels.")
     return sprites
@@ -117,36 +173,146 @@ def _each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         return list(pool.map(function, items, chunksize=64))
 
 
-def _read_line(colors: int, line: tuple[Path, int, str]) -> Sprite | None:
+def read_masks(file: Path) -> dict[str, NDArray[np.bool_]]:
+    """Folder and name of a picture -> where its shadow is, (h, w); empty where there is no such file."""
+    if not file.exists():
+        return {}
+    rows = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+    return {
+        row["file"]: np.array([[bit == "1" for bit in format(int(bits, 16), f"0{SIZE}b")] for bits in row["mask"]])
+        for row in rows
+    }
+
+
+def _read_line(colors: int, masks: dict[str, NDArray[np.bool_]], line: tuple[Path, int, str]) -> Sprite | None:
     file, number, text = line
     try:
         entry = json.loads(text)
-        return _sprite(file.parent / entry["file_name"], entry, colors)
+        mask = masks.get(f"{file.parent.name}/{entry['file_name']}")
+        return _sprite(file.parent / entry["file_name"], entry, colors, mask)
     except (ValueError, KeyError, OSError) as error:
-        raise InvalidRequest(f"{file}, line {number} cannot be used: {error!r}. Mend it or leave it out.") from error
+        raise InvalidRequest(f"{file}, line {number} cannot be used: {error!r}. Correct it or leave it out.") from error
 
 
-def _sprite(path: Path, entry: dict[str, object], colors: int) -> Sprite | None:
-    if entry.get("kind") == "layer":
+def _sprite(path: Path, entry: dict[str, object], colors: int, mask: NDArray[np.bool_] | None) -> Sprite | None:
+    if entry.get("kind") == "layer" or entry.get("motion", "key") != "key":
         return None
     with open_picture(path) as opened:
         image = np.array(opened.convert("RGBA"))
+    if mask is not None:
+        image[mask] = 0
+    return sprite_of(image, entry, f"{path.parent.name}/{path.name}", colors)
+
+
+def sprite_of(
+    image: Pixels,
+    entry: Mapping[str, object],
+    source: str,
+    colors: int = 0,
+    origin: str = "artist",
+    painted: bool = False,
+) -> Sprite | None:
+    """The sprite of a picture and its line of metadata; None where nothing is drawn."""
+    large = max(image.shape[:2]) > SIZE
     placed = place(image)
+    if placed is None and large and (image[..., 3] >= 128).any():
+        hard = np.where(image[..., 3:] >= 128, image | np.array([0, 0, 0, 255], np.uint8), np.uint8(0)).astype(np.uint8)
+        placed = place(resized(hard, SIZE - 2))
+        origin = "resized" if origin == "artist" else origin
     if placed is None:
         return None
     canvas, native = placed
-    native = int(str(entry.get("native", native)))
+    native = SIZE if large else int(str(entry.get("native", native)))
     if colors:
         canvas = lock(canvas, extract_palette([canvas], colors))
     canvas[canvas[..., 3] < 128] = CLEAR
-    style, share, said = _PACK_STYLE.get(str(entry.get("pack", "")), ((), 1.0, "caption"))
+    pack_name = str(entry.get("pack", ""))
+    style, share, said = _PACK_STYLE.get(pack_name, ((), 1.0, "caption"))
     tags = entry.get("tags", "")
     tags = " ".join(map(str, tags)) if isinstance(tags, list) else str(tags)
-    name, kind = str(entry.get("name", "")), str(entry.get("kind", ""))
+    name, kind = str(entry.get("name", "")), str(entry.get("kind", "character" if "motion" in entry else ""))
     words = says.read_words(str(entry["text"]), tags, name, kind, style, said)
+    painted = painted or (kind == "character" and words.noun in _PERSONS)
+    given = entry.get("captions")
+    if isinstance(given, list):
+        words = replace(words, captions=tuple(says.split_words(str(text)) for text in given))
+        painted, origin = True, "doll" if pack_name == "dolls" else origin
     if words.noun in _GROUNDS and kind == "tile" and (canvas[..., 3] > 0).mean() < _COVERS:
         words, share = replace(words, style=(*style, "edge")), 0.3 * share
-    return Sprite(canvas, native, words, f"{path.parent.name}/{path.name}", share)
+    return Sprite(canvas, native, words, source, share, origin, painted)
+
+
+def drawn_sprites(per_noun: tuple[int, int] = (14, 7), colors: int = 0) -> list[Sprite]:
+    """The drawings of drawn.things at 32 and at 16 px, so many of each."""
+    jobs = [(number, size) for number in range(len(drawings())) for size in (SIZE, SIZE // 2)]
+    return [sprite for made in _each(partial(_drawn, per_noun, colors), jobs) for sprite in made]
+
+
+def _drawn(per_noun: tuple[int, int], colors: int, job: tuple[int, int]) -> list[Sprite]:
+    number, size = job
+    count = per_noun[size != SIZE]
+    found = [
+        sprite_of(drawn.image, entry(drawn), f"drawn/{number}_{size}_{k}", colors, "drawn")
+        for k, drawn in enumerate(pictures(drawings()[number], size, count, number))
+    ]
+    return [sprite for sprite in found if sprite is not None]
+
+
+def folk_sprites(data: Path, colors: int = 0) -> list[Sprite]:
+    """Dolls of other races (drawn.folk), where `data` holds the dolls and the layers that they are made of."""
+    if not ((data / "dolls").is_dir() and (data / "tiles" / "player").is_dir()):
+        return []
+    found = [sprite_of(image, line, source, colors, "doll") for image, line, source in folk(data)]
+    return [sprite for sprite in found if sprite is not None]
+
+
+def all_sprites(folders: Sequence[Path], colors: int = 0) -> list[Sprite]:
+    """What the shipped model is trained on: the folders' sprites, drawings, folk, and each in its other size.
+
+    Args:
+        folders: as for `read_sprites`; folk are made where one of them holds dolls/ and tiles/.
+    """
+    sprites = read_sprites(folders, colors) + drawn_sprites(colors=colors)
+    sprites += [sprite for folder in folders for sprite in folk_sprites(folder, colors)]
+    return sprites + in_other_sizes(sprites)
+
+
+def in_other_sizes(sprites: Sequence[Sprite], few: int = 6) -> list[Sprite]:
+    """Sprites as they would be in the other size, where they help to learn a thing apart from its size.
+
+    A native 16 px sprite as one of 32; a loose one of 32 so that it fills its square; one of 32 as one of 16, up to
+    `few` a noun that has no sprite of 16. Tiles, parts of a screen and one-colour glyphs are left out.
+    """
+    small = Counter(s.words.noun for s in sprites if s.native == SIZE // 2)
+    made: list[Sprite] = []
+    left: Counter[str] = Counter()
+    for sprite in sprites:
+        if sprite.words.style or sprite.words.kind in ("tile", "misc") or sprite.origin in ("resized", "drawn"):
+            continue
+        if "kenney_roguelike_characters" in sprite.source:  # composed of parts that look swollen when enlarged
+            continue
+        if sprite.native == SIZE // 2:
+            made.append(_moved(sprite, resized(sprite.image[::2, ::2], SIZE - 2), SIZE))
+        elif sprite.loose:
+            made.append(_moved(sprite, resized(sprite.image, SIZE - 2), SIZE))
+        if sprite.native == SIZE and not small[sprite.words.noun] and left[sprite.words.noun] < few:
+            left[sprite.words.noun] += 1
+            made.append(_moved(sprite, resized(sprite.image, SIZE // 2 - 1), SIZE // 2))
+    return made
+
+
+def _moved(sprite: Sprite, image: Pixels, native: int) -> Sprite:
+    """The sprite with another picture, standing in the middle of the canvas, a pixel above its lower edge."""
+    image = np.where(image[..., 3:] >= 128, image, np.array(CLEAR, np.uint8))
+    cell = native if native == SIZE // 2 else SIZE
+    canvas = np.empty((cell, cell, 4), np.uint8)
+    canvas[:] = CLEAR
+    height, width = image.shape[:2]
+    low = cell - (cell > SIZE // 2 and height < cell)
+    canvas[low - height : low, (cell - width) // 2 : (cell - width) // 2 + width] = image
+    if cell != SIZE:
+        canvas = canvas.repeat(2, axis=0).repeat(2, axis=1)
+    return replace(sprite, image=canvas, native=native, origin="resized")
 
 
 def place(image: Pixels) -> tuple[Pixels, int] | None:
@@ -178,7 +344,8 @@ def vocabulary(sprites: Sequence[Sprite], fewest: int = 2) -> list[str]:
     counts: Counter[str] = Counter()
     for sprite in sprites:
         w = sprite.words
-        counts.update({*w.sentence, *w.tags, *w.name, *w.style, w.noun} - {""})
+        given = {word for caption in w.captions for word in caption}
+        counts.update({*w.sentence, *w.tags, *w.name, *w.style, *given, w.noun} - {""})
     known = sorted((w for w in counts if counts[w] >= fewest), key=lambda w: (-counts[w], w))
     return [*SPECIAL, *COLORS, *("left", "right"), *(w for w in known if w not in (*COLORS, "left", "right"))]
 
@@ -190,27 +357,57 @@ def encode(caption: Sequence[str], index: dict[str, int]) -> list[int]:
 
 
 def pack(sprites: Sequence[Sprite], words: Sequence[str], variants: int = VARIANTS, seed: int = 0) -> Packed:
-    """Every sprite as it is and repainted in `variants - 1` of the twelve colours.
-
-    Weights: a noun's sprites share count^0.5, less where there are under FEW, twice as much where people ask for it
-    (captions.asked_for) and there are under MANY; the picture as its artist made it has 0.35 of a sprite's weight.
-    """
+    """Every sprite as it is and, where it may be repainted, in `variants - 1` colours; weights by `weigh`."""
     index = {word: i for i, word in enumerate(words)}
-    nouns = Counter(sprite.words.noun for sprite in sprites)
     made = _each(partial(_variants, index, variants, seed), list(enumerate(sprites)))
-    share = np.full(variants, 0.65 / max(1, variants - 1))
-    share[0] = 0.35
-    asked = says.asked_for()
-    scarce = {noun for noun, count in nouns.items() if noun in asked and count < MANY}
-    each = [s.share * max(FEW, nouns[s.words.noun]) ** -0.5 * (1 + (s.words.noun in scarce)) for s in sprites]
-    weight = np.array(each)[:, None] * share
+    weight: list[float] = []
+    for sprite, each in zip(sprites, weigh(sprites), strict=True):
+        count = 1 if sprite.painted else variants
+        weight += [each] if count == 1 else [each * OWN, *[each * (1 - OWN) / (count - 1)] * (count - 1)]
+    counts = [1 if s.painted else variants for s in sprites]
+    total = np.array(weight)
     return Packed(
         np.concatenate([images for images, _, _ in made]),
         np.concatenate([tokens for _, tokens, _ in made]),
-        (weight / weight.sum()).astype(np.float32).ravel(),
-        np.repeat(np.array([s.native for s in sprites], np.uint8), variants),
+        (total / total.sum()).astype(np.float32),
+        np.repeat(np.array([s.native for s in sprites], np.uint8), counts),
         np.concatenate([margins for _, _, margins in made]),
+        np.repeat(np.array([s.loose for s in sprites], np.uint8), counts),
     )
+
+
+def weigh(sprites: Sequence[Sprite]) -> list[float]:
+    """How often each sprite is shown, by noun and size.
+
+    A noun at one size weighs the square root of how many sprites it has there, up to 150, and twice as much where
+    people ask for it and there are few. In it an artist's sprite counts 1; drawn ones together as much as six artists'
+    ones (and never less than a tenth of all), resized ones together as much as two. 16 px weigh SMALL of the whole.
+    """
+    cells: dict[tuple[str, int], list[int]] = {}
+    for i, sprite in enumerate(sprites):
+        cells.setdefault((sprite.words.noun, sprite.native), []).append(i)
+    wanted = says.wanted_nouns()
+    weight = [0.0] * len(sprites)
+    for (noun, native), members in cells.items():
+        of = {o: [i for i in members if sprites[i].origin == o] for o in ("artist", "doll", "drawn", "resized")}
+        real = sum(sprites[i].share for i in of["artist"]) + len(of["doll"])
+        drawn = max(6.0, real / 9) if of["drawn"] else 0.0
+        other = min(2.0 if real + drawn else 5.0, len(of["resized"]))
+        count = real + drawn + other
+        whole = min(max(count, 1.0), 150.0) ** 0.5
+        tiles = sum(sprites[i].words.kind == "tile" for i in members) / len(members)
+        whole *= 1 + (TILES - 1) * tiles + (0.4 if len(of["doll"]) > 10 else 0.0)
+        if noun in wanted:
+            whole *= 1 + 1 / (1 + count / 40)
+        elif not of["doll"]:
+            whole *= 0.75
+        if native == SIZE // 2:
+            whole *= SMALL
+        for origin, each in (("artist", 0.0), ("doll", 1.0), ("drawn", drawn), ("resized", other)):
+            for i in of[origin]:
+                part = sprites[i].share if origin == "artist" else 1.0 if origin == "doll" else each / len(of[origin])
+                weight[i] = whole * part / count
+    return weight
 
 
 def _variants(
@@ -218,6 +415,7 @@ def _variants(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.uint8]]:
     """Pictures, tokens and margins of one sprite in all its colour variants."""
     number, sprite = numbered
+    variants = 1 if sprite.painted else variants
     rng = np.random.default_rng((seed, number))
     images = np.empty((variants, 4, SIZE, SIZE), np.uint8)
     tokens = np.empty((variants, says.SLOTS, TOKENS), np.int16)

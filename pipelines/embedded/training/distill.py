@@ -21,7 +21,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from pipelines.embedded.architecture import CHECKPOINT, build_scheduler, load_embedded
-from pipelines.embedded.training.data import VARIANTS, Packed, read_sprites
+from pipelines.embedded.training.data import VARIANTS, Packed, all_sprites, read_sprites
 from pipelines.embedded.training.objective import Objective
 from pipelines.embedded.training.train import STATE, Plan, Trainer, mean_loss, prepare, run
 from pipelines.embedded.training.workers import Workers
@@ -76,7 +76,7 @@ class Distillation(nn.Module):
         """Mean squared error of the student's v; arguments as `Objective.forward`, the dropped caption unused."""
         batch = len(uniform)
         with torch.no_grad():
-            pictures, tokens, native = self.teacher.augmented(uniform)
+            pictures, tokens, native, loose = self.teacher.augmented(uniform)
             latents = functional.pixel_unshuffle(pictures, 2)
             spread = (uniform[:, 5] + torch.arange(batch, device=uniform.device)) / batch
             step = (spread * STEPS).long().clamp(max=STEPS - 1)
@@ -86,7 +86,8 @@ class Distillation(nn.Module):
             noised = start.sqrt() * latents + (1 - start).sqrt() * noise
             kept = torch.ones(batch, dtype=torch.bool, device=uniform.device)
             # the second half of the batch is the same without its captions: one call gives both sides of the guidance
-            states, told = self.teacher.conditions(tokens.repeat(2, 1), native.repeat(2), torch.cat([kept, ~kept]))
+            both = torch.cat([kept, ~kept])
+            states, told = self.teacher.conditions(tokens.repeat(2, 1), native.repeat(2), both, loose.repeat(2))
             halfway = self._step(noised, self._guided(noised, self.starts[step], states, told), start, middle)
             landing = self._step(halfway, self._guided(halfway, self.middles[step], states, told), middle, end)
             # the v with which one step from `start` to `end` lands there
@@ -165,7 +166,11 @@ def distill(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     teacher = load_embedded(folder=arguments.teacher)
     known = teacher.tokenizer.get_vocab()
-    words, packed, held = prepare(read_sprites(arguments.data, 16), arguments.variants, sorted(known, key=known.get))
+    words, packed, held = prepare(
+        (all_sprites if arguments.all else read_sprites)(arguments.data, 16),
+        arguments.variants,
+        sorted(known, key=known.get),
+    )
     objective = Objective(teacher.unet, teacher.text_encoder, teacher.text_encoder_2, packed, words)
     model = Distillation(objective, arguments.rank, arguments.guidance)
     plan = Plan(**saved["plan"]) if saved else Plan(
@@ -177,6 +182,7 @@ def distill(arguments: argparse.Namespace) -> None:
         trainer.restore(saved)
     run(trainer, workers, arguments, words, lambda: model.held_out_loss(held, words) if held else float("nan"), started)
     if workers.first:
+        trainer.use_best()
         with trainer.averaged():
             model.save(out / "turbo.safetensors")
         print(f"Wrote {out / 'turbo.safetensors'}", flush=True)
@@ -189,6 +195,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("data", nargs="+", type=Path, help="the training data of the model")
     parser.add_argument("--out", type=Path, required=True, help="folder for state, log and turbo.safetensors")
     parser.add_argument("--teacher", type=Path, default=CHECKPOINT, help="checkpoint folder (default: the shipped one)")
+    parser.add_argument(
+        "--all", action="store_true", help="also the drawings of training.drawn, folk of other races, other sizes"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--device", help="cuda or cpu (default: cuda where there is one)")
     parser.add_argument("--steps", type=int, default=6_000)

@@ -23,10 +23,13 @@ DROPPED = 0.12
 LEAST_WEIGHT = 0.1
 """Floor under the min-SNR weight: it alone would teach nothing about the first step, which starts at SNR 0."""
 
+SIZELESS = 0.1
+"""Share of pictures whose native size is not told (0): what a thing is is learned apart from its size."""
+
 MOST_SHIFT = 3
 """Pixels (native ones of a 16 px sprite count double) by which a picture moves sideways, within its clear margins."""
 
-DRAWS = 7
+DRAWS = 8
 """Uniform numbers that one picture of a batch needs."""
 
 
@@ -63,6 +66,7 @@ class Objective(nn.Module):
     cumulative: Tensor
     native: Tensor
     margins: Tensor
+    loose: Tensor
     alphas: Tensor
     loss_weight: Tensor
 
@@ -84,6 +88,7 @@ class Objective(nn.Module):
             "cumulative": torch.from_numpy(packed.weight).double().cumsum(0).float(),
             "native": torch.from_numpy(packed.native),
             "margins": torch.from_numpy(packed.margins),
+            "loose": torch.from_numpy(packed.loose),
             "alphas": alphas,
             "loss_weight": (snr.clamp(max=5) / (snr + 1)).clamp(min=LEAST_WEIGHT),
         }
@@ -95,10 +100,11 @@ class Objective(nn.Module):
         """The loss.
 
         Args:
-            uniform: (batch, DRAWS) in 0..1: which picture, caption, mirror, shift, time, dropped caption.
+            uniform: (batch, DRAWS) in 0..1: which picture, caption, mirror, shift (two), time, dropped
+                caption, dropped size.
             noise: (batch, 16, 16, 16) standard normal.
         """
-        pictures, tokens, native = self.augmented(uniform)
+        pictures, tokens, native, loose = self.augmented(uniform)
         latents = functional.pixel_unshuffle(pictures, 2)
         # times spread evenly over the batch: the same mean, less variance
         batch = len(uniform)
@@ -109,16 +115,20 @@ class Objective(nn.Module):
         target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
 
         kept = uniform[:, 6] >= DROPPED
-        states, conditions = self.conditions(tokens, native, kept)
+        states, conditions = self.conditions(tokens, native, kept, loose)
         predicted = self.unet(noised, times, states, added_cond_kwargs=conditions, return_dict=False)[0]
         error = (predicted.float() - target).square().mean(dim=(1, 2, 3))
         return (error * self.loss_weight[times]).mean()
 
-    def conditions(self, tokens: Tensor, native: Tensor, kept: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def conditions(
+        self, tokens: Tensor, native: Tensor, kept: Tensor, loose: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """What the UNet is told: text states (batch, 16, 2 x width), and SDXL's pooled text and size conditioning.
 
         Args:
+            native: (batch,) 16, 32, or 0 where it is not told.
             kept: (batch,) bool; a caption that is not kept is zeros.
+            loose: (batch,) see data.Sprite.loose; told as the upper edge of the crop.
         """
         first, _ = text_states(self.text_encoder, tokens)
         second, pooled = text_states(self.text_encoder_2, tokens)
@@ -126,11 +136,11 @@ class Objective(nn.Module):
         zero, whole = torch.zeros_like(native), torch.full_like(native, SIZE)
         return torch.cat([first, second], dim=-1) * share.view(-1, 1, 1), {
             "text_embeds": pooled * share.view(-1, 1),
-            "time_ids": torch.stack([native, native, zero, zero, whole, whole], dim=1),
+            "time_ids": torch.stack([native, native, loose, zero, whole, whole], dim=1),
         }
 
-    def augmented(self, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pictures (batch, 4, 32, 32) in -1..1, token ids (batch, 16), native sizes (batch,), drawn by `uniform`."""
+    def augmented(self, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A batch: pictures (batch, 4, 32, 32) in -1..1, token ids (batch, 16), native sizes and looseness (batch,)."""
         index = torch.searchsorted(self.cumulative, uniform[:, 0].contiguous()).clamp(max=len(self.images) - 1)
         slot = (uniform[:, 1] * self.tokens.shape[1]).long()
         pictures = self.images[index].float() / 127.5 - 1
@@ -150,4 +160,5 @@ class Objective(nn.Module):
         columns = torch.arange(SIZE, device=pictures.device).view(1, -1) - shift.view(-1, 1)
         columns = torch.where(mirrored.view(-1, 1), SIZE - 1 - columns, columns) % SIZE
         pictures = pictures.gather(3, columns.view(-1, 1, 1, SIZE).expand(pictures.shape))
-        return pictures, tokens, native
+        told = torch.where(uniform[:, 7] < SIZELESS, torch.zeros_like(native), native)
+        return pictures, tokens, told, self.loose[index].float()

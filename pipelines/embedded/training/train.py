@@ -29,11 +29,14 @@ from pipelines.embedded.architecture import (
     load_embedded,
     save_checkpoint,
 )
-from pipelines.embedded.training.data import VARIANTS, Packed, Sprite, pack, read_sprites, vocabulary
+from pipelines.embedded.training.data import VARIANTS, Packed, Sprite, all_sprites, pack, read_sprites, vocabulary
 from pipelines.embedded.training.objective import DRAWS, Objective
 from pipelines.embedded.training.workers import EVERY, Workers
 from pipelines.errors import InvalidRequest, PipelineError
 from pipelines.sdxl.recording import record, run_aside
+
+GRACE = 30
+"""Seconds past the asked minutes after which a run ends, though its steps are not done."""
 
 STATE = "state.pt"
 """Name of the file in the output folder that a run goes on from."""
@@ -78,6 +81,8 @@ class Trainer:
         self.uniform = torch.zeros(plan.batch, DRAWS, device=device)
         self.noise = torch.zeros(plan.batch, 16, 16, 16, device=device)
         self.loss = torch.zeros((), device=device)
+        self.best = float("inf")
+        self.best_averages: list[torch.Tensor] = []
         self._loss_of: Any = torch.compile(objective) if compiled else objective
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -118,6 +123,17 @@ class Trainer:
         """The moving average begins anew from the weights as they are: after the first steps of a run from nothing."""
         with torch.no_grad():
             torch.ops.aten._foreach_copy_(self.averages, self.parameters)
+
+    def keep_best(self, held_out: float) -> None:
+        """Keeps a copy of the averaged weights where their held-out loss is the least so far."""
+        if held_out < self.best:
+            self.best = held_out
+            self.best_averages = [average.clone() for average in self.averages]
+
+    def use_best(self) -> None:
+        """Goes back to the averaged weights that `keep_best` kept, where it kept any."""
+        if self.best_averages:
+            torch.ops.aten._foreach_copy_(self.averages, self.best_averages)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -253,7 +269,9 @@ def train(arguments: argparse.Namespace) -> None:
 
     started = time.monotonic()
     words, packed, held = prepare(
-        read_sprites(arguments.data, arguments.colors), arguments.variants, saved["words"] if saved else None
+        (all_sprites if arguments.all else read_sprites)(arguments.data, arguments.colors),
+        arguments.variants,
+        saved["words"] if saved else None,
     )
     architecture = Architecture(blocks=tuple(arguments.blocks), layers=arguments.layers)
     models = build(words, None if saved else arguments.start, architecture, plan.dropout)
@@ -277,6 +295,7 @@ def train(arguments: argparse.Namespace) -> None:
         started,
     )
     if workers.first:
+        trainer.use_best()
         with trainer.averaged():
             save_checkpoint(out / "checkpoint", *_halves(objective), words)
         print(f"Wrote {out / 'checkpoint'}", flush=True)
@@ -324,16 +343,21 @@ def run(
                 bar.update(task, total=steps)
                 if workers.first:
                     print(f"{pace * 1e3:.1f} ms a step, {steps} steps until the time is up", flush=True)
+            late = arguments.minutes and trainer.done % EVERY == 0 and trainer.done > first + 300
+            if late and workers.agree(int(time.monotonic() - started > 60 * arguments.minutes + GRACE)):
+                trainer.plan = replace(trainer.plan, steps=trainer.done)
             last = trainer.done >= trainer.plan.steps
             if last or trainer.done % EVERY == 0:
                 workers.average(trainer.parameters)
-            if last:
+            reporting = trainer.done % arguments.report == 0 or last
+            if reporting:
                 workers.average(trainer.averages)
             if trainer.done % 20 == 0 or last or not losses:
                 losses.append(float(trainer.loss))
-            if workers.first and (trainer.done % arguments.report == 0 or last):
+            if workers.first and reporting:
                 with trainer.averaged():
                     held_loss = measure()
+                trainer.keep_best(held_loss)
                 line = {
                     "step": trainer.done,
                     "images": trainer.done * trainer.plan.batch * workers.count,
@@ -368,6 +392,9 @@ def main(argv: list[str] | None = None) -> int:
         nargs="?",
         const=CHECKPOINT,
         help="begin from a checkpoint (default: the shipped one)",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="also the drawings of training.drawn, folk of other races, other sizes"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--device", help="cuda or cpu (default: cuda where there is one)")

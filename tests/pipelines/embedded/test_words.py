@@ -25,14 +25,14 @@ from pipelines.embedded.words import (
     ("prompt", "text"),
     [
         ("red dragon", "red dragon"),
-        ("Pixel art of a fluffy bunny, 32x32", "furry rabbit"),
+        ("Pixel art of a fluffy bunny, 32x32", "fluffy bunny"),
         ("health potion", "red potion"),
         ("two wolves", "two wolf"),
         ("a dragn", "dragon"),
         ("seamless grass texture", "grass"),
         ("grey armour", "gray armor"),
         ("a green door", "green wooden closed door"),
-        ("an open treasure chest", "open chest"),
+        ("an open treasure chest", "open treasure chest"),
     ],
 )
 def test_a_prompt_is_put_into_words_the_model_knows(prompt: str, text: str):
@@ -41,8 +41,8 @@ def test_a_prompt_is_put_into_words_the_model_knows(prompt: str, text: str):
     assert reading.unknown == ()
 
 
-def test_a_bow_is_called_what_its_size_is_called_in_the_training_data():
-    assert read_prompt("brown bow").text == "brown longbow"
+def test_a_bow_is_called_wooden_at_the_size_where_that_draws_it_better():
+    assert read_prompt("brown bow").text == "brown wooden bow"
     assert read_prompt("brown bow", 16).text == "brown bow"
 
 
@@ -82,11 +82,10 @@ def test_of_what_people_ask_for_less_than_three_in_a_hundred_is_unknown():
 @pytest.mark.parametrize(
     ("word", "meant"),
     [
-        ("puppy", "dog"),
-        ("palace", "castle"),  # not "place"
-        ("planet", "round orb"),  # not "plant"
-        ("bride", "woman white dress"),  # not "bridge"
-        ("crane", "white bird"),  # the model knows the word from a building site
+        ("kitty", "cat"),
+        ("dirk", "dagger"),  # not "dark"
+        ("document", "scroll"),  # known, but from one-colour icons alone
+        ("lake", "water"),  # not "cake"
         ("crimson", "red"),
     ],
 )
@@ -94,7 +93,7 @@ def test_a_word_is_read_as_what_is_meant_not_as_what_is_spelled_like_it(word: st
     assert read_prompt(word).text == meant
 
 
-@pytest.mark.parametrize("word", ["giraffe", "guitar", "cheap"])
+@pytest.mark.parametrize("word", ["zither", "hologram", "cheap"])
 def test_a_word_with_nothing_near_it_stays_unknown(word: str):
     assert nearest_words(word) == ()
     assert how_read(word) == "unknown"
@@ -106,7 +105,7 @@ def test_a_word_with_nothing_near_it_stays_unknown(word: str):
         ("red dragon", "known"),
         ("wooly dragon", "form"),
         ("gobblin", "spelling"),
-        ("red puppy", "synonym"),
+        ("red kitty", "synonym"),
     ],
 )
 def test_how_a_prompt_is_read_is_told(prompt: str, how: str):

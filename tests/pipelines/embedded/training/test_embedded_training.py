@@ -122,13 +122,13 @@ def test_clear_pixels_keep_their_value_and_shifts_lose_nothing(sprites: list[Spr
     words, packed, _ = prepare(sprites, 2)
     objective = Objective(*build(words, None, TINY, 0.0), packed, words)
     uniform = torch.rand(64, DRAWS, generator=torch.Generator().manual_seed(0))
-    pictures, tokens, native = objective.augmented(uniform)
+    pictures, tokens, native, _ = objective.augmented(uniform)
     opaque = pictures[:, 3] > 0
     assert torch.equal(pictures[:, :3].permute(0, 2, 3, 1)[~opaque], torch.zeros(int((~opaque).sum()), 3))
     sizes = {int((i[3] > 0).sum()) for i in packed.images}
     assert {int(o.sum()) for o in opaque} <= sizes
     assert tokens.shape == (64, 16)
-    assert set(native.tolist()) == {16.0}
+    assert set(native.tolist()) == {16.0, 0.0}  # 0: a share is not told its size
 
 
 def test_the_fast_text_states_equal_the_encoders_own():
