@@ -9,12 +9,8 @@ PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
 
-<<<<<<< HEAD
 HASH := \#
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*$(HASH)$(HASH).*/\1/p' $(MAKEFILE_LIST))
-=======
-.PHONY: eval eval-blind eval-tilesets test-tiled test-gpu eval-lora eval-lora-kill bench bench-embedded bench-finishing test-gallery help setup demo test test-all test-bevy bench-server bench-library test-faults check clean eval-workflows test-clients
->>>>>>> 6e452a0 (Teach the embedded model people, animals, vehicles and houses)
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -98,7 +94,6 @@ need = $(if $(1),,@echo "$@ needs $(2). docs/model.md has the form of the data."
 eval: setup ## the embedded model: a table and contact sheets in runs/eval (DATA=training data, for the near-copies)
 	@$(BIN)/python -m tests.bench.embedded.quality $(if $(DATA),--data $(DATA)) --out runs/eval
 
-<<<<<<< HEAD
 SHEETS ?= $(if $(DATA),$(wildcard $(DATA)/sheets))
 PACKS ?= $(if $(DATA),$(wildcard $(DATA)/packs))
 ANSWERS ?=
@@ -106,10 +101,9 @@ eval-motion: setup ## numbered strips without labels, for a blind judge, in runs
 	@$(if $(ANSWERS),$(BIN)/python -m tests.bench.motion.strips score runs/eval-motion $(ANSWERS),\
 		$(BIN)/python -m tests.bench.motion.strips draw runs/eval-motion $(if $(SHEETS),--sheets $(SHEETS)) $(if $(SHEETS),&& \
 		$(BIN)/python -m tests.bench.motion.painting $(SHEETS) $(if $(PACKS),--packs $(PACKS)) --picture runs/eval-motion/held-out.png))
-=======
+
 eval-blind: setup ## numbered sheets without labels in runs/blind, and the score of an answers.txt that lies there
 	@$(BIN)/python -m tests.bench.embedded.blind $(if $(wildcard runs/blind/*/answers.txt),score,draw)
->>>>>>> 6e452a0 (Teach the embedded model people, animals, vehicles and houses)
 
 eval-workflows: setup ## every workflow, a batch that is killed again and again, 24 animations
 	@$(BIN)/python -m tests.bench.server.workflows
