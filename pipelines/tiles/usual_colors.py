@@ -15,7 +15,7 @@ from pipelines.pixels.palette import Palette
 from pipelines.records import Pixels
 from pipelines.tiles.geometry import wrapped
 
-MOST_FOREIGN = 0.05
+MOST_FOREIGN = 0.12
 """The share of pixels of another hue up to which a locked texture stays as it is."""
 FAR = 0.12
 """How far (OKLab, lightness counts half) the palette's best colour may be from the usual one without a warning."""
@@ -27,8 +27,15 @@ _GRAY = 0.04
 
 
 def foreign_share(texture: Pixels, usual: Lab) -> float:
-    """Measures the share of pixels whose hue is not the usual one; of a gray terrain, those with a strong colour."""
-    return float(_foreign(to_oklab(texture[..., :3]), usual).mean())
+    """Measures the share of pixels whose hue is not the usual one.
+
+    Of a gray terrain those with a strong colour count; of a colourful one, gray pixels too.
+    """
+    lab = to_oklab(texture[..., :3])
+    foreign = _foreign(lab, usual)
+    if np.hypot(usual[1], usual[2]) > 2 * _GRAY:
+        foreign |= np.hypot(lab[..., 1], lab[..., 2]) < _GRAY
+    return float(foreign.mean())
 
 
 def keep_usual(drawn: Pixels, locked: Pixels, usual: Lab, palette: Palette) -> tuple[Pixels, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -202,5 +203,6 @@ def _palette(image: Pixels) -> Palette | None:
 
 
 def _words(name: str) -> str:
-    """A file's or frame's name as a prompt."""
-    return " ".join(Path(name).name.replace("_", " ").replace("-", " ").split()) or "picture"
+    """A file's or frame's name as a prompt, without the ending that an editor leaves in it."""
+    bare = re.sub(r"\.(?:aseprite|ase|png|gif|webp|bmp|psd|tga)$", "", Path(name).name, flags=re.IGNORECASE)
+    return " ".join(bare.replace("_", " ").replace("-", " ").split()) or "picture"
