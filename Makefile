@@ -136,6 +136,14 @@ bundle: setup ## dist/dgx-pixels.mcpb, for clients that install bundles
 check: setup ## format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright
 
+.venv-audit/.installed:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@touch $@
+
+audit: .venv-audit/.installed ## known vulnerabilities of the pinned packages and of the example game's crates (says so where a database is away)
+	@$(PYTHON) -m tests.bench.audit .venv-audit/bin/pip-audit
+
 clean: ## the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache
 

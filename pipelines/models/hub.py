@@ -7,6 +7,8 @@ when something is fetched; looking a file up reads folders.
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,9 +19,15 @@ from typing import Any
 from filelock import FileLock
 
 from pipelines.engine.hardware import hub_cache
-from pipelines.errors import ModelError
+from pipelines.errors import FileError, ModelError, TextError
+from pipelines.files import read_bytes
 from pipelines.records import OnProgress, no_progress
+from pipelines.text_files import read_json
 
+PINS = "dgx-pixels-pins.json"
+"""In the cache: which commit was pulled for a branch or tag."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 RESERVE = 1 << 30
 """Bytes of disk that stay free after a download."""
 
@@ -62,6 +70,11 @@ class Plan:
         return sum(f.size for f in self.files if not f.cached)
 
     @property
+    def commits(self) -> dict[str, str]:
+        """Repository -> commit, 40 hex digits."""
+        return {f.repo.id: f.commit for f in self.files}
+
+    @property
     def licences(self) -> dict[str, str]:
         """Repository -> licence."""
         return {f.repo.id: f.repo.licence for f in self.files}
@@ -70,12 +83,45 @@ class Plan:
 def snapshot(repo: Repo) -> Path | None:
     """The folder of what was fetched of a repository at that revision, or None."""
     folder = hub_cache() / f"models--{repo.id.replace('/', '--')}"
-    commit = repo.revision
-    reference = folder / "refs" / repo.revision
-    if reference.is_file():
-        commit = reference.read_text(encoding="ascii").strip()
-    found = folder / "snapshots" / commit
-    return found if found.is_dir() and any(found.iterdir()) else None
+    for commit in (pinned(repo), _referred(folder / "refs" / repo.revision), repo.revision):
+        if _COMMIT.fullmatch(commit):
+            found = folder / "snapshots" / commit
+            if found.is_dir() and any(found.iterdir()):
+                return found
+    return None
+
+
+def pinned(repo: Repo) -> str:
+    """The commit that was pulled for a branch or tag, 40 hex digits; empty where none was pulled here.
+
+    The cache is shared: another program that follows the branch does not change which weights draw here.
+    """
+    commit = _pins().get(f"{repo.id}@{repo.revision}", "")
+    return commit if isinstance(commit, str) and _COMMIT.fullmatch(commit) else ""
+
+
+def _pins() -> dict[str, Any]:
+    try:
+        value = read_json(hub_cache() / PINS)
+    except (TextError, OSError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _pin(files: Iterable[Wanted]) -> None:
+    """Remembers the commit of every branch and tag that was pulled."""
+    pins = _pins() | {f"{f.repo.id}@{f.repo.revision}": f.commit for f in files if _COMMIT.fullmatch(f.commit)}
+    part = hub_cache() / f".{PINS}.part"
+    part.write_text(json.dumps(pins, indent=1, sort_keys=True), encoding="utf-8")
+    part.replace(hub_cache() / PINS)
+
+
+def _referred(reference: Path) -> str:
+    """The commit that huggingface_hub noted for a branch; empty where there is no such note."""
+    try:
+        return read_bytes(reference, 100).decode("ascii", "replace").strip() if reference.is_file() else ""
+    except (FileError, OSError):
+        return ""
 
 
 def cached_file(repo: Repo, name: str) -> Path | None:
@@ -103,9 +149,15 @@ def plan_pull(repos: Sequence[Repo], endpoint: str | None = None) -> Plan:
             names = _matching(sizes, (*repo.files, *repo.otherwise))
         for name in names:
             there = try_to_load_from_cache(repo.id, name, cache_dir=cache, revision=info.sha)
-            wanted.append(Wanted(repo, name, info.sha or repo.revision, sizes[name], isinstance(there, str)))
+            wanted.append(Wanted(repo, name, _commit(info.sha, repo), sizes[name], isinstance(there, str)))
     cache.mkdir(parents=True, exist_ok=True)
     return Plan(tuple(wanted), shutil.disk_usage(cache).free)
+
+
+def _commit(sha: str | None, repo: Repo) -> str:
+    if not _COMMIT.fullmatch(sha or ""):
+        raise ModelError(f"The hub names no commit for {repo.id}, so nothing was fetched. Try again later.")
+    return str(sha)
 
 
 def _matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
@@ -136,6 +188,7 @@ def pull(plan: Plan, on_progress: OnProgress = no_progress, endpoint: str | None
                 lambda at, begun=done, words=message: on_progress(min(total, begun + at), total, words),
             )
         done += wanted.size
+    _pin(plan.files)
     on_progress(total, total, "fetched")
 
 
@@ -148,7 +201,7 @@ def _fetch(wanted: Wanted, endpoint: str | None, on_bytes: Callable[[int], None]
     id, cache = wanted.repo.id, hub_cache()
     url = hf_hub_url(id, wanted.name, revision=wanted.commit, endpoint=endpoint)
     metadata = get_hf_file_metadata(url, endpoint=endpoint)
-    if len(metadata.etag or "") == 64:  # the SHA-256 of a large file; small ones have git's SHA-1
+    if _SHA256.fullmatch(metadata.etag or ""):  # of a large file; small ones have git's SHA-1
         blobs = cache / f"models--{id.replace('/', '--')}" / "blobs"
         blobs.mkdir(parents=True, exist_ok=True)
         blob = blobs / str(metadata.etag)
@@ -192,7 +245,7 @@ def _bar(on_bytes: Callable[[int], None]) -> Any:
 
 def _check_sum(path: Path, expected: str, wanted: Wanted) -> None:
     """The file against its checksum, SHA-256 for large files, git's SHA-1 for small: a wrong one is thrown away."""
-    if len(expected) == 64:
+    if _SHA256.fullmatch(expected):
         digest = hashlib.sha256()
     else:
         digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)

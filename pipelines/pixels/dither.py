@@ -10,6 +10,7 @@ from pipelines.pixels.palette import Palette
 from pipelines.records import Pixels
 
 SIZES = (0, 2, 4, 8)
+_PART = 1 << 21
 _WIDEST = 0.25
 """OKLab distance beyond which two colours make a pattern, not a shade."""
 
@@ -28,18 +29,29 @@ def dither(image: Pixels, palette: Palette, size: int) -> Pixels:
     A colour of the palette stays as it is.
     """
     height, width = image.shape[:2]
-    lab = to_oklab(image[..., :3]).astype(np.float64)
-    colors = palette.lab.astype(np.float64)
-    if len(colors) < 2:
+    if len(palette) < 2:
         return _painted(image, palette, np.zeros((height, width), np.intp))
+    threshold = np.tile(bayer(size), (height // size + 1, width // size + 1))[:height, :width]
+    index = np.empty((height, width), np.intp)
+    rows = max(1, _PART // (width * len(palette)))
+    for top in range(0, height, rows):  # in parts: a distance to every colour for every pixel may be gigabytes
+        band = slice(top, top + rows)
+        index[band] = _woven(image[band], palette.lab.astype(np.float64), threshold[band])
+    return _painted(image, palette, index)
+
+
+def _woven(image: Pixels, colors: NDArray[np.float64], threshold: NDArray[np.float64]) -> NDArray[np.intp]:
+    """(h, w) index of the colour that each pixel takes."""
+    lab = to_oklab(image[..., :3]).astype(np.float64)
     distance = np.square(lab[:, :, None] - colors).sum(-1)
-    near, next_near = np.moveaxis(np.argsort(distance, axis=-1, kind="stable")[..., :2], -1, 0)
+    near = distance.argmin(axis=-1)
+    np.put_along_axis(distance, near[..., None], np.inf, axis=-1)
+    next_near = distance.argmin(axis=-1)
     way = colors[next_near] - colors[near]
     length = np.square(way).sum(-1)
     share = np.clip(((lab - colors[near]) * way).sum(-1) / np.maximum(length, 1e-12), 0, 1)
-    threshold = np.tile(bayer(size), (height // size + 1, width // size + 1))[:height, :width]
     mixed = (share > threshold) & (length < _WIDEST**2)
-    return _painted(image, palette, np.where(mixed, next_near, near))
+    return np.where(mixed, next_near, near)
 
 
 def _painted(image: Pixels, palette: Palette, index: NDArray[np.intp]) -> Pixels:

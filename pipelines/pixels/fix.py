@@ -24,6 +24,8 @@ COLORS = 32
 """Most colours of a picture whose colours had to be estimated from noisy ones."""
 _EQUAL = 0.008
 """OKLab distance from the background's colour that counts as background where colours are known exactly."""
+MOST_CELLS = 2048 * 2048
+"""Real pixels of a picture that is finished."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +100,8 @@ def fix_pictures(
     if ground not in ("keep", "clear"):
         key_color(ground)
     wishes = _Wishes(colors, palette, ground, outline, dither, soft)
+    if pitch is not None:
+        _check_cells(_shape(frames[0])[0] / pitch, _shape(frames[0])[1] / pitch)
     found = estimate_pixels(frames, width, height, pitch)
     notes = list(found.notes)
     if found.how == "unproved":
@@ -106,6 +110,8 @@ def fix_pictures(
         found = _reduced(frames, width, height)
         notes = ["No plain pixel grid was found: the picture was scaled to the size asked for, as paint is."]
     natives = found.natives
+    if found.how != "unproved":
+        _check_cells(*_shape(natives[0]))
     size = _size(natives[0], width, height)
     natives = _cut(natives, wishes, found.spread, notes)
     natives = _settled(natives, soft, found.spread <= ROUNDED, notes)
@@ -116,6 +122,20 @@ def fix_pictures(
     _tell_soft(done, notes)
     unchanged = all(np.array_equal(frame, one.image) for frame, one in zip(frames, done, strict=True))
     return Fixed(done, (found.pitch_x + found.pitch_y) / 2, found.how, tuple(notes), unchanged)
+
+
+def _check_cells(one: float, other: float) -> None:
+    """Refuses more real pixels than can be finished in seconds and in the memory of a small machine.
+
+    Raises:
+        InvalidRequest: says what to give instead.
+    """
+    if one * other > MOST_CELLS:
+        side = int(MOST_CELLS**0.5)
+        raise InvalidRequest(
+            f"This picture has {one:.0f}x{other:.0f} real pixels with this pitch; {side}x{side} is the most. Give a "
+            "larger pitch, or crop the picture."
+        )
 
 
 def _shape(picture: Pixels) -> tuple[int, int]:

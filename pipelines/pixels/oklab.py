@@ -27,13 +27,19 @@ _TO_LAB = np.array(
     ]
 )
 _FROM_LMS, _FROM_LAB = np.linalg.inv(_TO_LMS), np.linalg.inv(_TO_LAB)
+_PART = 1 << 20
 _LEVEL = np.arange(256) / 255
 _LINEAR = np.where(_LEVEL <= 0.04045, _LEVEL / 12.92, ((_LEVEL + 0.055) / 1.055) ** 2.4)
 
 
 def to_oklab(rgb: NDArray[np.uint8]) -> Lab:
     """(..., 3) sRGB bytes as OKLab."""
-    return (np.cbrt(_LINEAR[rgb] @ _TO_LMS.T) @ _TO_LAB.T).astype(np.float32)
+    rows = rgb.reshape(-1, 3)
+    lab = np.empty(rows.shape, np.float32)
+    for begin in range(0, len(rows), _PART):  # in parts: double precision takes ten times the memory of the bytes
+        part = slice(begin, begin + _PART)
+        lab[part] = np.cbrt(_LINEAR[rows[part]] @ _TO_LMS.T) @ _TO_LAB.T
+    return lab.reshape(rgb.shape)
 
 
 def from_oklab(lab: NDArray[np.floating]) -> NDArray[np.uint8]:

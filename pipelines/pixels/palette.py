@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from pipelines.errors import PaletteError
 from pipelines.pixels.oklab import Lab, to_oklab
-from pipelines.pixels.quantize import SAME, color_counts, few_colors, pack, unpack
+from pipelines.pixels.quantize import SAME, color_counts, few_colors, nearest_rows, pack, unpack
 from pipelines.records import Pixels
 
 MOST_COLORS = 256
+_PART = 1 << 20
+"""Distances that are held at a time: 24 MB."""
+_FEW = 1 << 18
 CLEAR = 128
 """An entry or pixel with an alpha below this is transparent; any other is opaque."""
 _WORD = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{8})\Z")
@@ -118,8 +121,18 @@ def extract_palette(images: Sequence[Pixels], count: int = 16, name: str = "extr
 def nearest_index(image: Pixels, palette: Palette) -> NDArray[np.intp]:
     """(h, w) index of the palette colour nearest in OKLab. A colour of the palette always finds itself."""
     codes, inverse = np.unique(pack(image), return_inverse=True)
-    difference = to_oklab(unpack(codes)).astype(np.float64)[:, None] - palette.lab[None].astype(np.float64)
-    return np.square(difference).sum(-1).argmin(axis=1)[inverse.reshape(image.shape[:2])]
+    colors = palette.lab.astype(np.float64)
+    chosen = np.empty(len(codes), np.uint16)
+    # In parts: 16 million colours times 256 would be an array of 100 GB.
+    size = max(1, _PART // len(palette))
+    for begin in range(0, len(codes), size):
+        part = slice(begin, begin + size)
+        lab = to_oklab(unpack(codes[part])).astype(np.float64)
+        if len(codes) <= _FEW:
+            chosen[part] = np.square(lab[:, None] - colors[None]).sum(-1).argmin(axis=1)
+        else:  # the same within rounding, by a matrix product
+            chosen[part] = nearest_rows(lab, colors)
+    return chosen[inverse.reshape(image.shape[:2])].astype(np.intp)
 
 
 def lock(image: Pixels, palette: Palette) -> Pixels:

@@ -50,12 +50,12 @@ def few_colors(rgb: NDArray[np.uint8], counts: NDArray[np.int64], count: int, sa
 def _clusters(lab: NDArray[np.float64], weight: NDArray[np.float64], count: int, same: float) -> NDArray[np.float64]:
     centers = _farthest_points(lab, weight, count)
     for _ in range(30):
-        means, _ = _means(lab, weight, _nearest(lab, centers), len(centers))
+        means, _ = _means(lab, weight, nearest_rows(lab, centers), len(centers))
         moved = float(np.abs(means - centers).max()) if len(means) == len(centers) else 1.0
         centers = means
         if moved < 1e-4:
             break
-    centers, mass = _means(lab, weight, _nearest(lab, centers), len(centers))
+    centers, mass = _means(lab, weight, nearest_rows(lab, centers), len(centers))
     while len(centers) > 1:
         distance = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
         distance[np.diag_indices(len(centers))] = np.inf
@@ -91,7 +91,7 @@ def _means(
     return sums[used] / mass[used, None], mass[used]
 
 
-def _nearest(lab: NDArray[np.floating], centers: NDArray[np.floating]) -> NDArray[np.intp]:
+def nearest_rows(lab: NDArray[np.floating], centers: NDArray[np.floating]) -> NDArray[np.intp]:
     """Index of the nearest centre for each row: (n, 3), (k, 3) -> (n,). The first of equals wins."""
     # |x - c|^2 without |x|^2: one matrix product instead of an (n, k, 3) array
     return (np.einsum("kc,kc->k", centers, centers) - 2 * lab @ centers.T).argmin(axis=1)

@@ -98,6 +98,7 @@ class DiffusersBackend:
         plan = plan_sampling(model, request)
         resident = self.resident(model)
         _check(request, resident)
+        self._check_room(resident, request)
         try:
             self._merge(resident, request, plan.preset)
             with torch.inference_mode():
@@ -164,6 +165,24 @@ class DiffusersBackend:
             raise OutOfMemory(
                 f"'{model.id}' needs {needed / 1e9:.1f} GB of memory, and {self.device} has {free / 1e9:.1f} GB left. "
                 "Close what else uses it, or draw with model='embedded'."
+            )
+
+    def _check_room(self, resident: Resident, request: DrawRequest) -> None:
+        """Refuses a drawing that cannot fit before it begins, where the system would end the process instead.
+
+        CUDA refuses by itself. Memory grows with the pixels of the batch; WORK is one picture of 1024x1024.
+
+        Raises:
+            OutOfMemory: there is not enough for the batch.
+        """
+        if self.device.type == "cuda":
+            return
+        share = len(request.prompts) * request.width * request.height / (1024 * 1024)
+        needed, free = WORK * share, free_bytes(str(self.device))
+        if not resident.model.draws_pixels and 0 < free < needed:
+            raise OutOfMemory(
+                f"{len(request.prompts)} pictures of {request.width}x{request.height} need about {needed / 1e9:.1f} GB "
+                f"of memory, and {free / 1e9:.1f} GB are left."
             )
 
     def _make_room(self, keep: Model) -> None:

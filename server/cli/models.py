@@ -45,11 +45,11 @@ def pull_model(name: str, *, yes: bool = False) -> None:
     console = SafeConsole()
     plan = plan_pull(hub_repos(name))
     table = Table(box=None, pad_edge=False)
-    for heading in ("repository", "licence", "GB to fetch"):
+    for heading in ("repository", "commit", "licence", "GB to fetch"):
         table.add_column(heading)
     for repo, licence in plan.licences.items():
         size = sum(f.size for f in plan.files if f.repo.id == repo and not f.cached)
-        table.add_row(shown(repo), shown(licence), f"{size / 1e9:.2f}")
+        table.add_row(shown(repo), plan.commits[repo][:12], shown(licence), f"{size / 1e9:.2f}")
     console.print(table)
     console.print(f"{plan.size / 1e9:.2f} GB to fetch, {plan.free / 1e9:.0f} GB free on the cache's disk.")
     if not plan.size:
