@@ -71,15 +71,15 @@ OptionalPrompt = Annotated[str, AfterValidator(lambda text: check_prompt(text) i
 AssetId = Annotated[str, Field(description="The asset_id of an earlier result.")]
 Side = Annotated[int | None, Field(description="Pixels; default: the game's, else 32.")]
 OneSide = Annotated[int | None, Field(description="Pixels.")]
-Seed = Annotated[int | None, Field(description="Same seed, same picture; default: random.", ge=0)]
-ModelName = Annotated[str, Field(description="From list_models; empty: the game's.")]
+Seed = Annotated[int | None, Field(description="Same seed, same picture.", ge=0)]
+ModelName = Annotated[str, Field(description="From list_models.")]
 Negative = Annotated[str, Field(description="What not to draw.")]
 PaletteChoice = Annotated[
     str,
     AfterValidator(str.strip),
-    Field(description="File of the game, RRGGBB colours, a name ('pico-8'), 'none' (free); empty: the game's."),
+    Field(description="File, RRGGBB colours, a name ('pico-8') or 'none'; empty: the game's."),
 ]
-Colors = Annotated[int | None, within(2, 64), Field(description="Most colours, 2 to 64, without a palette.")]
+Colors = Annotated[int | None, within(2, 64), Field(description="2 to 64, without a palette.")]
 Count = Annotated[int, within(1, 16), Field(description="How many, 1 to 16, with seeds one after another.")]
 Candidates = Annotated[int, within(1, 16), Field(description="Draw 1 to 16, keep the best.")]
 
@@ -135,18 +135,16 @@ class TilesetRequest(Request):
             "view. seamless: one tile. variations: tiles of one terrain."
         ),
     ] = "wang16"
-    border: Annotated[Border, Field(description="auto: chosen by the terrains.")] = "auto"
+    border: Annotated[Border, Field(description="auto: by the terrains.")] = "auto"
     method: Annotated[Method, Field(description="composite: painted borders; joint (wang16): softer.")] = "composite"
-    axes: Annotated[Axes, Field(description="Where a seamless tile repeats.")] = "both"
-    variants: Annotated[int, Field(description="Tiles of a variations set, 2 to 12.")] = 4
+    axes: Annotated[Axes, Field(description="Where it repeats.")] = "both"
+    variants: Annotated[int, Field(description="For variations: 2 to 12.")] = 4
     seed: Seed = None
     model: ModelName = ""
     negative: Negative = ""
     palette: PaletteChoice = ""
     colors: Colors = None
-    candidates: Annotated[
-        int | None, within(1, 32), Field(description="Textures to choose from for each terrain, 1 to 32.")
-    ] = None
+    candidates: Annotated[int | None, within(1, 32), Field(description="Textures to choose from, 1 to 32.")] = None
 
 
 class AnimationRequest(Request):
@@ -177,8 +175,8 @@ class EditRequest(Request):
     """One change of a sprite: draw over (prompt, strength, place), recolor, palette, transform, or width and height."""
 
     asset_id: AssetId
-    prompt: Annotated[OptionalPrompt, Field(description="What to draw over it; empty: a variation of itself.")] = ""
-    strength: Annotated[float, Field(description="How much may change: 0.3 a little, 0.8 nearly all.")] = 0.5
+    prompt: Annotated[OptionalPrompt, Field(description="What to draw; empty: a variation.")] = ""
+    strength: Annotated[float, Field(description="0.3 a little, 0.8 nearly all.")] = 0.5
     place: Annotated[
         str,
         AfterValidator(str.strip),
@@ -203,25 +201,19 @@ class FixRequest(Request):
     """A picture that should be pixel art: a file, or an asset."""
 
     picture: Annotated[str, Field(description="A PNG, JPEG, GIF, WebP, BMP or Aseprite file, or an asset_id.")]
-    width: Annotated[int | None, Field(description="Finished width; default: as found, or in proportion.")] = None
-    height: Annotated[int | None, Field(description="Finished height; the same.")] = None
-    pitch: Annotated[float | None, Field(description="Pixels of the file per real pixel; default: found.")] = None
-    colors: Annotated[
-        int | None, Field(description="Most colours, without a palette; default: all that are exact, else 32.")
-    ] = None
+    width: Annotated[int | None, Field(description="Finished width; default: found.")] = None
+    height: Annotated[int | None, Field(description="Finished height.")] = None
+    pitch: Annotated[float | None, Field(description="File pixels per real pixel; default: found.")] = None
+    colors: Annotated[int | None, Field(description="Most colours; default: all exact ones, else 32.")] = None
     palette: PaletteChoice = ""
     ground: Annotated[
         str,
         or_default("keep"),
         AfterValidator(str.strip),
-        Field(
-            description="Background: keep, clear (a flat one outside becomes transparent), or its RRGGBB (inside too)."
-        ),
+        Field(description="Background: keep, clear (a flat one outside), or its RRGGBB (inside too)."),
     ] = "keep"
     outline: Annotated[Outline, or_default("none")] = "none"
-    soft: Annotated[
-        Soft, or_default("keep"), Field(description="What becomes of half-transparent pixels (glows, shadows).")
-    ] = "keep"
+    soft: Annotated[Soft, or_default("keep"), Field(description="For half-transparent pixels.")] = "keep"
 
 
 class SliceRequest(Request):
@@ -232,7 +224,7 @@ class SliceRequest(Request):
     into: Annotated[
         Literal["sprites", "animation"],
         or_default("sprites"),
-        Field(description="sprites: an asset each. animation: one sheet with clips (tags, or rows)."),
+        Field(description="sprites: an asset each; animation: one sheet."),
     ] = "sprites"
     width: Annotated[int | None, within(1, 4096), Field(description="Tile width in pixels; default: found.")] = None
     height: Annotated[int | None, within(1, 4096), Field(description="Tile height; default: as the width.")] = None
@@ -241,8 +233,6 @@ class SliceRequest(Request):
     layout: Annotated[
         str,
         AfterValidator(str.strip),
-        Field(description="Layout file (Aseprite, TexturePacker JSON); default: the one beside the picture."),
+        Field(description="Layout file; default: the one beside it."),
     ] = ""
-    fps: Annotated[float, Field(description="Frames per second where the file does not say, 1 to 60.", ge=1, le=60)] = (
-        8.0
-    )
+    fps: Annotated[float, Field(description="Where the file does not say.", ge=1, le=60)] = 8.0

@@ -125,10 +125,10 @@ class Arguments(Middleware):
 
 
 def small_schema(schema: Any) -> Any:
-    """The schema without nulls, empty defaults and the ban on unknown names, in every part.
+    """The schema without nulls, bounds, empty defaults and the ban on unknown names, in every part.
 
-    An assistant carries all schemas along in its context. `null` still means "not given", and an unknown argument is
-    still answered with the valid names.
+    An assistant carries all schemas along in its context. `null` still means "not given"; a value out of range or an
+    unknown argument is still answered with what is valid.
     """
     if isinstance(schema, list):
         return [small_schema(item) for item in schema]
@@ -137,11 +137,14 @@ def small_schema(schema: Any) -> Any:
     options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     if len(options) == 1 and isinstance(options[0], dict):
         schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **options[0]}
+    if "enum" in schema:
+        schema = {key: value for key, value in schema.items() if key != "type"}
     dropped = {"additionalProperties": (False,), "default": (None, "", [], {})}
     return {
         key: {name: small_schema(part) for name, part in value.items()} if key == "properties" else small_schema(value)
         for key, value in schema.items()
-        if not any(value is other or value == other for other in dropped.get(key, ()) if type(value) is type(other))
+        if key not in ("minimum", "maximum")
+        and not any(value is other or value == other for other in dropped.get(key, ()) if type(value) is type(other))
     }
 
 

@@ -104,8 +104,11 @@ def brief(answer: dict[str, Any]) -> dict[str, Any]:
 
 def preview_note(answer: dict[str, Any]) -> str:
     """One sentence for a client that shows no picture, and what the numbers in the picture are."""
-    several = next((name for name in ("sprites", "frames", "items") if len(answer.get(name) or ()) > 1), "")
-    numbers = f" Its numbers are the places in `{several}`, from 1." if several else ""
+    numbers = ""
+    if len(answer.get("sprites") or ()) > 1:
+        numbers = " Its numbers are the places in `sprites`, from 1."
+    elif "edited_from" in answer or "pitch" in answer:
+        numbers = " 1 is before, 2 is after."
     return f"Open this file if no picture is shown.{numbers}"
 
 

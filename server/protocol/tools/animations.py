@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from server.features.animations import DrawnAnimation, generate_animation
 from server.features.bases import base_warnings
 from server.features.requests import AnimationRequest
-from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, makes, result, schema
 from server.protocol.tools.flat import flat
 from server.studio import Studio
 
@@ -63,10 +63,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         request: AnimationRequest, ctx: Context, project: ProjectArgument = ""
     ) -> ToolResult:
         """Use when a character, monster or item should move: makes an animated spritesheet.
-        It has a row for each motion and direction (same character, one palette, feet on one line). Draw with
-        generate_sprite first, choose one, and give its asset_id; or give a prompt to do both. deploy_asset writes the
-        sheet with layouts for Bevy and Aseprite. Front views of 16 px get a walk painted in four directions; people of
-        32 px are posed, so legs step and weapons strike; creatures are warped. The answer says which.
+        A row for each motion and direction, the same character and palette, feet on one line. Choose a sprite first and
+        give its asset_id, or give a prompt. Front views of 16 px are painted in four directions, people of 32 px posed,
+        creatures warped. deploy_asset writes layouts for Bevy and Aseprite.
         Example: generate_animation(asset_id="3f2a9c01b7de", motions=["idle", "walk"], directions=4)"""
 
         def work(on_progress: OnProgress) -> ToolResult:
@@ -108,8 +107,7 @@ def _answer(done: DrawnAnimation) -> ToolResult:
         if done.project
         else "No game was found: give project='/path/to/game' to deploy_asset.",
     )
-    links = [link(asset.uri, done.library.path(asset))]
-    return result(answer, preview=preview_png([sheet.image]), links=links)
+    return result(answer, preview=preview_png([sheet.image]))
 
 
 def _rust(clip: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from fastmcp import Context, FastMCP
@@ -23,7 +22,6 @@ from server.protocol.tools.common import (
     ProjectArgument,
     changes,
     in_thread,
-    link,
     reads,
     result,
     schema,
@@ -221,8 +219,7 @@ def _answer(done: deploying.Deployed) -> ToolResult:
         seconds=round(done.seconds, 3),
         next_step=_next_step(done),
     )
-    links = [link(Path(path).as_uri(), Path(path)) for path in paths[:1] if done.state != "undone"]
-    return result(answer, preview=done.verification.screenshot, links=links)
+    return result(answer, preview=done.verification.screenshot)
 
 
 def _next_step(done: deploying.Deployed) -> str:

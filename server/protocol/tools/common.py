@@ -11,8 +11,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -23,7 +22,7 @@ from fastmcp.exceptions import FastMCPError, NotFoundError, ToolError, Validatio
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools import ToolResult
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, ContentBlock, ImageContent, ResourceLink, TextContent, ToolAnnotations
+from mcp_types import INVALID_PARAMS, ContentBlock, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 from pydantic import ValidationError as InvalidFields
 
@@ -156,9 +155,7 @@ class _Progress:
             await self._ctx.report_progress(self._value, total or None, message)
 
 
-def result(
-    answer: BaseModel, *, preview: bytes = b"", preview_type: str = "image/png", links: Sequence[ContentBlock] = ()
-) -> ToolResult:
+def result(answer: BaseModel, *, preview: bytes = b"", preview_type: str = "image/png") -> ToolResult:
     """A tool's answer: the preview, and the same values as text and as structured content.
 
     The answer is complete without the preview, and never holds base64. `server.protocol.results` shapes it for the
@@ -174,11 +171,6 @@ def result(
     values = answer.model_dump(mode="json", exclude_defaults=True)
     content.append(TextContent(type="text", text=json.dumps(values, ensure_ascii=False)))
     return ToolResult(content=content, structured_content=values)
-
-
-def link(uri: str, path: Path, mime_type: str = "image/png") -> ResourceLink:
-    """A link to the resource that holds a file."""
-    return ResourceLink(type="resource_link", uri=uri, name=path.name, mime_type=mime_type)
 
 
 class FriendlyErrors(Middleware):

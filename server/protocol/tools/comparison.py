@@ -80,8 +80,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         project: ProjectArgument = "",
     ) -> ToolResult:
         """Use when it is open which model or LoRA draws better for this game: shows them side by side.
-        Every column has the same prompts and seeds. By default the columns are blind (A, B, ...): show the picture, ask
-        which column is best, and give the answer to record_preference."""
+        Columns share prompts and seeds and are blind (A, B, ...): show the picture, ask which column is best, and give
+        the answer to record_preference."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             game = studio.project(project or None)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from server.features.bases import base_warnings
 from server.features.edits import Edited, edit_sprite
 from server.features.requests import EditRequest
-from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, makes, result, schema
 from server.protocol.tools.flat import flat
 from server.studio import Studio
 
@@ -46,11 +46,10 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     )
     @flat
     async def edit_sprite_tool(request: EditRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when a sprite is nearly right. Draws over a part (prompt and place) or all of it (prompt, or nothing: a
-        variation), swaps colours (recolor), repaints it in a palette, flips, rotates, trims or pads it, or resizes it:
-        one change per call. Pixels
-        outside `place` stay exactly as they are. Returns the edited sprite as a new asset, shown before and after; the
-        old one stays. Example: edit_sprite(asset_id="3f2a9c01b7de", prompt="blue hat", place="hat")"""
+        """Use when a sprite is nearly right: draws over a part (prompt and place) or all of it.
+        Or swaps colours (recolor), repaints it in a palette, flips, rotates, trims, pads or resizes it: one change per
+        call. Pixels outside `place` stay. Returns a new asset, shown before and after.
+        Example: edit_sprite(asset_id="3f2a9c01b7de", prompt="blue hat", place="hat")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             return _answer(edit_sprite(studio, request, on_progress, project=project or None), request.asset_id)
@@ -84,5 +83,5 @@ def _answer(done: Edited, edited_from: str) -> ToolResult:
         warnings=warnings,
         next_step=f"deploy_asset(asset_id='{asset.id}') puts it into the game.",
     )
-    preview = preview_png([done.before, done.after])
-    return result(answer, preview=preview, links=[link(asset.uri, done.library.path(asset))])
+    preview = preview_png([done.before, done.after], numbered=True)
+    return result(answer, preview=preview)

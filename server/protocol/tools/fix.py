@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from server.features.pixel_fix import FixedAsset, fix_pixel_art
 from server.features.requests import FixRequest
-from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, makes, result, schema
 from server.protocol.tools.flat import flat
 from server.studio import Studio
 
@@ -44,10 +44,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     @flat
     async def fix_pixel_art_tool(request: FixRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
         """Use when an image should be pixel art: an AI render, a screenshot, a JPEG, an enlarged sprite.
-        Finds and proves the pixel grid, reads one clean colour per cell, locks the palette, clears the background;
-        needs no model. What is finished already, or has no provable grid, stays as it is: `warnings` say what to give.
-        Animations (GIF, APNG, WebP) become a sheet. The file stays; the result is a new asset.
-        Example: fix_pixel_art(picture="art/knight.png", ground="clear")"""
+        Finds and proves the pixel grid, reads one colour per cell, locks the palette, clears the background; needs no
+        model. A picture without a provable grid stays as it is: `warnings` say what to give. Animations (GIF, APNG,
+        WebP) become a sheet. Example: fix_pixel_art(picture="art/knight.png", ground="clear")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             return _answer(fix_pixel_art(studio, request, project=project or None))
@@ -77,5 +76,5 @@ def _answer(done: FixedAsset) -> ToolResult:
         warnings=warnings,
         next_step=f"deploy_asset(asset_id='{asset.id}') puts it into the game.",
     )
-    preview = preview_png([fitted(done.before, 250), fitted(done.after, 250)])
-    return result(answer, preview=preview, links=[link(asset.uri, done.library.path(asset))])
+    preview = preview_png([fitted(done.before, 250), fitted(done.after, 250)], numbered=True)
+    return result(answer, preview=preview)

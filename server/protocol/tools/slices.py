@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from server.features.requests import SliceRequest
 from server.features.slices import SlicedSheet, slice_sheet
-from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, makes, result, schema
 from server.protocol.tools.flat import flat
 from server.studio import Studio
 
@@ -50,11 +50,10 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     )
     @flat
     async def slice_sheet_tool(request: SliceRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when a sprite sheet, a tileset or an .aseprite file should become single sprites, or one animation. Cuts
-        by the layout file beside the picture (Aseprite or TexturePacker JSON, trimmed and rotated frames, tags), else
-        by a grid that the gutters prove; where no grid is proved nothing is cut, and the error says what is left over
-        and what to give. The picture in the answer shows the cuts. Returns new assets; the sheet stays. Example:
-        slice_sheet(picture="art/items.png", width=16, into="sprites")"""
+        """Use when a spritesheet, tileset image or .aseprite file should become single sprites, or one animation.
+        Cuts by the layout file beside it (Aseprite or TexturePacker JSON), else by a grid that the gutters prove; else
+        the error says what to give. The picture shows the cuts.
+        Example: slice_sheet(picture="art/icons.png", width=16)"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             return _answer(slice_sheet(studio, request, project=project or None))
@@ -90,5 +89,4 @@ def _answer(done: SlicedSheet) -> ToolResult:
         next_step=f"Look at the cuts. deploy_asset(asset_id='{first.id}') puts "
         f"{'the animation' if animated else 'the first sprite'} into the game.",
     )
-    links = [link(asset.uri, done.library.path(asset)) for asset in done.assets[:1]]
-    return result(answer, preview=preview_png([done.preview]), links=links)
+    return result(answer, preview=preview_png([done.preview]))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from server.features.bases import base_warnings
 from server.features.requests import Count, SpriteRequest
 from server.features.sprites import DrawnSprites, generate_sprites
-from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, makes, result, schema
 from server.protocol.tools.flat import flat
 from server.studio import Studio
 
@@ -102,8 +102,7 @@ def _answer(done: DrawnSprites, prompt: str) -> ToolResult:
         seconds=round(done.seconds, 3),
         next_step=_next_step(done, items),
     )
-    links = [link(sprite.asset.uri, done.library.path(sprite.asset)) for sprite in done.sprites]
-    return result(answer, preview=preview_png([sprite.image for sprite in done.sprites], numbered=True), links=links)
+    return result(answer, preview=preview_png([sprite.image for sprite in done.sprites], numbered=True))
 
 
 def _next_step(done: DrawnSprites, items: list[SpriteItem]) -> str:

@@ -12,7 +12,7 @@ from server.errors import ServerError
 from server.features.bases import base_warnings
 from server.features.requests import TilesetRequest
 from server.features.tilesets import DrawnTileset, bevy_snippet, generate_tileset
-from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, link, makes, result, schema
+from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, makes, result, schema
 from server.protocol.tools.flat import flat
 from server.studio import Studio
 
@@ -59,9 +59,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     @flat
     async def generate_tileset_tool(request: TilesetRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
         """Use when a game needs a tilemap: terrain or background textures that tile, shores, paths, platforms.
-        Returns a whole set in one palette whose tiles fit to the pixel, its asset_id, a table from mask to tile, Tiled
-        files, Bevy code and a sample map. To stack terrains give the asset_id of an earlier set: sand on water, then
-        upper="grass", lower=<its asset_id> lays grass on the same sand.
+        Makes a set in one palette whose tiles fit to the pixel, with Tiled files, Bevy code and a sample map. To stack
+        terrains give an earlier set's asset_id: sand on water, then upper="grass", lower=<its asset_id>.
         Example: generate_tileset(upper="grass", lower="water", tile_size=16)"""
 
         def work(on_progress: OnProgress) -> ToolResult:
@@ -122,5 +121,4 @@ def _answer(done: DrawnTileset) -> ToolResult:
         bevy=snippet,
         next_step=step,
     )
-    links = [link(asset.uri, done.library.path(asset))]
-    return result(answer, preview=preview_png([tileset.preview]), links=links)
+    return result(answer, preview=preview_png([tileset.preview]))

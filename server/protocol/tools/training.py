@@ -84,10 +84,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         resume: Annotated[str, Field(description="job_id of a stopped job.")] = "",
         project: ProjectArgument = "",
     ) -> ToolResult:
-        """Use when new pictures should look like a game's own art (20 to 50 sprites are good): trains a LoRA on it.
-        Starts a job that goes on without this session (minutes on a CPU for the embedded model) and returns its job_id;
-        get_job follows it. Captions come from metadata.jsonl, a .txt beside a picture, or file names
-        ("red_dragon.png"). `resume` goes on with a job that has stopped."""
+        """Use when new pictures should look like a game's own art (20 to 50 sprites): trains a LoRA on it.
+        Starts a job that goes on without this session and returns its job_id for get_job. Captions: metadata.jsonl, a
+        .txt beside a picture, or file names ("red_dragon.png"). `resume` goes on with a stopped job."""
 
         def work(on_progress: OnProgress) -> ToolResult:
             from loras.preview import contact_sheet
