@@ -41,6 +41,8 @@ def status(studio: Studio, project: str | None = None) -> dict[str, Any]:
     game = studio.project(project)
     library = studio.library(game)
     total = library.find(limit=1)[1]
+    deployments = library.deployments(limit=10)
+    ignored = {"ignored": [f"{row}: {reason}" for row, reason in library.ignored.items()]} if library.ignored else {}
     return {
         "version": package_version(),
         "engine": studio.engine.status() if studio.awake else {"state": "asleep"},
@@ -53,7 +55,7 @@ def status(studio: Studio, project: str | None = None) -> dict[str, Any]:
         }
         if game
         else {},
-        "library": {"folder": str(library.folder), "assets": total},
+        "library": {"folder": str(library.folder), "assets": total, **ignored},
         "deployments": [
             {
                 "path": entry.path,
@@ -61,7 +63,7 @@ def status(studio: Studio, project: str | None = None) -> dict[str, Any]:
                 "files": [file.path for file in entry.files],
                 "verification": entry.verification,
             }
-            for entry in library.deployments(limit=10)
+            for entry in deployments
         ],
         "next_step": ""
         if game

@@ -161,4 +161,11 @@ def _plausible(recipe: Recipe) -> bool:
         and all(isinstance(number, int) for number in numbers)
         and all(isinstance(weight, (int, float)) and math.isfinite(weight) for weight in weights)
         and isinstance(recipe.options, dict)
+        and _texts(recipe.options.get("warnings", []), list)
+        and _texts(recipe.options.get("lora_bases", {}), dict)
     )
+
+
+def _texts(value: object, kind: type[list[Any]] | type[dict[str, Any]]) -> bool:
+    values = value.values() if isinstance(value, dict) else value
+    return isinstance(value, kind) and all(isinstance(text, str) for text in values)  # pyright: ignore

@@ -32,10 +32,13 @@ class Count:
     half: int = 0
     wrong_undo: int = 0
     seconds: float = 0.0
+    places: int = 0
+    """System calls at which a kill was possible."""
 
     def __str__(self) -> str:
+        of = f" of {self.places} places" if self.places else ""
         return (
-            f"{self.kills}, of these repaired {self.repaired}, half bundles {self.half}, wrong undo {self.wrong_undo} "
+            f"{self.kills}{of}, repaired {self.repaired}, half bundles {self.half}, wrong undo {self.wrong_undo} "
             f"({self.seconds:.0f} s)"
         )
 
@@ -136,6 +139,7 @@ def kills_at_system_calls(folder: Path, most_seconds: float) -> Count | None:
         calls = _calls_of(root, action)
         if not calls:
             return None
+        count.places += len(calls)
         until = started + most_seconds * (("first", "replace", "undo").index(stage) + 1) / 3
         order = sorted(range(len(calls)), key=lambda i: (i % 8, i))  # every eighth first, then those between
         for index in order:

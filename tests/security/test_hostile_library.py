@@ -17,6 +17,7 @@ from server.deploy.deploy import deploy, undo
 from server.errors import DeployError, LibraryError, ServerError
 from server.features.comparisons.compare import Comparisons
 from server.features.comparisons.view import all_entries
+from server.features.status import status
 from server.gallery.build import gallery_page, write_gallery
 from server.library.store import Library, sha256
 from server.studio import Studio
@@ -136,6 +137,11 @@ def test_a_deployment_with_an_odd_value_is_ignored(game: Path, studio: Studio, c
         ("recipe", '{"kind": 1, "prompt": [], "width": "x", "height": null, "seed": 1.5}'),
         ("recipe", '{"kind": "sprite", "prompt": "a", "width": 1, "height": 1, "seed": 1, "guidance": NaN}'),
         ("recipe", '{"kind": "sprite", "prompt": "a", "width": 1, "height": 1, "seed": 1, "version": "9"}'),
+        ("recipe", '{"kind": "sprite", "prompt": "a", "width": 1, "height": 1, "seed": 1, "options": {"warnings": 7}}'),
+        (
+            "recipe",
+            '{"kind": "sprite", "prompt": "a", "width": 1, "height": 1, "seed": 1, "options": {"lora_bases": [1]}}',
+        ),
         ("report", "[]"),
         ("details", "7"),
         ("details", b"\xff"),
@@ -152,6 +158,13 @@ def test_an_asset_with_an_odd_value_is_left_out_and_the_rest_is_listed(
     assert [asset.recipe.prompt for asset in library.find()[0]] == ["blue key"]
     assert len(library.ignored) == 1
     write_gallery(library)
+
+
+def test_the_status_names_what_is_ignored(game: Path, studio: Studio) -> None:
+    assert "ignored" not in status(studio)["library"]
+    change(game, "UPDATE deployments SET path = '../hero.png'")
+    (ignored,) = status(studio)["library"]["ignored"]
+    assert ignored.startswith("deployment 1: '../hero.png' breaks the rules")
 
 
 def test_kept_bytes_that_were_exchanged_are_not_written(game: Path, studio: Studio) -> None:

@@ -148,6 +148,7 @@ def _answer(studio: Studio, game: Project | None, done: Comparison, step: str, a
 
     library = studio.library(game)
     kept = Comparisons(library)
+    drawn = [asset_id for rows in done.cells for row in rows for asset_id in row]
     png = write_picture(library, done)
     page = write_gallery(library, game.name if game else "", all_entries(library))
     shown = ["?"] * len(done.variants) if done.blind and not done.votes else [v.key for v in done.variants]
@@ -162,7 +163,7 @@ def _answer(studio: Studio, game: Project | None, done: Comparison, step: str, a
         votes={done.prompts[p]: done.letters[w] if w >= 0 else "tie" for p, w in sorted(done.votes.items())},
         ranking=[Place(**asdict(place)) for place in kept.ranking()],
         adopted=adopted,
-        warnings=base_warnings(*(library.get(i).recipe for rows in done.cells for row in rows for i in row)),
+        warnings=base_warnings(*(asset.recipe for asset in library.get_many(drawn).values())),
         next_step=step,
     )
     return result(answer, preview=png)
