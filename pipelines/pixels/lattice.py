@@ -25,12 +25,14 @@ Sides = tuple[Values, Values]
 """Values along x, (width, n), and along y, (height, m)."""
 SHARP = 2.0
 """A number is proved where its neighbours leave at least this many times its squared error over."""
+_FINER = 0.45
+"""Compression and noise leave finer cells 0.6 of the squared error or more; a size that is too coarse 0.3 or less."""
 _ROWS = 24
 """Rows and columns that are looked at."""
 _FEWEST = 8
 _MOST = 512
-_ROUNDING = 0.15
-"""Squared error of values that were rounded to bytes twice."""
+_ROUNDING = 0.08
+"""Squared error of values that were rounded to bytes (1/12)."""
 _CLIP_ROUNDS = 5
 _NO_OVERSHOOT = ("nearest", "bilinear")
 
@@ -178,9 +180,18 @@ def find_lattice(
         if believed:
             return Lattice(columns, rows, kernel, 0.0, sum(errors[kernel]) / 2)
         sharpness = _sharpness(sides, (columns, rows), kernel, errors[kernel])
-        if sharpness >= SHARP:
+        if sharpness >= SHARP and not (kernel == "nearest" and _finer_fits(sides, columns, rows, sum(errors[kernel]))):
             return Lattice(columns, rows, kernel, sharpness, sum(errors[kernel]) / 2)
     return None
+
+
+def _finer_fits(sides: Sides, columns: int, rows: int, error: float) -> bool:
+    """Whether cells of half or a third the size explain much more: then noise is not what is left over."""
+    return any(
+        sum(_errors(sides, m * columns, m * rows, "nearest")) < _FINER * error
+        for m in (2, 3)
+        if 2 * m * columns <= len(sides[0]) and 2 * m * rows <= len(sides[1])
+    )
 
 
 def _errors(sides: Sides, columns: int, rows: int, kernel: str) -> tuple[float, float]:

@@ -296,3 +296,23 @@ def test_frames_share_one_grid_and_one_palette() -> None:
 def test_an_unknown_option_for_soft_pixels_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="keep, dither, solid, drop"):
         read_soft("blend")
+
+
+def test_an_icon_on_every_second_pixel_is_not_halved() -> None:
+    """An icon whose lines lie nearly all on even places looks almost like an enlargement of one of half the size."""
+    icon = np.full((48, 48, 4), (20, 60, 90, 255), np.uint8)
+    icon[8:40, 10:38, :3] = (240, 200, 40)
+    icon[14:34, 16:30, :3] = (200, 30, 30)
+    icon[20:22, 4:44, :3] = (250, 250, 250)
+    icon[25:26, 12:36, :3] = (250, 250, 250)
+    np.testing.assert_array_equal(fix_pictures([icon]).frames[0].image, icon)
+    for quality in (70, 95):
+        assert fix_pictures([compressed(times(icon, 4), quality)]).frames[0].image.shape != (24, 24, 4)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_small_smooth_enlargement_is_never_taken_for_finished_silently(factor: int) -> None:
+    for seed in range(4):
+        picture = on_ground(sprite(seed, 16), (255, 255, 255))
+        fixed = fix_pictures([resized(picture, factor, Image.Resampling.BILINEAR)])
+        assert fixed.frames[0].image.shape == picture.shape or fixed.notes
