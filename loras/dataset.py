@@ -97,7 +97,7 @@ class _Reading:
 
 
 def read_dataset(source: Path, tile_size: tuple[int, int] | None = None) -> Dataset:
-    """Everything under `source` that can be learned from.
+    """Reads everything under `source` that can be learned from.
 
     Args:
         source: a folder, a game's root (its assets folder is read), or one sheet.
@@ -218,8 +218,8 @@ def _notes(reading: _Reading) -> list[str]:
         )
     if nameless := sum(not e.caption for e in reading.examples):
         notes.append(
-            f"{nameless} pictures have no words (their names say nothing). Name the files by what they show, or put a "
-            "text file of the same name beside each."
+            f"{nameless} pictures have no caption (their names say nothing). Name the files by what they show, or put "
+            "a text file of the same name beside each."
         )
     return notes
 
@@ -228,4 +228,4 @@ def _nothing(source: Path, refused: list[tuple[str, str]]) -> str:
     if not refused:
         return f"{source} holds no pictures ({', '.join(sorted(SUFFIXES))}). Give the folder with the game's sprites."
     name, why = refused[0]
-    return f"None of the {len(refused)} pictures in {source} can be used; {name}: {why}. Mend or replace them."
+    return f"None of the {len(refused)} pictures in {source} can be used; {name}: {why}. Correct or replace them."

@@ -183,5 +183,5 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    """A text of the file's metadata, short and without control characters; empty where it is no text."""
+    """A text of the file's metadata, short and without control characters; empty where it is not text."""
     return clipped(visible(value), 200) if isinstance(value, str) else ""

@@ -105,7 +105,7 @@ def _number(value: Any, kind: type[int] | type[float], declared: Input, where: s
 def _list(value: Any, declared: Input, where: str) -> list[Any]:
     if isinstance(value, list):
         return value
-    if isinstance(value, str):  # the command line: a JSON array, or words with commas between
+    if isinstance(value, str):  # the command line: a JSON array, or values separated by commas
         if value.lstrip().startswith("["):
             try:
                 return _list(json.loads(value), declared, where)

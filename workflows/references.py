@@ -21,7 +21,7 @@ def find(value: Any, where: str) -> Iterator[tuple[str, list[str | int], str]]:
     """Every reference in a JSON value: (root, parts, where it stands).
 
     Raises:
-        WorkflowError: a `${...}` that is no reference.
+        WorkflowError: a `${...}` that is not a reference.
     """
     if isinstance(value, str):
         for inner in _REFERENCE.findall(value):

@@ -126,7 +126,7 @@ class AdapterHeader:
 
 
 def parse_key(name: str) -> Key | None:
-    """The place of the tensor called `name`; None where the name is no LoRA factor's."""
+    """Finds the place of the tensor called `name`; None where it is not the name of a LoRA's tensor."""
     found = _SUFFIX.match(name)
     if not found:
         return None
@@ -137,7 +137,7 @@ def parse_key(name: str) -> Key | None:
         if layer.startswith((prefix + ".", prefix + "_")):
             layer, component = layer[len(prefix) + 1 :], owner
             break
-    # Old diffusers files name the attention processor, which is no module.
+    # Old diffusers files name the attention processor, which is not a module.
     return Key(component, layer.replace(".processor.", ".").replace(".", "_"), role)
 
 

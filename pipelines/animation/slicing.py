@@ -60,7 +60,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """How a sheet is cut. `how` says where the cuts come from, in words for the user."""
+    """How a sheet is cut. `how` tells the user where the cuts come from."""
 
     pieces: tuple[Piece, ...]
     runs: tuple[Run, ...]
@@ -90,9 +90,10 @@ class Grid:
     y: Axis
 
     def describe(self) -> str:
-        """The grid in words: `3x3 tiles of 16x16 px, gap 1 px, margin 1 px`."""
+        """Describes the grid: `3x3 tiles of 16x16 px, gap 1 px, margin 1 px`."""
         text = f"{self.x.count}x{self.y.count} tiles of {self.x.size}x{self.y.size} px"
-        for label, one, other in (("gap", self.x.gap, self.y.gap), ("margin", self.x.start, self.y.start)):
+        gaps = [axis.gap for axis in (self.x, self.y) if axis.count > 1] or [0]  # one cell alone has no gap
+        for label, one, other in (("gap", gaps[0], gaps[-1]), ("margin", self.x.start, self.y.start)):
             if one or other:
                 text += f", {label} {one} px" if one == other else f", {label} {one}x{other} px"
         return text

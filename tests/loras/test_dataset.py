@@ -171,7 +171,7 @@ def test_few_pictures_are_taken_with_a_word_of_warning(tmp_path: Path, count: in
     dataset = read_dataset(tmp_path)
     assert len(dataset.examples) == count
     assert "20 to 50" in dataset.notes[0]
-    assert "no words" in dataset.notes[1]
+    assert "no caption" in dataset.notes[1]
 
 
 def test_too_many_files_are_refused_before_one_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         rank: Annotated[int | None, Field(description="4 to 64; default: 16.")] = None,
         rate: Annotated[float | None, Field(description="Learning rate.")] = None,
         resolution: Annotated[int | None, Field(description="SDXL: 512, 768 or 1024.")] = None,
-        tile_size: Annotated[int | None, Field(description="Pixels of a sheet's tiles.")] = None,
+        tile_size: Annotated[
+            int | None, Field(description="Pixels of a sheet's tiles; gaps and margins are found.")
+        ] = None,
         prompts: Annotated[list[str] | None, Field(description="To draw samples of.")] = None,
         resume: Annotated[str, Field(description="job_id of a stopped job.")] = "",
         project: ProjectArgument = "",

@@ -115,6 +115,22 @@ async def test_gates_and_scores_are_told_when_asked_for(client: Client[Any]) -> 
     assert all(long["gates"].values())
 
 
+async def test_a_sheet_is_cut_and_the_answer_shows_the_cuts(client: Client[Any], game: Path) -> None:
+    sheet = np.zeros((18, 35, 4), np.uint8)
+    sheet[1:17, 1:17] = (200, 40, 40, 255)
+    sheet[1:17, 18:34] = (40, 200, 40, 255)
+    Image.fromarray(sheet).save(game / "two.png")
+    answer = await client.call_tool("slice_sheet", {"picture": str(game / "two.png"), "width": 16})
+    assert any(isinstance(block, ImageContent) for block in answer.content)
+    told = answer.structured_content
+    assert told is not None
+    assert (told["count"], told["how"]) == (2, "a grid of 2x1 tiles of 16x16 px, gap 1 px, margin 1 px")
+    with Image.open(told["pieces"][1]["path"]) as second:
+        assert second.convert("RGBA").getpixel((0, 0)) == (40, 200, 40, 255)
+    with pytest.raises(ToolError, match="3 columns and 2 rows of pixels over"):
+        await client.call_tool("slice_sheet", {"picture": str(game / "two.png"), "width": 16, "gap": 0, "margin": 0})
+
+
 async def test_the_same_recipe_gives_the_same_asset(client: Client[Any]) -> None:
     first = await ask(client, "generate_sprite", prompt="red dragon", seed=5)
     again = await ask(client, "generate_sprite", prompt="red dragon", seed=5)
