@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -23,7 +23,7 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools import ToolResult
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, ContentBlock, ImageContent, TextContent, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from pydantic import ValidationError as InvalidFields
 
 from pipelines.errors import Cancelled, report, sentence
@@ -41,7 +41,8 @@ MOST_LEVELS = 32
 PROGRESS_INTERVAL = 0.25
 """Seconds between two progress notifications."""
 
-ProjectArgument = Annotated[str, Field(description="Game root.")]
+ProjectArgument = str
+"""The root folder of the request's game. The server's instructions describe it, once for all tools."""
 
 
 def reads() -> ToolAnnotations:
