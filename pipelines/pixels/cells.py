@@ -1,4 +1,4 @@
-"""One colour a cell: from a picture and its grid to native pixels. Knows no palette and no background.
+"""Read one colour from each cell of a picture's grid: the native pixels.
 
 Chosen by measurement (docs/finishing.md): the mean of the middle half of a cell's inner samples, per channel; where
 edges are soft, what they let in from the neighbours is taken out again.

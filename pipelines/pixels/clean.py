@@ -1,4 +1,4 @@
-"""Clean-up at native size: hard alpha, specks, noise in flat areas, orphan pixels. Changes no pixel without a cause."""
+"""Clean pictures at native size: hard alpha, specks, noise in flat areas, orphan pixels."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def settle_noise(image: Pixels, palette: Palette, weight: float = CALM) -> Pixel
 def settle_orphans(image: Pixels, step: float = ORPHAN_STEP) -> Pixels:
     """Opaque pixels alone in their colour take that of two or more of their four neighbours, when within `step`.
 
-    Each change takes one orphan away and makes none (the four passes touch no two neighbours at once), so it ends.
+    Each change takes one orphan away and makes none (the four passes never touch two neighbours together), so it ends.
     """
     image = image.copy()
     lab = to_oklab(image[..., :3])

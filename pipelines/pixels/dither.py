@@ -1,4 +1,4 @@
-"""Ordered dither: two palette colours woven by a Bayer matrix. For still pictures that ask for it, never by default."""
+"""Dither two palette colours by a Bayer matrix: for still pictures that ask for it, never by default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDEST = 0.25
 
 
 def bayer(size: int) -> NDArray[np.float64]:
-    """(size, size) thresholds between 0 and 1; `size` is 2, 4 or 8. The pattern starts anew at every tile's origin."""
+    """(size, size) thresholds between 0 and 1; `size` is 2, 4 or 8. It starts at every tile's origin."""
     matrix = np.zeros((1, 1))
     while len(matrix) < size:
         matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])

@@ -1,4 +1,4 @@
-"""Finishing: one road from what a model drew, or any picture, to sprites of exact size, hard alpha and one palette.
+"""Finish what a model drew, or any picture, to sprites of exact size, hard alpha and one palette.
 
 Order: grid -> cells -> matte -> hard alpha -> placing -> palette -> clean-up -> outline -> gates. Pure: no files, no
 models.
@@ -39,7 +39,7 @@ class FinishOptions:
         pitch: pixels of the input for each pixel of the drawing; None looks for it where the input is larger.
         outline: none, outer, inner or selective.
         matte: what becomes clear of an opaque picture that is larger than its native size: "ground" (what touches the
-            border in one colour), the ground's colour as RRGGBB, "none", or "auto": ground where `place` is set.
+            border in one colour), the background's colour as RRGGBB, "none", or "auto": "ground" where `place` is set.
         dither: side of the Bayer matrix: 2, 4, 8; 0 for none.
         clean: specks and orphan pixels go. Pictures that keep the rules already are never cleaned.
         place: trim and centre; False keeps every pixel where it was drawn (tiles, frames of a sheet). Pictures that are

@@ -1,4 +1,4 @@
-"""Gates and scores: what a finished picture must hold, and how good it looks in numbers. Changes no pixel.
+"""Check what a finished picture must hold, and score how good it looks.
 
 Gates are yes or no and hold by construction for everything that `finish` returns, except `not_empty`. Scores compare
 candidates: `score` is the one to choose by.

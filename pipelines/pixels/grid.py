@@ -1,4 +1,4 @@
-"""The grid: where one pixel of the drawing ends and the next begins. Knows no colours beyond their differences.
+"""Find the grid: where one pixel of the drawing ends and the next begins.
 
 1. Two profiles: how much the picture changes between neighbouring columns, and rows.
 2. Pitch and phase: the comb of lines that stands out most from a profile. Unknown pitches are found by folding the

@@ -1,4 +1,4 @@
-"""OKLab: the colour space in which distances here are measured. Owns the conversion, nothing else.
+"""Convert between sRGB and OKLab, the colour space in which distances are measured here.
 
 Source: Björn Ottosson, "A perceptual color space for image processing" (2020). Distances are Euclidean; 0.02 is about
 the smallest step that an eye sees between two flat areas, black to white is 1.

@@ -1,4 +1,4 @@
-"""Outlines: outer, inner, selective. Drawing one twice draws it once."""
+"""Draw outlines: outer, inner, selective. A second one of the same kind changes nothing."""
 
 from __future__ import annotations
 

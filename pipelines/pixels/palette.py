@@ -52,7 +52,7 @@ class Palette:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The colours as lower-case RRGGBB words."""
+        """The colours as lower-case RRGGBB values."""
         return tuple(f"{r:02x}{g:02x}{b:02x}" for r, g, b in self.colors)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Few colours for many: counting them, and clustering them in OKLab. Knows no palettes and no files."""
+"""Count the colours of pictures, and cluster them in OKLab."""
 
 from __future__ import annotations
 

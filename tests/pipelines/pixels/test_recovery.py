@@ -80,7 +80,7 @@ def test_paint_has_no_grid_and_pixels_have() -> None:
 
 
 def keyed(ground: tuple[int, int, int]) -> tuple[Pixels, Pixels]:
-    """A ring with an eye in the ground's colour behind it, on that ground; and where it is opaque."""
+    """A ring with an eye in the background's colour, on that background; and where the ring is drawn."""
     y, x = np.mgrid[0:24, 0:24]
     distance = np.hypot(x - 11.5, y - 11.5)
     ring = (distance < 9) & (distance > 4)
@@ -89,7 +89,7 @@ def keyed(ground: tuple[int, int, int]) -> tuple[Pixels, Pixels]:
     return picture, ring
 
 
-def test_a_key_coloured_ground_goes_inside_the_drawing_too_and_leaves_no_tint() -> None:
+def test_a_key_coloured_background_goes_inside_the_drawing_too_and_leaves_no_tint() -> None:
     picture, ring = keyed((255, 0, 255))
     soft = np.rint(ndimage.gaussian_filter(enlarged(picture, 8).astype(float), (2, 2, 0))).astype(np.uint8)
     image = finish(soft, FinishOptions(24, 24, pitch=8)).image
@@ -98,13 +98,13 @@ def test_a_key_coloured_ground_goes_inside_the_drawing_too_and_leaves_no_tint() 
     assert (np.minimum(red, blue) - green < 20).all()
 
 
-def test_a_white_ground_leaves_white_eyes_alone() -> None:
+def test_a_white_background_leaves_white_eyes_alone() -> None:
     picture, ring = keyed((255, 255, 255))
     mask = finish(enlarged(picture, 8), FinishOptions(24, 24, pitch=8)).image[..., 3] == 255
     np.testing.assert_array_equal(mask, ndimage.binary_fill_holes(ring))
 
 
-def test_a_tile_keeps_its_ground() -> None:
+def test_a_tile_keeps_its_background() -> None:
     picture, _ = keyed((255, 255, 255))
     image = finish(enlarged(picture, 8), FinishOptions(24, 24, pitch=8, place=False)).image
     np.testing.assert_array_equal(image, picture)
