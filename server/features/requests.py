@@ -222,9 +222,9 @@ class SliceRequest(Request):
 
     picture: Annotated[str, Field(description="Path of the sheet, or an asset_id.")]
     into: Annotated[
-        Literal["sprites", "animation"],
+        Literal["sprites", "animation", "layers"],
         or_default("sprites"),
-        Field(description="sprites: an asset each; animation: one sheet."),
+        Field(description="sprites: an asset each; animation: one sheet; layers: of an .aseprite, apart."),
     ] = "sprites"
     width: Annotated[int | None, within(1, 4096), Field(description="Tile width in pixels; default: found.")] = None
     height: Annotated[int | None, within(1, 4096), Field(description="Tile height; default: as the width.")] = None

@@ -13,6 +13,7 @@ from server.features.pixel_fix import find_picture
 from server.features.save import save_asset
 
 if TYPE_CHECKING:
+    from pipelines.animation.aseprite import Aseprite
     from pipelines.animation.sheets import Sheet
     from pipelines.animation.slicing import Run, Slices
     from pipelines.pixels.palette import Palette
@@ -62,8 +63,10 @@ def slice_sheet(studio: Studio, request: SliceRequest, *, project: str | None = 
     if file is not None:
         name = file.stem
         sprite = read_aseprite(read_bytes(file, PICTURE_LIMIT), file.name) if file.suffix.lower() in SUFFIXES else None
+        if request.into == "layers" and sprite is not None:
+            return _keep_layers(library, game, request, sprite, name)
         frames = read_frames(file)
-        if sprite is not None or len(frames) > 1:
+        if request.into != "layers" and (sprite is not None or len(frames) > 1):
             pieces = [frame for frame, _ in frames]
             runs = runs_of(sprite, name) if sprite else (Run(name, tuple(range(len(frames)))),)
             strip, slices = _strip(pieces, runs, [duration for _, duration in frames])
@@ -80,10 +83,33 @@ def slice_sheet(studio: Studio, request: SliceRequest, *, project: str | None = 
             raise InvalidRequest(f"{request.layout} is not a sheet's layout. Give Aseprite's or TexturePacker's JSON.")
     elif file and not (request.width or request.height):
         slices = layout_of(file)
+    if request.into == "layers":
+        raise InvalidRequest(f"Only an .aseprite file has layers; {name} has none. Give into='sprites'.")
     if slices is None:
         side = (request.width or request.height or 0, request.height or request.width or 0)
         slices = slice_grid(image, name, side if any(side) else None, request.gap, request.margin)
     return _keep(library, game, request, name, cut(image, slices), slices, preview(image, slices))
+
+
+def _keep_layers(
+    library: Library, game: Project | None, request: SliceRequest, sprite: Aseprite, name: str
+) -> SlicedSheet:
+    """Keeps every layer of every frame that has something drawn, hidden ones too, on the canvas at full opacity."""
+    from pipelines.animation.compositing import layer_picture
+    from pipelines.animation.slicing import preview
+
+    places = sorted(place for place in sprite.cels if not sprite.layers[place[1]].group)
+    pieces = [layer_picture(sprite, frame, layer) for frame, layer in places]
+    if not pieces:
+        raise InvalidRequest(f"{name} shows nothing: no layer has a picture. Draw something, and save it.")
+    strip, slices = _strip(pieces, (), [0] * len(pieces))
+    several = len(sprite.durations) > 1
+    named = [
+        replace(piece, name=sprite.layers[layer].name + (f" {frame + 1}" if several else ""))
+        for piece, (frame, layer) in zip(slices.pieces, places, strict=True)
+    ]
+    slices = replace(slices, pieces=tuple(named), how=f"the {len(sprite.layers)} layers of {name}")
+    return _keep(library, game, request, name, pieces, slices, preview(strip, slices))
 
 
 def _strip(pieces: Sequence[Pixels], runs: Sequence[Run], durations: Sequence[int]) -> tuple[Pixels, Slices]:

@@ -109,6 +109,22 @@ def aseprite_file(frames: int, mark: int = 0, tags: tuple[Tag, ...] = ()) -> byt
     return write_aseprite(Aseprite(16, 16, (100,) * frames, (Layer("a"),), cels, tags=tags))
 
 
+def test_the_layers_of_a_file_are_kept_apart_where_that_is_asked_for(studio: Studio, game: Path) -> None:
+    body, hat = tiles(2)
+    hat = hat[:5].copy()
+    layers = (Layer("body"), Layer("hat", visible=False, opacity=90))
+    sprite = Aseprite(16, 16, (100,), layers, {(0, 0): Cel(body), (0, 1): Cel(hat, 0, 3)})
+    (game / "hero.aseprite").write_bytes(write_aseprite(sprite))
+    done = slice_sheet(studio, SliceRequest(picture=str(game / "hero.aseprite"), into="layers"))
+    assert [asset.recipe.prompt for asset in done.assets] == ["body", "hat"]
+    shown = [read_picture(done.library.read(asset)) for asset in done.assets]
+    np.testing.assert_array_equal(shown[0], body)
+    np.testing.assert_array_equal(shown[1][3:8], hat)
+    assert not shown[1][8:].any()
+    with pytest.raises(InvalidRequest, match=r"Only an \.aseprite file has layers"):
+        slice_sheet(studio, SliceRequest(picture=str(save(game / "x.png", body)), into="layers"))
+
+
 @pytest.fixture
 def lines() -> list[str]:
     return []
