@@ -12,7 +12,10 @@ from typing import get_args
 
 import numpy as np
 
+from pipelines.animation.canvas import fitted, margin_note
+from pipelines.animation.curves import Strike, strike_of
 from pipelines.animation.motion import LOOPING, animate, seen_from_behind
+from pipelines.animation.painted import painted_clip
 from pipelines.choices import FrameMethod
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels
@@ -22,11 +25,13 @@ METHODS: tuple[str, ...] = get_args(FrameMethod)
 SMALLEST, LARGEST_PAINTED = 9, 24
 """Drawn sizes (the longer side) of figures whose walk is painted."""
 
-SURPRISE_LIMIT = 0.9
+SURPRISE_LIMIT = 0.75
 """Own surprise of the sheet model, nats a pixel, above which its sheet is not shown."""
 
 FRONT_SYMMETRY, MIRROR_SYMMETRY = 0.62, 0.7
-"""Symmetry from which a sprite counts as a front view, and from which right mirrors left."""
+"""Symmetry from which a sprite counts as a front view, and from which right mirrors left.
+
+The first one does not count where four directions are asked for: those begin with a front view."""
 
 BIPED_CHANCE = 0.5
 """Chance of two legs, as the part map says it, from which a figure is posed as a puppet."""
@@ -230,27 +235,53 @@ def make_clips(
         if isinstance(made, Clips):
             return made
         notes.append(made)
-    return _warped(sprite, motions, frames, directions, faces_left, notes)
+    return _warped(sprite, motions, frames, directions, faces_left, notes, strike_of(words, "held"))
 
 
 def _warped(
-    sprite: Pixels, motions: Sequence[str], frames: int, directions: Sequence[str], faces_left: bool, notes: list[str]
+    sprite: Pixels,
+    motions: Sequence[str],
+    frames: int,
+    directions: Sequence[str],
+    faces_left: bool,
+    notes: list[str],
+    strike: Strike,
 ) -> Clips:
-    """Every frame a warp of the key's own pixels; left is right mirrored, up a guess at the back."""
+    """Every frame a warp of the key's own pixels; left is right mirrored, up a guess at the back.
+
+    An attack gets room around the sprite for its lunge, and at small sizes the arc or bolt that painted figures have.
+    """
+    spare = max(sprite.shape[:2]) // 2
     facing_right = sprite[:, ::-1] if faces_left else sprite
-    views = {"": sprite, "down": sprite, "up": seen_from_behind(sprite), "right": facing_right}
+    views = {"down": sprite, "up": seen_from_behind(sprite), "right": facing_right}
+    small = drawn_size(sprite) <= LARGEST_PAINTED
     made: dict[str, list[Pixels]] = {}
     how: dict[str, str] = {}
     for motion in motions:
         for direction in directions:
             name = f"{motion}_{direction}" if direction else motion
-            if direction == "left":
-                made[name] = [frame[:, ::-1] for frame in animate(facing_right, motion, frames)]
-                how[name] = "warped from the sprite's own pixels, mirrored"
+            side = "right" if direction == "left" or (direction == "" and faces_left) else direction or "down"
+            view = views[side]
+            if motion == "attack":
+                room = np.pad(view, ((spare, spare), (spare, spare), (0, 0)))
+                looks = "right" if direction in ("", "left", "right") else direction
+                steps = animate(room, "walk", 4)
+                cells = np.stack([room, steps[1], steps[3]])
+                clip = painted_clip(cells, looks, motion, frames, strike) if small else animate(room, motion, frames)
             else:
-                made[name] = animate(views[direction], motion, frames, faces_left=faces_left and direction == "")
-                how[name] = "warped from the sprite's own pixels" + (", the back guessed" if direction == "up" else "")
-    return Clips(made, how, notes)
+                clip = [
+                    np.pad(frame, ((spare, spare), (spare, spare), (0, 0))) for frame in animate(view, motion, frames)
+                ]
+            mirrored = direction == "left" or (direction == "" and faces_left)
+            made[name] = [frame[:, ::-1] for frame in clip] if mirrored else clip
+            how[name] = "warped from the sprite's own pixels" + _WARPED_TOO.get(direction, "")
+            if motion == "attack" and small:
+                how[name] += ", a blow drawn in its lightest colour"
+    made, margin = fitted(made, spare)
+    return Clips(made, how, [*notes, margin_note(margin)] if margin else notes, margin)
+
+
+_WARPED_TOO = {"left": ", mirrored", "up": ", the back guessed"}
 
 
 def loops_of(names: Sequence[str]) -> dict[str, bool]:

@@ -32,7 +32,7 @@ def small_clips(
     from pipelines.embedded.motion.weights import sheet_net
 
     even = making.symmetry(sprite)
-    if not forced and even < making.FRONT_SYMMETRY:
+    if not forced and "down" not in directions and even < making.FRONT_SYMMETRY:
         return (
             f"The sprite looks like a side view (symmetry {even:.2f}), which the sheet model has not learned, so it was"
             " warped. Draw the figure facing front, or give method='painted'."

@@ -108,7 +108,7 @@ def test_a_side_view_is_warped_and_the_answer_says_why() -> None:
     sprite[9:13, 9:14] = (240, 190, 150, 255)
     sprite[13:, 4:8] = 0
     assert symmetry(sprite) < 0.62
-    made = make_clips(sprite, ("walk",), 4, SIDES)
+    made = make_clips(sprite, ("walk",), 4, ("right", "left"))
     assert all("warped" in text for text in made.how.values())
     assert any("side view" in note for note in made.notes)
 
@@ -133,3 +133,20 @@ def test_an_unknown_method_is_refused() -> None:
 def test_a_warp_can_be_asked_for_by_name() -> None:
     made = make_clips(child(), ("idle", "walk"), 4, ("",), method="warp")
     assert all("warped" in text for text in made.how.values())
+
+
+def test_a_warped_attack_has_room_to_lunge_and_its_feet_stay_in_the_other_motions() -> None:
+    made = make_clips(block(32), ("idle", "attack"), 4, ("",), words="green slime")
+    assert made.margin > 0
+    wide = np.pad(block(32), ((made.margin, made.margin), (made.margin, made.margin), (0, 0)))
+    np.testing.assert_array_equal(made.frames["idle"][0], wide)
+    drawn = [np.flatnonzero((frame[..., 3] > 0).any(axis=0)) for frame in made.frames["attack"]]
+    assert max(columns[-1] for columns in drawn) > np.flatnonzero((wide[..., 3] > 0).any(axis=0))[-1]
+
+
+def test_a_small_warped_attack_draws_a_blow_in_the_sprites_own_lightest_colour() -> None:
+    made = make_clips(child(), ("attack",), 5, SIDES, method="warp")
+    assert "blow" in made.how["attack_left"]
+    for clip in made.frames.values():
+        assert max(int((frame[..., 3] > 0).sum()) for frame in clip) > int((child()[..., 3] > 0).sum())
+        assert all(colors(frame) <= colors(child()) for frame in clip)
