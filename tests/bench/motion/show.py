@@ -33,7 +33,7 @@ def moving(rows: list[list[list[Pixels]]], path: Path, *, zoom: int, millisecond
             for clip in row:
                 frame = clip[turn % len(clip)]
                 cell = np.zeros((height, width, 4), np.uint8)
-                top, left = height - 2 - frame.shape[0], (width - frame.shape[1]) // 2
+                top, left = (height - frame.shape[0]) // 2, (width - frame.shape[1]) // 2
                 cell[top : top + frame.shape[0], left : left + frame.shape[1]] = frame
                 cells.append(np.where(cell[..., 3:] > 0, cell[..., :3], np.array(_BACKDROP)).astype(np.uint8))
             lines.append(np.concatenate(cells, axis=1))
