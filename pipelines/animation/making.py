@@ -28,7 +28,7 @@ SMALLEST, LARGEST_PAINTED = 9, 24
 SURPRISE_LIMIT = 0.75
 """Own surprise of the sheet model, nats a pixel, above which its sheet is not shown."""
 
-FRONT_SYMMETRY, MIRROR_SYMMETRY = 0.62, 0.7
+FRONT_SYMMETRY, MIRROR_SYMMETRY = 0.62, 0.25
 """Symmetry from which a sprite counts as a front view, and from which right mirrors left.
 
 The first one does not count where four directions are asked for: those begin with a front view."""
