@@ -28,7 +28,10 @@ _ARCHITECTURES = (
 _NAMES = (
     (r"(?:double|single)_blocks[._]\d|single_transformer_blocks[._]\d", "Flux"),
     (r"joint_blocks[._]\d", "Stable Diffusion 3"),
-    (r"^(?:lora_)?transformer[._]|^(?:base_model\.model\.)?transformer_blocks[._]\d|^lora_t5", "a transformer model"),
+    (
+        r"^(?:lora_)?transformer[._](?!down_blocks|up_blocks|mid_block|conv_)|^(?:base_model\.model\.)?transformer_blocks[._]\d|^lora_t5",
+        "a transformer model",
+    ),
     (r"^(?:diffusion_model\.|lora_unet_)?(?:blocks|layers)[._]\d", "a transformer model"),
 )
 _CONTEXTS = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 2048: SDXL}

@@ -133,6 +133,8 @@ def parse_key(name: str) -> Key | None:
     role = _ROLES.get(found["long"] or found["short"] or found["bare"] or "", "alpha")
     role = found["other"] or found["scale"] or ("magnitude" if found["magnitude"] else role)
     layer, component = found["layer"].removeprefix("base_model.model."), "unet"
+    # diffusers' `save_lora_adapter` puts this in front of a UNet's layers too
+    layer = re.sub(r"^transformer\.(?=down_blocks|up_blocks|mid_block|conv_)", "", layer)
     for prefix, owner in _PREFIXES:
         if layer.startswith((prefix + ".", prefix + "_")):
             layer, component = layer[len(prefix) + 1 :], owner

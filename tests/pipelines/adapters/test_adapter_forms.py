@@ -167,6 +167,13 @@ def test_names_with_the_prefix_of_lycoris_mean_the_unet() -> None:
     )
 
 
+def test_names_that_diffusers_puts_before_a_unet_are_read() -> None:
+    key = parse_key("transformer.mid_block.attentions.0.proj_in.lora_A.weight")
+    assert key is not None
+    assert (key.component, key.layer, key.role) == ("unet", "mid_block_attentions_0_proj_in", "down")
+    assert family_of({"transformer.mid_block.attentions.0.proj_in.lora_A.weight": (4, 4)}, {}) == ""
+
+
 def test_a_bundled_embedding_is_left_out_and_said(tmp_path: Path) -> None:
     plain = write(tmp_path / "plain.safetensors", lora(tiny(), in_unet))
     bundled = {
