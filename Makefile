@@ -141,6 +141,9 @@ check: setup ## format, lint, types
 	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	@touch $@
 
+fuzz: setup ## 5,000 calls of all tools with arguments made from their schemas
+	@DGX_PIXELS_FUZZ=5000 $(BIN)/pytest tests/security/test_fuzz_tools.py -s
+
 audit: .venv-audit/.installed ## known vulnerabilities of the pinned packages and of the example game's crates (says so where a database is away)
 	@$(PYTHON) -m tests.bench.audit .venv-audit/bin/pip-audit
 

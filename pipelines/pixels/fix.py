@@ -24,8 +24,8 @@ COLORS = 32
 """Most colours of a picture whose colours had to be estimated from noisy ones."""
 _EQUAL = 0.008
 """OKLab distance from the background's colour that counts as background where colours are known exactly."""
-MOST_CELLS = 2048 * 2048
-"""Real pixels of a picture that is finished."""
+MOST_CELLS = 1 << 21
+"""Real pixels of a picture that is finished: 1920x1080 has fewer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,10 +131,9 @@ def _check_cells(one: float, other: float) -> None:
         InvalidRequest: says what to give instead.
     """
     if one * other > MOST_CELLS:
-        side = int(MOST_CELLS**0.5)
         raise InvalidRequest(
-            f"This picture has {one:.0f}x{other:.0f} real pixels with this pitch; {side}x{side} is the most. Give a "
-            "larger pitch, or crop the picture."
+            f"This picture has {one:.0f}x{other:.0f} real pixels with this pitch, {one * other / 1e6:.1f} million; "
+            f"{MOST_CELLS / 1e6:.1f} million is the most. Give a larger pitch, or crop the picture."
         )
 
 

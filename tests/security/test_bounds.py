@@ -20,7 +20,7 @@ COLORS = tuple((r, g, b) for r in range(0, 256, 43) for g in range(0, 256, 43) f
 
 def test_more_real_pixels_than_can_be_finished_are_refused_immediately() -> None:
     picture = np.full((4096, 4096, 4), 255, np.uint8)
-    with pytest.raises(InvalidRequest, match=r"4096x4096 real pixels.*2048x2048 is the most. Give a larger pitch"):
+    with pytest.raises(InvalidRequest, match=r"4096x4096 real pixels.*2.1 million is the most. Give a larger pitch"):
         fix_pictures([picture], pitch=1, palette=Palette("p", COLORS))
 
 
