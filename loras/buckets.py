@@ -1,7 +1,7 @@
 """Shapes to train in, and a picture's way into one: nearest neighbour by whole factors, never blurred.
 
 A model that draws single pixels has one canvas; SDXL learns better from several shapes of about the same area
-(NovelAI's aspect buckets: sides in steps of 64 pixels). Knows nothing of files, captions or tensors.
+(NovelAI's aspect buckets: sides in steps of 64 pixels).
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cache:
-    """All that is learned. Row 0 of `hidden` (captions, tokens, width) and `pooled` (captions, width) is no caption."""
+    """All that is learned. Row 0 of `hidden` (captions, tokens, width) and `pooled` (captions, width): no caption."""
 
     buckets: tuple[Bucket, ...]
     hidden: Tensor
@@ -166,7 +166,7 @@ def said_to(resident: Resident, caption: str, native: int) -> tuple[str, tuple[s
     """The caption in the words in which the model is asked for a picture of `native` pixels, and the words left out.
 
     What is drawn is asked for in the embedded model's words ("warg" is a wolf): a LoRA that was taught the caption as
-    it stands would learn of a word that is never said again. A word that a word-level model cannot read is left out.
+    it stands would learn a word that no prompt contains. A word that a word-level model cannot read is left out.
     """
     left = None
     if resident.model.vocabulary is not None:

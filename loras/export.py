@@ -2,7 +2,7 @@
 
 The kohya form is what ComfyUI, A1111, Forge and InvokeAI read (diffusers reads it too). Sources: kohya's sd-scripts for
 names and `ss_` keys, the ModelSpec 1.0 standard (github.com/Stability-AI/ModelSpec) for `modelspec.` keys, diffusers'
-`save_lora_adapter` for `lora_adapter_metadata`. Knows nothing of training.
+`save_lora_adapter` for `lora_adapter_metadata`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class About:
 
     @property
     def licence_note(self) -> str:
-        """What whoever passes the file on must know."""
+        """What a person who passes the file on must know."""
         return (
             f"Made from the trainer's own pictures on {self.base} ({self.base_licence}). The rights in the pictures "
             "stay with their owners; the base model's licence holds for what is drawn with both."

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after a power cut. Knows nothing of what is in them."""
+"""Writes files whole or not at all, also after a power cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training jobs that outlive whoever started them: a folder each, and a process of its own session.
+"""Runs training jobs that outlive their starter: each has a folder and a process in a session of its own.
 
     <folder>/<id>/spec.json     what was asked (never changes)
                   state.json    how far it is and who works on it (replaced in one step, by the worker)
@@ -7,7 +7,7 @@
                   ...           the worker's files (see `loras.worker`)
     <folder>/device.lock        held by the one worker that trains; the others wait
 
-Owns starting, finding, stopping and resuming. Knows nothing of torch. Safe for several servers at once.
+Starts, finds, stops and resumes jobs without importing torch. Safe for several servers together.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Jobs:
         self.folder = folder.absolute()  # a worker's working directory is its job's folder
 
     def start(self, spec: JobSpec) -> Job:
-        """Begins a job and returns at once.
+        """Begins a job and returns immediately.
 
         Raises:
             JobError: the name cannot be a file's, is taken, or the folder cannot be written.
@@ -150,7 +150,7 @@ class Jobs:
         folder = self.folder / job_id
         if not _ID.fullmatch(job_id) or not folder.is_dir():
             raise JobError(f"There is no job '{job_id[:40]}'. get_job without an id lists all jobs.")
-        # The worker is looked at before its last words are read: whoever is gone writes no more.
+        # The worker is checked before its last message is read: a worker that is gone writes no more.
         before = read_json(folder / "state.json").get("worker") or {}
         alive = is_running(before.get("pid", 0), before.get("started", ""))
         state = read_json(folder / "state.json")

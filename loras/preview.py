@@ -1,4 +1,4 @@
-"""Pictures for eyes: the sheet of what is learned, and the plot of the loss. Pillow only; knows nothing of training."""
+"""Draws the contact sheet of what is learned and the plot of the loss. Uses Pillow only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples of a run in progress, drawn by the same road as any sprite. Knows nothing of files."""
+"""Draws samples of a run in progress with the pipeline that draws any sprite."""
 
 from __future__ import annotations
 

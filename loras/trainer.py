@@ -69,7 +69,7 @@ class Trainer:
         """One step; returns its loss.
 
         Raises:
-            TrainingError: the loss is no number any more.
+            TrainingError: the loss is NaN or infinite.
         """
         options, device = self.options, self.resident.device
         draws = torch.Generator().manual_seed(options.seed * 1_000_003 + self.done)
@@ -262,4 +262,4 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the pickle's bytes lead it to
-        raise TrainingError(f"{path} is broken ({error}). Remove it to begin the run anew.") from error
+        raise TrainingError(f"{path} is broken ({error}). Remove it to begin the run again.") from error

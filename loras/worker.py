@@ -6,7 +6,7 @@
     samples/            step-000100.png, ...; loss.png
     export/             the LoRA in diffusers' form; the kohya form goes where the spec says
 
-Owns the order of the work and what is said about it. Knows nothing of servers.
+The order of the work and the messages about it are here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _SAY_EVERY = 0.4
 """Seconds between two writes of state.json."""
 _DYING = 30
-"""Seconds to wait for a killed worker's lock: its main thread is gone at once, the lock with its last thread."""
+"""Seconds to wait for a killed worker's lock: its main thread is gone immediately, the lock with its last thread."""
 _RESERVE = 64 << 10
 """Bytes that are set aside so that a full disk can still be reported."""
 
@@ -145,7 +145,7 @@ def _work(folder: Path, state: _State) -> None:
     spec = JobSpec.read(folder / "spec.json")
     state.say("queued", "Waiting for the device.", total=spec.options.steps, error="")
     with _device(folder.parent / "device.lock", state):
-        os.nice(10)  # whoever draws meanwhile goes first
+        os.nice(10)  # what is drawn meanwhile goes first
         _train(folder, spec, state)
 
 
@@ -292,7 +292,7 @@ def _loop(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
 
 
 def _by_hand(trainer: Trainer) -> str:
-    """What is said where a GPU learns slower than it could."""
+    """The message where a GPU learns slower than it could."""
     why = trainer.replayed.failed
     return f" No CUDA graph could be made, so steps take several times as long: {why.rstrip('.')}." if why else ""
 

@@ -1,4 +1,4 @@
-"""The engine: one worker thread owns the device, and everybody else stands in its queue.
+"""The engine: one worker thread owns the device, and all other threads queue for it.
 
 Owns order (first in, first out), progress, cancel, leases and the second try with half the batch. Knows nothing of
 models or tensors: whatever draws is behind the Backend seam.
@@ -279,7 +279,7 @@ class Engine:
         )
 
 
-_SMALLER = "Ask for fewer pictures at once or a smaller size, or close what else uses the device's memory."
+_SMALLER = "Ask for fewer pictures or a smaller size, or close what else uses the device's memory."
 
 
 def halve(request: DrawRequest) -> tuple[DrawRequest, DrawRequest] | tuple[()]:

@@ -271,7 +271,7 @@ def hub_repos(name: str) -> tuple[Repo, ...]:
     """What a pull of that model fetches; the first is the model itself.
 
     Raises:
-        ModelError: the name is no hub id.
+        ModelError: the name is not a hub id.
     """
     if name == SDXL:
         presets = tuple(p.repo for p in PRESETS.values() if p.repo)
@@ -280,7 +280,7 @@ def hub_repos(name: str) -> tuple[Repo, ...]:
         return (SDXL_CONFIG,)
     if not _HUB_ID.fullmatch(name):
         raise ModelError(
-            f"'{name}' is no model of the hub. Give 'sdxl', or a hub id: owner/name or owner/name@revision."
+            f"'{name}' is not a model of the hub. Give 'sdxl', or a hub id: owner/name or owner/name@revision."
         )
     id, _, revision = name.partition("@")
     return (Repo(id, revision or "main", CHECKPOINT_FILES, otherwise=("*/*.safetensors",)), SDXL_VAE, TINY_VAE)

@@ -1,7 +1,7 @@
-"""Files of the Hugging Face hub, in the cache that all programs of this machine share: finding and fetching them.
+"""Finds and fetches files of the Hugging Face hub in the cache that all programs of this machine share.
 
-Owns sizes, progress, resuming and checksums. Knows nothing of what the files hold. huggingface_hub is imported only
-when something is fetched; looking a file up reads folders.
+A pull reports progress, goes on after a break, checks every checksum and remembers the commit. huggingface_hub is
+imported only when something is fetched; looking a file up reads folders.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def plan_pull(repos: Sequence[Repo], endpoint: str | None = None) -> Plan:
     cache = hub_cache()
     wanted: list[Wanted] = []
     for repo in repos:
-        with _in_words(repo):
+        with _hub_errors(repo):
             info = HfApi(endpoint=endpoint).model_info(repo.id, revision=repo.revision, files_metadata=True)
         sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
         names = _matching(sizes, repo.files)
@@ -181,7 +181,7 @@ def pull(plan: Plan, on_progress: OnProgress = no_progress, endpoint: str | None
     for wanted in (f for f in plan.files if not f.cached):
         message = f"{wanted.repo.id}: {wanted.name}"
         on_progress(done, total, message)
-        with _in_words(wanted.repo):
+        with _hub_errors(wanted.repo):
             _fetch(
                 wanted,
                 endpoint,
@@ -261,8 +261,8 @@ def _check_sum(path: Path, expected: str, wanted: Wanted) -> None:
         )
 
 
-class _in_words:
-    """What goes wrong with the hub, in words."""
+class _hub_errors:
+    """Turns what goes wrong with the hub into a ModelError with a message for the user."""
 
     def __init__(self, repo: Repo) -> None:
         self.repo = repo

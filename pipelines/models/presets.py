@@ -1,6 +1,6 @@
 """Speed presets: how many steps, which scheduler, which distillation LoRA, as frozen records.
 
-A preset says nothing of style. Knows nothing of loading; imports no torch.
+A preset says nothing of style. Imports no torch.
 Sources: each LoRA's model card; guidance cut as in Kynkäänniemi et al. 2024.
 """
 

@@ -1,4 +1,4 @@
-"""`dgx-pixels demo`: the main job as an assistant does it - the real server over stdio, asked in words.
+"""`dgx-pixels demo`: the main job as an assistant does it - the real server over stdio, asked by prompt.
 
 A client only: everything that is drawn or written is the server's doing.
 """

@@ -88,7 +88,7 @@ def assets_ron(path: Path | None = None) -> None:
 
 
 def check(path: Path | None = None) -> None:
-    """Say what stands between a deployed picture and the game's screen, in the order to mend it.
+    """Say what stands between a deployed picture and the game's screen, in the order to correct it.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ def gallery(*, serve: bool = False, port: int = 0, project: Path | None = None) 
     Parameters
     ----------
     serve
-        Serve it on loopback (made anew at each visit) instead of writing a file.
+        Serve it on loopback (made for each visit) instead of writing a file.
     port
         The port to serve on; 0: any free one.
     project

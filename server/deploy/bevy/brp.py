@@ -52,7 +52,7 @@ NAMES_BEFORE_0_17 = {
 
 
 class BrpError(ServerError):
-    """The game could not be asked, or said no."""
+    """The game could not be asked, or refused."""
 
 
 class NotRunning(BrpError):
@@ -90,7 +90,7 @@ class Discovery:
 
 
 class BrpClient:
-    """One game's port. Connects anew for each call: a game comes and goes, and loopback is quick."""
+    """One game's port. Connects for each call: a game comes and goes, and loopback is quick."""
 
     def __init__(self, port: int = DEFAULT_PORT, timeout: float = 2.0, host: str = "127.0.0.1") -> None:
         """`timeout`: seconds for a whole call that names none itself."""
@@ -160,7 +160,7 @@ class BrpClient:
                 self._old_names = True
                 self.call("world.list_components", timeout=timeout)
             except Refused:
-                raise NotBevy(f"Port {self.port} speaks JSON-RPC but is no Bevy game: {refused}") from refused
+                raise NotBevy(f"Port {self.port} speaks JSON-RPC but is not a Bevy game: {refused}") from refused
             return Discovery("", frozenset({"bevy/list"}))
         try:
             discovery = Discovery(
@@ -190,7 +190,7 @@ class BrpClient:
                     break
         head, _, content = bytes(received).partition(b"\r\n\r\n")
         if head and not head.startswith(b"HTTP/1."):
-            raise NotBevy(f"Port {self.port} is used by something that does not speak HTTP: no Bevy game.")
+            raise NotBevy(f"Port {self.port} is used by something that does not speak HTTP, so it is not a Bevy game.")
         return _parse(content, self.port)
 
     def _events(self, connection: socket.socket, deadline: float, timeout: float) -> Iterator[Any]:
@@ -265,12 +265,14 @@ def _parse(content: bytes, port: int) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise NotBevy(f"Port {port} is used by something that does not answer in JSON: no Bevy game.") from error
+        raise NotBevy(
+            f"Port {port} is used by something that does not answer in JSON, so it is not a Bevy game."
+        ) from error
 
 
 def _result(reply: Any, port: int) -> Any:
     if not isinstance(reply, dict) or reply.get("jsonrpc") != "2.0":
-        raise NotBevy(f"Port {port} is used by something that does not speak JSON-RPC 2.0: no Bevy game.")
+        raise NotBevy(f"Port {port} is used by something that does not speak JSON-RPC 2.0, so it is not a Bevy game.")
     if isinstance(error := reply.get("error"), dict):
         code = error.get("code")
         raise Refused(shown(error.get("message", "no reason given")), code if isinstance(code, int) else 0)

@@ -1,7 +1,7 @@
 """What the running game shows: a screenshot by whatever way the game offers, and a sprite found in it to the pixel.
 
 The ways, best first: the dev plugin (windows and off-screen cameras), bevy_brp_extras, and the protocol's own means
-(Bevy 0.19 and later, a window). Knows nothing of deployments.
+(Bevy 0.19 and later, a window).
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def find_sprite(shot: Pixels, sprite: Pixels) -> tuple[int, int, int] | None:
     if len(opaque) < 8 or len(np.unique(sprite[opaque[:, 0], opaque[:, 1], :3], axis=0)) < 2:
         return None
     shown = _packed(shot)
-    # Rare colours first: they rule out nearly every place at once.
+    # Rare colours first: they rule out nearly every place immediately.
     values, counts = np.unique(shown, return_counts=True)
     frequency = dict(zip(values.tolist(), counts.tolist(), strict=True))
     for picture in (sprite, sprite[:, ::-1]):

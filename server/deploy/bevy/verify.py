@@ -128,7 +128,7 @@ class _Clock:
         return time.monotonic() - self.start
 
     def left(self, most: float = PATIENCE) -> float:
-        """At most `most`, at least 10 ms (a call that cannot be afforded any more then fails at once)."""
+        """At most `most`, at least 10 ms (a call for which no time is left fails immediately)."""
         return max(min(most, self.allowance - self.spent), 0.01)
 
 

@@ -56,8 +56,8 @@ def test_a_game_that_does_not_answer_costs_no_more_than_the_timeout(behaviour: s
 
 
 @pytest.mark.parametrize("behaviour", ["http", "garbage", "rpc"])
-def test_what_is_no_bevy_game_is_told_apart(behaviour: str, tmp_path: Path) -> None:
-    with StandIn(tmp_path, behaviour=behaviour) as game, pytest.raises(NotBevy, match="no Bevy game"):
+def test_a_service_that_is_not_a_bevy_game_is_recognised(behaviour: str, tmp_path: Path) -> None:
+    with StandIn(tmp_path, behaviour=behaviour) as game, pytest.raises(NotBevy, match="not a Bevy game"):
         BrpClient(game.port).discover()
 
 

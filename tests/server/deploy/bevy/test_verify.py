@@ -117,7 +117,7 @@ def test_a_port_that_something_else_uses(behaviour: str, project: Project, deplo
     with StandIn(project.assets, behaviour=behaviour) as game:
         said = deploy(game, png(2))
     assert said.state == "game_not_running"
-    assert "no Bevy game" in said.note
+    assert "not a Bevy game" in said.note
     assert "BRP_EXTRAS_PORT" in said.note
 
 
