@@ -148,7 +148,7 @@ def speed_cases(folder: Path) -> list[Case]:
 
 
 def our_speed(cases: Sequence[Case], pitch: float | None) -> float:
-    """CPU seconds of `fix_pictures` on the speed pictures: the fastest run, since other work on the machine only adds."""
+    """CPU seconds of `fix_pictures` on the speed pictures: the fastest run, since other work only adds to it."""
     times = []
     for case in list(cases) * 3:
         start = time.process_time()
