@@ -31,6 +31,9 @@ demo: setup ## draw three sprites and a floor tile into bevy_example/assets (PRO
 test: setup ## the tests that a change usually breaks (3 minutes on two cores)
 	@$(BIN)/pytest -m "not slow"
 
+contract: setup ## write down what clients see of every tool (tests/server/protocol/contract); a test compares
+	@$(BIN)/python -m tests.server.protocol.tool_contract
+
 test-all: setup ## every test that needs no GPU, no browser and no game
 	@$(BIN)/pytest
 

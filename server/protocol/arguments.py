@@ -12,17 +12,18 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import anyio.to_thread
 from fastmcp.exceptions import ToolError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools import Tool, ToolResult
 
+from pipelines.choices import Outline
 from server.errors import ServerError
 from server.studio import Studio
 
-OUTLINES = ("none", "outer", "inner", "selective")
+OUTLINES = get_args(Outline)
 KINDS = {
     "sprite": ("sprites", "image", "images", "icon", "icons", "picture", "pictures"),
     "sheet": ("sheets", "spritesheet", "spritesheets", "animation", "animations"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastmcp import Context, FastMCP
 from fastmcp.apps import AppConfig
@@ -11,6 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from pydantic import BaseModel, Field
 
+from pipelines.choices import Kind
 from server.deploy import deploy as deploying
 from server.errors import ServerError
 from server.features.comparisons.compare import Comparisons
@@ -87,8 +88,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         verify: Annotated[bool, Field(description="Ask the running game whether it shows the file.")] = True,
     ) -> ToolResult:
         """Use when a sprite, spritesheet or tileset is good: writes it into the game's assets/ folder.
-        A running game with Bevy's file_watcher shows it immediately; the answer says what the game made of it. A file
-        that holds something else is replaced only with overwrite=true, and undo_deploy brings it back."""
+        The answer says what a running game made of it. A file that holds something else is replaced only with
+        overwrite=true, and undo_deploy brings it back.
+        Example: deploy_asset(asset_id="3f2a9c01b7de", path="sprites/hero.png")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             on_progress(0, 1, "deploying")
@@ -105,7 +107,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         overwrite: Annotated[bool, Field(description="Undo although the file was changed since.")] = False,
     ) -> ToolResult:
         """Use when a deployed file is not wanted after all: takes the last deployment back (of `path` where given).
-        The earlier bytes return, a new file goes away. Call it again to go further back."""
+        The earlier bytes return, a new file goes away. Call it again to go further back.
+        Example: undo_deploy(path="sprites/hero.png")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             on_progress(0, 1, "undoing")
@@ -123,12 +126,13 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     async def list_assets(
         ctx: Context,
         words: Annotated[str, Field(description="In the prompt, or an id.")] = "",
-        kind: Annotated[str, Field(description="Only sprite, sheet, tileset or palette; empty: all.")] = "",
+        kind: Literal["", Kind] = "",
         limit: Annotated[int, Field(ge=1, le=200)] = 50,
         offset: Annotated[int, Field(ge=0)] = 0,
         project: ProjectArgument = "",
     ) -> ToolResult:
-        """Use when you need an earlier picture's asset_id or path: lists the art made for this game, newest first."""
+        """Use when you need an earlier picture's asset_id or path: lists the art made for this game, newest first.
+        Example: list_assets(words="dragon", kind="sprite")"""
 
         def work(_: OnProgress) -> ToolResult:
             game = studio.project(project or None)

@@ -37,7 +37,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     @mcp.tool(title="Check project", output_schema=schema(ProjectCheck), annotations=reads(), tags={"deploy"})
     async def check_project(ctx: Context, project: ProjectArgument = "") -> ToolResult:
         """Use when a deployed picture does not show in the game, or before the first deploy into it.
-        Reads the Bevy project and asks the running game; says in order what to change, with the exact lines."""
+        Reads the Bevy project and asks the running game; says in order what to change, with the exact lines.
+        Example: check_project()"""
 
         def work(_: OnProgress) -> ToolResult:
             return result(check(studio, project))

@@ -81,7 +81,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     ) -> ToolResult:
         """Use when it is open which model or LoRA draws better for this game: shows them side by side.
         Columns share prompts and seeds and are blind (A, B, ...): show the picture, ask which column is best, and give
-        the answer to record_preference."""
+        the answer to record_preference.
+        Example: compare_models(prompts=["red dragon"], variants=["", "+ mygame"])"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             game = studio.project(project or None)
@@ -117,7 +118,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         project: ProjectArgument = "",
     ) -> ToolResult:
         """Use when somebody has said which column of a comparison is better: keeps the vote and ranks the variants.
-        With adopt=true (only when the user wants that) the winner becomes the game's default."""
+        With adopt=true (only when the user wants that) the winner becomes the game's default.
+        Example: record_preference(comparison_id="3f2a9c01b7de", winner="A")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             game = studio.project(project or None)

@@ -64,7 +64,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
     @mcp.tool(title="List models", output_schema=schema(ModelList), annotations=reads(), tags={"status"})
     async def list_models(ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when you want to know which models and LoRAs can draw, their sizes and licences. Loads none."""
+        """Use when you want to know which models and LoRAs can draw, their sizes and licences. Loads none.
+        Example: list_models()"""
 
         def work(_: OnProgress) -> ToolResult:
             models, default = model_list(studio, project or None)
@@ -80,7 +81,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
     @mcp.tool(title="Get status", output_schema=schema(StatusAnswer), annotations=reads(), tags={"status"})
     async def get_status(ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when something is slow or fails, or to see which game is meant: engine, game, style, last deployments."""
+        """Use when something is slow or fails, or to see which game is meant: engine, game, style, last deployments.
+        Example: get_status()"""
 
         def work(_: OnProgress) -> ToolResult:
             return result(StatusAnswer(**status(studio, project or None)))

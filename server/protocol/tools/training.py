@@ -87,8 +87,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         project: ProjectArgument = "",
     ) -> ToolResult:
         """Use when new pictures should look like a game's own art (20 to 50 sprites): trains a LoRA on it.
-        Starts a job that goes on without this session and returns its job_id for get_job. Captions: metadata.jsonl, a
-        .txt beside a picture, or file names ("red_dragon.png"). `resume` goes on with a stopped job."""
+        Returns the job_id of a job that outlives this session. Captions: metadata.jsonl, a
+        .txt beside a picture, or file names. `resume` goes on with a stopped job.
+        Example: train_lora(dataset="assets/sprites", name="mygame")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             from loras.preview import contact_sheet
@@ -134,7 +135,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         wait_seconds: Annotated[float, Field(description="0 to 45.", ge=0, le=45)] = 0,
     ) -> ToolResult:
         """Use when a training job runs, or to find one again: steps, loss, time left, last samples, the finished LoRA.
-        With wait_seconds it answers when the job ends or the time is over."""
+        With wait_seconds it answers when the job ends or the time is over.
+        Example: get_job(job_id="0123456789abcdef")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             if not job_id:
@@ -153,7 +155,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         tags={"train"},
     )
     async def cancel_job(job_id: JobId, ctx: Context) -> ToolResult:
-        """Use when a training job should stop: it keeps a checkpoint, train_lora(resume=job_id) goes on later."""
+        """Use when a training job should stop: it keeps a checkpoint, train_lora(resume=job_id) goes on later.
+        Example: cancel_job(job_id="0123456789abcdef")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             on_progress(0, 1, "asking the job to stop")

@@ -50,9 +50,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         project: ProjectArgument = "",
     ) -> ToolResult:
         """Use when a job has many parts: a list of art assets, a character with its spritesheet, a folder of pictures.
-        batch: {"subjects": ["red potion", "gold key"], "folder": "sprites/items"} draws and deploys a list; character:
-        {"prompt": "green goblin", "name": "goblin"}. A failing item stops no other; the same call resumes a run. A
-        wrong input's error says what is needed."""
+        A failing item stops no other; the same call resumes a run. A wrong input's error says what is needed.
+        Example: run_workflow(workflow="batch", inputs={"subjects": ["red potion", "gold key"]})"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             from server.features.preview import preview_png
