@@ -1,0 +1,69 @@
+"""What a user gets to see when something is wrong: a sentence with the reason, whatever raised the error."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastmcp import Client
+from fastmcp.exceptions import ToolError
+
+from loras.worker import is_full_disk
+from server.features.workflow_runs import run
+from server.protocol.app import create_server
+from server.settings import Settings
+from server.studio import Studio
+from tests.fakes import FakeBackend
+from workflows.errors import WorkflowError
+
+DEEP: Any = []
+for _ in range(200):
+    DEEP = [DEEP]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("tool", "arguments", "message"),
+    [
+        ("fix_pixel_art", {"picture": "a\0b.png"}, "NUL character"),
+        ("list_assets", {"project": "~nouser_at_all/game"}, "home folder"),
+        ("run_workflow", {"workflow": "batch", "inputs": {"subjects": DEEP}}, "nested deeper than 32 levels"),
+        ("generate_sprite", {"prompt": "imp", "palette": "²²²²²²"}, "palette"),
+        ("generate_sprite", {"prompt": "imp", "seed": "x"}, "seed"),
+        ("fix_pixel_art", {"picture": "/dev/zero"}, "There is no file"),
+    ],
+)
+async def test_odd_arguments_are_answered_with_a_sentence(
+    game: Path, settings: Settings, tool: str, arguments: dict[str, Any], message: str
+) -> None:
+    async with Client(create_server(settings, FakeBackend())) as client:
+        with pytest.raises(ToolError, match=message) as error:
+            await client.call_tool(tool, arguments)
+    assert "Error" not in str(error.value)
+    assert "unexpected" not in str(error.value)
+
+
+def test_a_list_of_which_nothing_could_be_drawn_says_why(studio: Studio, game: Path) -> None:
+    (game / "dgx-pixels.toml").write_text('model = "nowhere"\n')
+    with pytest.raises(WorkflowError, match=r"none of the 2 items of step 'draw'.*There is no model 'nowhere'"):
+        run(studio, "batch", {"subjects": ["red potion", "gold key"]}, lambda *_: None)
+    (entries,) = (game / ".dgx-pixels" / "runs").glob("*/done.jsonl")
+    failed = [json.loads(line) for line in entries.read_text().splitlines() if not json.loads(line)["ok"]]
+    assert len(failed) == 2
+
+
+def test_a_full_disk_is_recognised_in_the_errors_of_torch_and_safetensors() -> None:
+    assert is_full_disk(OSError(errno.ENOSPC, "No space left on device", "checkpoint.pt"))
+    torch_error = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+    torch_error.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    assert is_full_disk(torch_error)
+    assert is_full_disk(Exception("I/O error: No space left on device (os error 28)"))
+    assert not is_full_disk(ValueError("the loss is NaN"))
