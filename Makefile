@@ -164,7 +164,6 @@ SNAPPER := $(SNAPPER_CACHE)/bin/spritefusion-pixel-snapper
 
 bench-finishing: export OMP_NUM_THREADS = 1
 TILES ?= $(if $(DATA),$(DATA)/tiles)
-bench-finishing: setup .venv-bench/.peers-2 ## finishing beside four peers on 1,000 inputs, into docs/finishing.md (DATA= or TILES=folder of sprites; 6 minutes)
-	$(call need,$(TILES),DATA=folder with tiles/ or TILES=folder of 32x32 sprites)
-	@$(BIN)/python -m tests.bench.finishing.table $(TILES) --peers .venv-bench/bin/python \
+bench-finishing: setup .venv-bench/.peers-2 ## finishing beside four peers on 1,000 inputs, into docs/finishing.md (DATA= or TILES=folder of sprites, else the example's; 6 minutes)
+	@$(BIN)/python -m tests.bench.finishing.table $(or $(TILES),bevy_example/assets) --peers .venv-bench/bin/python \
 		$$(test -x $(SNAPPER) && echo --snapper $(SNAPPER)) --write docs/finishing.md
