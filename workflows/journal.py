@@ -93,7 +93,7 @@ class Journal:
         return entry if entry and entry.ok else None
 
     def write(self, *entries: Entry) -> None:
-        """Adds a line for each, at once, and waits until they are on disk."""
+        """Adds a line for each in one write, and waits until they are on disk."""
         lines = bytearray()
         for entry in entries:
             line = {"step": entry.step, "index": entry.index, "key": entry.key, "ok": entry.ok}

@@ -76,7 +76,7 @@ def deploy(
     asset_id
         From `generate`, or the end of `status`.
     path
-        Where, relative to assets/: sprites/hero.png; default: named by its words.
+        Where, relative to assets/: sprites/hero.png; default: named by its prompt.
     project
         The game's root; default: found from the working directory.
     overwrite

@@ -148,7 +148,7 @@ def _earlier(text: str) -> tuple[str, str] | None:
 
 
 def _terrain(studio: Studio, game: Project | None, asset_id: str, which: str) -> tuple[str, Pixels]:
-    """The words and the texture of an earlier set's terrain."""
+    """The prompt and the texture of an earlier set's terrain."""
     from pipelines.pixels.png import read_picture
     from pipelines.tiles.layouts import find_layout
     from pipelines.tiles.tileset import terrain_of
@@ -157,7 +157,7 @@ def _terrain(studio: Studio, game: Project | None, asset_id: str, which: str) ->
     if asset.kind != "tileset":
         raise InvalidRequest(
             f"Asset {asset_id} is a {asset.kind}, not a tileset. Give the asset_id of a tileset (list_assets with "
-            "kind='tileset' shows them), or say the terrain in words."
+            "kind='tileset' shows them), or name the terrain, for example 'grass'."
         )
     options = asset.recipe.options
     atlas = read_picture(library.read(asset))
