@@ -20,6 +20,7 @@ from server.deploy.bevy.doctor import examine
 from server.errors import ProjectError
 from server.features.pixel_fix import fix_pixel_art
 from server.features.recipes import palette_words
+from server.features.requests import FixRequest
 from server.features.workflow_runs import run
 from server.project.game import find_project
 from server.studio import Studio
@@ -113,7 +114,7 @@ def longest_echo(message: str) -> int:
     return max((len(part) for part in re.findall(r"[a-z0-9-]+", message) if part in text), default=0)
 
 
-@pytest.mark.parametrize("pattern", ["../*", "../../*", "a/../../*", "/etc/*", "", "**/../../*"])
+@pytest.mark.parametrize("pattern", ["../*", "../../*", "a/../../*", "/etc/*", "**/../../*"])
 def test_list_files_stays_in_its_folder(studio: Studio, game: Path, pattern: str) -> None:
     (game / "art").mkdir()
     step = {"name": "files", "do": "list_files", "with": {"folder": "art", "pattern": pattern}}
@@ -178,10 +179,10 @@ def test_no_error_shows_more_than_forty_characters_of_a_file(studio: Studio, gam
 
 def test_a_picture_may_be_fixed_wherever_the_user_has_it(studio: Studio, game: Path) -> None:
     (game.parent / "render.png").write_bytes(PNG)
-    assert fix_pixel_art(studio, str(game.parent / "render.png")).asset.kind == "sprite"
+    assert fix_pixel_art(studio, FixRequest(picture=str(game.parent / "render.png"))).asset.kind == "sprite"
     (game.parent / "text.png").write_text(SECRET)
     with pytest.raises(UserError) as error:
-        fix_pixel_art(studio, str(game.parent / "text.png"))
+        fix_pixel_art(studio, FixRequest(picture=str(game.parent / "text.png")))
     assert "hunter2" not in str(error.value)
 
 
