@@ -144,6 +144,8 @@ def _sentence(error: BaseException) -> str:
         return "The input is nested too deeply. Give it with fewer levels of lists and objects."
     if isinstance(error, MemoryError):
         return "There is not enough memory for this request. Ask for less, or close other programs, and ask again."
+    if isinstance(error, OverflowError):
+        return "A number is too large to be used. Give a smaller one."
     if isinstance(error, json.JSONDecodeError):
         return f"This is not valid JSON: {error.msg} (line {error.lineno}). Correct it and ask again."
     if isinstance(error, tomllib.TOMLDecodeError):

@@ -57,6 +57,7 @@ EXPECTED: dict[str, tuple[Callable[[], object], str]] = {
     "a huge CSV field": (huge_field, "CSV table cannot be read: field larger"),
     "bytes that are not UTF-8": (lambda: b"\xff".decode(), "not valid UTF-8"),
     "a database that is none": (lambda: sqlite3.connect("/nowhere/at/all.sqlite"), "database cannot be used"),
+    "a number that is too large": (lambda: (2**70).to_bytes(8, "little"), "number is too large"),
     "a value of another type": (lambda: Wanted.model_validate({"size": "x"}), "size: Input should be a valid integer"),
 }
 
