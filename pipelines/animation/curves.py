@@ -129,7 +129,7 @@ def _idle(t: float) -> Bones:
 
 def _walk(t: float, facing: Facing, *, legs: bool, run: bool) -> Bones:
     """Two steps: from the front the feet are lifted in turn, from the side the legs swing; arms go against them."""
-    wave, strength = math.sin(2 * math.pi * t), 1.6 if run else 1.0
+    wave, strength = math.sin(2 * math.pi * t), 1.15 if run else 1.0
     cross = math.cos(2 * math.pi * t)
     passing = abs(wave) if facing == "front" else 1 - abs(cross)
     if not legs:
@@ -153,10 +153,10 @@ def _walk(t: float, facing: Facing, *, legs: bool, run: bool) -> Bones:
     swing = 17 * strength
     return Bones(
         trunk=(0.0, -1.0 if passing > 0.5 else 0.0),
-        lean=8.0 if run else 2.5,
+        lean=5.0 if run else 2.5,
         stride=(swing * cross, -swing * cross),
         lift=(max(-wave, 0.0) * 2.2 * strength, max(wave, 0.0) * 2.2 * strength),
-        arms=(-14 * cross * strength, 14 * cross * strength),
+        arms=(-11 * cross, 11 * cross),
         sway=-0.6 - 0.4 * passing,
     )
 

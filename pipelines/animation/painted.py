@@ -40,10 +40,10 @@ def painted_clip(
         return [_bobbed(stand) if 0.25 <= t < 0.75 else stand.copy() for t in times]
     if motion == "walk":
         cycle = CYCLE if frames > 2 else (1, 2)
-        return [cells[cycle[int(t * len(cycle) + 1e-6)]].copy() for t in times]
+        return [_on_line(cells[cycle[int(t * len(cycle) + 1e-6)]], stand) for t in times]
     if motion == "run":
         cycle = (1, 0, 2, 0) if frames > 2 else (1, 2)
-        return [_running(cells[cycle[int(t * len(cycle) + 1e-6)]], direction) for t in times]
+        return [_on_line(_running(cells[cycle[int(t * len(cycle) + 1e-6)]], direction), stand) for t in times]
     if motion == "attack":
         return [_struck(stand, step, direction, strike, t) for t in times]
     if motion == "hurt":
@@ -53,6 +53,14 @@ def painted_clip(
 
 def _height(cell: Pixels) -> int:
     return int(np.count_nonzero((cell[..., 3] > 0).any(axis=1)))
+
+
+def _on_line(cell: Pixels, stand: Pixels) -> Pixels:
+    """The cell moved so that its lowest pixel is on the line of the standing one."""
+    lowest = [np.flatnonzero((picture[..., 3] > 0).any(axis=1)) for picture in (cell, stand)]
+    if not lowest[0].size or not lowest[1].size:
+        return cell.copy()
+    return moved(cell, 0, int(lowest[1][-1] - lowest[0][-1]))
 
 
 def _bobbed(cell: Pixels) -> Pixels:
