@@ -60,8 +60,11 @@ PHRASES: Mapping[str, str] = {
 }  # fmt: skip
 """Words that are drawn better in other words, and several that mean something else than the words by themselves."""
 
-LARGE: Mapping[str, str] = {"bow": "wooden bow"}
-"""The same for a drawing of 32 pixels: "bow" alone is sometimes a staff there."""
+LARGE: Mapping[str, str] = {
+    "bow": "wooden bow", "table": "wooden table", "throne": "royal throne", "tank": "battle tank",
+    "airplane": "aeroplane", "plane": "aeroplane", "pine": "fir",
+}  # fmt: skip
+"""The same for a drawing of 32 pixels: "bow" alone is sometimes a staff there, "tank" a 16 px sprite made larger."""
 
 SMALL: Mapping[str, str] = {"key": "door key"}
 """The same for a drawing of 16 pixels: "key" alone is sometimes a keyboard's there."""

@@ -44,6 +44,7 @@ def test_a_prompt_is_put_into_words_the_model_knows(prompt: str, text: str):
 def test_a_bow_is_called_wooden_at_the_size_where_that_draws_it_better():
     assert read_prompt("brown bow").text == "brown wooden bow"
     assert read_prompt("brown bow", 16).text == "brown bow"
+    assert read_prompt("wooden table").text == "wooden table"
 
 
 def test_a_word_that_nothing_is_near_is_reported_and_left_out():
