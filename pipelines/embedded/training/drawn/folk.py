@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from pipelines.pixels.png import read_picture
 from pipelines.records import Pixels
 
 RACES = {"zombie": "zombie", "skeleton": "bone", "orc": "green", "goblin": "green"}
@@ -30,8 +30,7 @@ _NOT = frozenset(
 
 
 def _body(tiles: Path, name: str) -> Pixels:
-    with Image.open(tiles / "player" / "base" / f"{name}.png") as opened:
-        return np.array(opened.convert("RGBA"))
+    return read_picture(tiles / "player" / "base" / f"{name}.png")
 
 
 def _shows(doll: Pixels, body: Pixels) -> np.ndarray:
@@ -50,8 +49,7 @@ def folk(data: Path, per_race: int = 260, seed: int = 0) -> Iterator[tuple[Pixel
     def picture(line: dict[str, Any]) -> Pixels:
         name = line["file_name"]
         if name not in pictures:
-            with Image.open(data / "dolls" / name) as opened:
-                pictures[name] = np.array(opened.convert("RGBA"))
+            pictures[name] = read_picture(data / "dolls" / name)
         return pictures[name]
 
     ramps: dict[str, dict[tuple[int, ...], tuple[int, ...]]] = {}
