@@ -3,8 +3,8 @@
  <image source="ground.png" width="128" height="128" />
  <wangsets>
   <wangset name="grass water" type="corner" tile="-1">
-   <wangcolor name="grass" color="#488534" tile="15" probability="1" />
-   <wangcolor name="water" color="#3762b4" tile="0" probability="1" />
+   <wangcolor name="grass" color="#4f8d37" tile="15" probability="1" />
+   <wangcolor name="water" color="#2b4e9f" tile="0" probability="1" />
    <wangtile tileid="0" wangid="0,2,0,2,0,2,0,2" />
    <wangtile tileid="1" wangid="0,2,0,2,0,2,0,1" />
    <wangtile tileid="2" wangid="0,1,0,2,0,2,0,2" />
