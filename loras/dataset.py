@@ -17,11 +17,11 @@ import numpy as np
 from loras import captions
 from loras.buckets import true_pixels
 from loras.errors import DatasetError
-from pipelines.animation import aseprite
 from pipelines.animation.sheet_files import layout_of, named_layouts
 from pipelines.animation.slicing import cut, slice_grid
 from pipelines.errors import PipelineError, TextError
 from pipelines.files import user_path
+from pipelines.pixels import aseprite
 from pipelines.pixels.png import read_frames, read_picture
 from pipelines.records import Pixels
 

@@ -137,7 +137,7 @@ def read_frames(source: Path | str | bytes, limit: int = MOST_FRAMES) -> list[tu
     """
     name = "the picture" if isinstance(source, bytes) else Path(source).name
     if (sprite := _aseprite(source)) is not None:
-        from pipelines.animation.compositing import composite_frames
+        from pipelines.pixels.compositing import composite_frames
 
         return composite_frames(sprite, name, limit)
     with open_picture(source) as picture:

@@ -129,9 +129,9 @@ def made_of(how: Mapping[str, str]) -> dict[str, str]:
 def _keep(
     library: Library, request: AnimationRequest, sheet: Sheet, key: Asset, report: Report, preview: bytes, made: Clips
 ) -> Asset:
-    from pipelines.animation.aseprite import write_aseprite
-    from pipelines.animation.compositing import from_sheet
+    from pipelines.animation.aseprite_sheets import from_sheet
     from pipelines.animation.sheets import aseprite_json, gif, layout_json, strip
+    from pipelines.pixels.aseprite import write_aseprite
     from pipelines.pixels.palette import Palette
     from pipelines.pixels.png import encode_png
 

@@ -13,9 +13,9 @@ from server.features.pixel_fix import find_picture
 from server.features.save import save_asset
 
 if TYPE_CHECKING:
-    from pipelines.animation.aseprite import Aseprite
     from pipelines.animation.sheets import Sheet
     from pipelines.animation.slicing import Run, Slices
+    from pipelines.pixels.aseprite import Aseprite
     from pipelines.pixels.palette import Palette
     from pipelines.records import Pixels
     from server.features.requests import SliceRequest
@@ -49,11 +49,11 @@ def slice_sheet(studio: Studio, request: SliceRequest, *, project: str | None = 
         ImageError: the picture cannot be read.
         ServerError: the game or the library cannot be used.
     """
-    from pipelines.animation.aseprite import SUFFIXES, read_aseprite
-    from pipelines.animation.compositing import runs_of
+    from pipelines.animation.aseprite_sheets import runs_of
     from pipelines.animation.sheet_files import layout_of, read_layout
     from pipelines.animation.slicing import Run, cut, preview, slice_grid
     from pipelines.files import PICTURE_LIMIT, read_bytes
+    from pipelines.pixels.aseprite import SUFFIXES, read_aseprite
     from pipelines.pixels.png import read_frames, read_picture
 
     game = studio.project(project)
@@ -95,8 +95,8 @@ def _keep_layers(
     library: Library, game: Project | None, request: SliceRequest, sprite: Aseprite, name: str
 ) -> SlicedSheet:
     """Keeps every layer of every frame that has something drawn, hidden ones too, on the canvas at full opacity."""
-    from pipelines.animation.compositing import layer_picture
     from pipelines.animation.slicing import preview
+    from pipelines.pixels.compositing import layer_picture
 
     places = sorted(place for place in sprite.cels if not sprite.layers[place[1]].group)
     pieces = [layer_picture(sprite, frame, layer) for frame, layer in places]
@@ -170,9 +170,9 @@ def _sprite(library: Library, request: SliceRequest, title: str, piece: Pixels, 
 
 def save_sheet(library: Library, sheet: Sheet, prompt: str, options: dict[str, object]) -> Asset:
     """Keeps a sheet with its layouts, its Aseprite file and its animated preview."""
-    from pipelines.animation.aseprite import write_aseprite
-    from pipelines.animation.compositing import from_sheet
+    from pipelines.animation.aseprite_sheets import from_sheet
     from pipelines.animation.sheets import animated_preview, aseprite_json, layout_json
+    from pipelines.pixels.aseprite import write_aseprite
     from pipelines.records import Recipe
 
     height, width = sheet.image.shape[:2]

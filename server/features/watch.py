@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from pipelines.animation.aseprite import is_aseprite
 from pipelines.errors import FileError, explain, report
 from pipelines.files import PICTURE_LIMIT, TEXT_LIMIT, read_bytes
 from pipelines.invalid import explain_invalid
+from pipelines.pixels.aseprite import is_aseprite
 from pipelines.records import no_progress
 from pipelines.text_files import decode_text
 from server.features.requests import SpriteRequest

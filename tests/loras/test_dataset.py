@@ -15,9 +15,9 @@ from loras.captions import from_name, with_trigger
 from loras.dataset import read_dataset
 from loras.errors import DatasetError
 from loras.preview import contact_sheet, loss_plot
-from pipelines.animation.aseprite import write_aseprite
-from pipelines.animation.compositing import from_sheet
+from pipelines.animation.aseprite_sheets import from_sheet
 from pipelines.animation.sheets import arrange
+from pipelines.pixels.aseprite import write_aseprite
 from pipelines.pixels.png import read_picture
 from tests.loras.rig import save, sprite, write_metadata
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.animation.aseprite import Aseprite, Cel, Layer, Tag, read_aseprite, write_aseprite
 from pipelines.errors import InvalidRequest
+from pipelines.pixels.aseprite import Aseprite, Cel, Layer, Tag, read_aseprite, write_aseprite
 from pipelines.pixels.png import read_picture
 from pipelines.records import Pixels
 from server.features.requests import SliceRequest

@@ -11,12 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.animation.aseprite import Aseprite, Cel, Layer, Tag, read_aseprite
-from pipelines.animation.sheet_files import MOST_REPEATS, playing_order
-from pipelines.animation.sheets import Sheet
-from pipelines.animation.slicing import Run
 from pipelines.errors import ImageError
-from pipelines.pixels.palette import Palette
+from pipelines.pixels.aseprite import Aseprite, Cel, Layer, read_aseprite
 from pipelines.records import Pixels
 
 Channel = NDArray[np.int32]
@@ -91,34 +87,6 @@ def composite_frames(data: bytes, name: str, limit: int) -> list[tuple[Pixels, i
         (composite(sprite, frame, name), 0 if still else duration)
         for frame, duration in enumerate(sprite.durations[:limit])
     ]
-
-
-def runs_of(sprite: Aseprite, name: str) -> tuple[Run, ...]:
-    """The file's tags as animations; without tags, all frames as one called `name`."""
-    if not sprite.tags:
-        return (Run(name, tuple(range(len(sprite.durations)))),)
-    return tuple(
-        Run(tag.name, playing_order(tag.first, tag.last, tag.direction, min(tag.repeat, MOST_REPEATS)), tag.repeat == 0)
-        for tag in sprite.tags
-    )
-
-
-def from_sheet(sheet: Sheet, palette: Palette | None = None) -> Aseprite:
-    """A sheet as a file of one layer: its clips one after another, with a tag for each."""
-    cels: dict[tuple[int, int], Cel] = {}
-    durations: list[int] = []
-    tags: list[Tag] = []
-    for name, clip in sheet.clips.items():
-        frames = sheet.frames(name)
-        first = len(durations)
-        tags.append(Tag(name, first, first + len(frames) - 1, repeat=0 if clip.loop else 1))
-        for frame in frames:
-            cels[len(durations), 0] = Cel(np.ascontiguousarray(frame))
-            durations.append(round(1000 / clip.fps))
-    entries = tuple((*color, 255) for color in palette.colors) if palette else ()
-    layers = (Layer("sprite"),)
-    size = sheet.tile_width, sheet.tile_height
-    return Aseprite(*size, tuple(durations), layers, cels, palette=entries, tags=tuple(tags))
 
 
 def layer_picture(sprite: Aseprite, frame: int, layer: int) -> Pixels:

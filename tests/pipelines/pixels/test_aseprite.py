@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.animation.aseprite import (
+from pipelines.animation.aseprite_sheets import from_sheet, runs_of
+from pipelines.animation.sheets import arrange
+from pipelines.errors import ImageError
+from pipelines.pixels.aseprite import (
     DIRECTIONS,
     Aseprite,
     Cel,
@@ -24,9 +27,7 @@ from pipelines.animation.aseprite import (
     read_aseprite,
     write_aseprite,
 )
-from pipelines.animation.compositing import composite, from_sheet, layer_picture, runs_of
-from pipelines.animation.sheets import arrange
-from pipelines.errors import ImageError
+from pipelines.pixels.compositing import composite, layer_picture
 from pipelines.pixels.palette import Palette
 from pipelines.pixels.png import read_frames, read_picture
 from pipelines.records import Pixels
