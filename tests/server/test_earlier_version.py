@@ -132,12 +132,16 @@ def test_a_sentence_that_was_stored_as_a_warning_is_still_shown(before: Path) ->
 
 
 @pytest.mark.slow
-def test_a_killed_training_job_goes_on_to_its_end(studio: Studio) -> None:
+def test_a_killed_training_job_of_earlier_weights_is_kept_and_refused_with_the_reason(studio: Studio) -> None:
     (job,) = studio.jobs.list()
     assert (job.status, job.done, job.resumable) == ("interrupted", 3, True)
+    checkpoint = (job.folder / "checkpoint.pt").read_bytes()
     studio.jobs.resume(job.id)
     job = studio.jobs.wait(job.id, 240)
-    assert (job.status, job.done) == ("done", 6), job.error
+    # the weights that it began with were replaced: going on would mix two models
+    assert (job.status, job.done) == ("failed", 3)
+    assert "another version of the model" in job.error
+    assert (job.folder / "checkpoint.pt").read_bytes() == checkpoint
 
 
 def test_the_same_call_gives_the_same_asset_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
