@@ -30,13 +30,17 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_assets_and_status_of_a_read_only_game_are_listed_and_writing_says_why_not(disk: Path, tmp_path: Path) -> None:
+    from pipelines.records import no_progress
+    from server.features.requests import SpriteRequest
     from server.features.sprites import generate_sprites
 
     (disk / "Cargo.toml").write_text(CARGO)
     (disk / "assets").mkdir()
     settings = Settings(data_dir=tmp_path / "data")
     with Studio(settings, FakeBackend()) as studio:
-        drawn = generate_sprites(studio, "red dragon", lambda *_: None, project=str(disk), seed=1, size=16)
+        drawn = generate_sprites(
+            studio, SpriteRequest(prompt="red dragon", seed=1, size=16), no_progress, project=str(disk)
+        )
         asset_id = drawn.sprites[0].asset.id
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     before = sorted(os.walk(disk))
@@ -47,5 +51,7 @@ def test_assets_and_status_of_a_read_only_game_are_listed_and_writing_says_why_n
         assert library.read(found[0]).startswith(b"\x89PNG")
         assert status(studio, str(disk))["library"]["assets"] == 1
         with pytest.raises(LibraryError, match="read-only file system"):
-            generate_sprites(studio, "blue dragon", lambda *_: None, project=str(disk), seed=1, size=16)
+            generate_sprites(
+                studio, SpriteRequest(prompt="blue dragon", seed=1, size=16), no_progress, project=str(disk)
+            )
     assert sorted(os.walk(disk)) == before

@@ -63,11 +63,11 @@ def test_an_assets_palette_is_what_its_picture_shows_in_the_palettes_order() -> 
 
 
 def test_a_dithered_sprite_mixes_the_colours_of_its_palette(studio: Studio) -> None:
-    def draw(**options: int) -> Drawn:
-        wanted = SpriteRequest(prompt="imp", seed=1, palette="202020 505050 808080 b0b0b0 e0e0e0", **options)
+    def draw(dither: int) -> Drawn:
+        wanted = SpriteRequest(prompt="imp", seed=1, palette="202020 505050 808080 b0b0b0 e0e0e0", dither=dither)
         return generate_sprites(studio, wanted, no_progress).sprites[0]
 
-    plain, dithered = draw(), draw(dither=4)
+    plain, dithered = draw(dither=0), draw(dither=4)
     assert "dither" not in plain.asset.recipe.options
     assert dithered.asset.recipe.options["dither"] == 4
     assert dithered.asset.report["passed"]

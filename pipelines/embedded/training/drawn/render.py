@@ -133,7 +133,8 @@ def draw(
         elif shape.color.endswith("-"):
             rgb = rgb * 0.68
         if not shape.flat:
-            edge: Any = ndimage.binary_dilation(mask) & ~mask & opaque
+            grown: NDArray[np.bool_] = np.asarray(ndimage.binary_dilation(mask), bool)
+            edge = grown & ~mask & opaque
             canvas[edge] *= 0.58
         canvas[mask] = rgb if shape.flat else _shaded(mask, rgb, size)[mask]
         opaque |= mask
