@@ -158,7 +158,7 @@ def _show(granted: list[Granted], console: Console) -> None:
             one.placed["verification"],
         )
     console.print(table)
-    unknown = sorted({word for one in granted for word in one.drawn["unknown_words"]})
+    unknown = sorted({word for one in granted for word in one.drawn.get("unknown_words", ())})
     if unknown:
         console.print(
             f"[yellow]Words that the model does not know:[/] {shown(', '.join(unknown))}. Plain nouns draw best."
