@@ -26,7 +26,7 @@ from pipelines.embedded.training import captions as says
 from pipelines.embedded.training.drawn.folk import folk
 from pipelines.embedded.training.drawn.things import drawings, entry, pictures
 from pipelines.embedded.training.resize import resized
-from pipelines.errors import InvalidRequest
+from pipelines.errors import InvalidRequest, PipelineError
 from pipelines.pixels.palette import extract_palette, lock
 from pipelines.pixels.png import open_picture
 from pipelines.records import Pixels
@@ -190,8 +190,8 @@ def _read_line(colors: int, masks: dict[str, NDArray[np.bool_]], line: tuple[Pat
         entry = json.loads(text)
         mask = masks.get(f"{file.parent.name}/{entry['file_name']}")
         return _sprite(file.parent / entry["file_name"], entry, colors, mask)
-    except (ValueError, KeyError, OSError) as error:
-        raise InvalidRequest(f"{file}, line {number} cannot be used: {error!r}. Correct it or leave it out.") from error
+    except (ValueError, KeyError, OSError, PipelineError) as error:
+        raise InvalidRequest(f"{file}, line {number} cannot be used: {error}. Correct it or leave it out.") from error
 
 
 def _sprite(path: Path, entry: dict[str, object], colors: int, mask: NDArray[np.bool_] | None) -> Sprite | None:
