@@ -99,7 +99,10 @@ class Registry:
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: FileSystemEvent) -> None:
-                if event.event_type in ("created", "modified", "moved", "deleted", "closed"):
+                # `list` writes CHECKED into the folder itself, which must not make it read everything again.
+                paths = (str(event.src_path), str(event.dest_path))
+                changes = ("created", "modified", "moved", "deleted", "closed")
+                if event.event_type in changes and any(p.endswith(".safetensors") for p in paths):
                     registry._changed()
 
         with self._lock:
