@@ -48,7 +48,7 @@ class _Wishes:
 
     colors: int | None
     palette: Palette | None
-    ground: str
+    background: str
     outline: str
     dither: int
     soft: Soft
@@ -66,7 +66,7 @@ def fix_pictures(
     pitch: float | None = None,
     colors: int | None = None,
     palette: Palette | None = None,
-    ground: str = "keep",
+    background: str = "keep",
     outline: str = "none",
     dither: int = 0,
     soft: Soft = "keep",
@@ -83,8 +83,8 @@ def fix_pictures(
         pitch: pixels of the picture for each real pixel, where it is known; None: looked for.
         colors: most colours, where no palette rules; None: as above.
         palette: to lock to.
-        ground: "keep", "clear" (the background that touches the border in one colour), or the background's colour as
-            RRGGBB, which becomes clear inside the drawing too.
+        background: "keep", "clear" (the background that touches the border in one colour), or the background's colour
+            as RRGGBB, which becomes clear inside the drawing too.
         outline: as FinishOptions.
         dither: as FinishOptions.
         soft: what becomes of half-transparent pixels (glows, shadows): "keep", "dither" to clear and solid ones,
@@ -97,9 +97,9 @@ def fix_pictures(
         raise InvalidRequest("The frames have different sizes. Fix them one by one.")
     if pitch is not None and not 1 <= pitch <= 1024:
         raise InvalidRequest(f"pitch is 1 to 1024 pixels, not {pitch}.")
-    if ground not in ("keep", "clear"):
-        key_color(ground)
-    wishes = _Wishes(colors, palette, ground, outline, dither, soft)
+    if background not in ("keep", "clear"):
+        key_color(background)
+    wishes = _Wishes(colors, palette, background, outline, dither, soft)
     if pitch is not None:
         _check_cells(_shape(frames[0])[0] / pitch, _shape(frames[0])[1] / pitch)
     found = estimate_pixels(frames, width, height, pitch)
@@ -191,13 +191,13 @@ def _settled(natives: list[Pixels], soft: Soft, exact: bool, notes: list[str]) -
 
 def _cut(natives: list[Pixels], wishes: _Wishes, spread: float, notes: list[str]) -> list[Pixels]:
     """The frames without the background, where that was asked for; notes on what stayed."""
-    if wishes.ground == "keep":
+    if wishes.background == "keep":
         return natives
-    key = None if wishes.ground == "clear" else key_color(wishes.ground)
+    key = None if wishes.background == "clear" else key_color(wishes.background)
     near = {NOISY: NEAR}.get(spread, max(spread, _EQUAL))
     cuts = [cut_background(native, key, inside=key is not None, near=near) for native in natives]
     if all(cut.failed for cut in cuts):
-        notes.append(f"The background was not cleared: {cuts[0].failed}. Give its colour: ground='RRGGBB'.")
+        notes.append(f"The background was not cleared: {cuts[0].failed}. Give its colour: background='RRGGBB'.")
     kept = max(cut.kept for cut in cuts)
     if kept:
         notes.append(

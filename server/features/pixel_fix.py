@@ -76,7 +76,7 @@ def fix_pixel_art(studio: Studio, request: FixRequest, *, project: str | None = 
         pitch=request.pitch,
         colors=request.colors,
         palette=Palette.from_words(words) if words else None,
-        ground=request.ground,
+        background=request.background,
         outline=request.outline,
         soft=request.soft,
     )
@@ -84,7 +84,7 @@ def fix_pixel_art(studio: Studio, request: FixRequest, *, project: str | None = 
     same_file = fixed.unchanged and len(frames) == 1 and facts.format == "PNG"
     if not same_file:
         warnings += _lost(facts, profile, len(frames))
-    options = {"from": picture, "pitch": round(fixed.pitch, 2), "ground": request.ground}
+    options = {"from": picture, "pitch": round(fixed.pitch, 2), "background": request.background}
     options |= {"soft": request.soft, "how": fixed.how}
     wish = _Wish(
         " ".join(name.replace("_", " ").replace("-", " ").split()) or "picture",

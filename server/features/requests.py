@@ -206,11 +206,11 @@ class FixRequest(Request):
     pitch: Annotated[float | None, Field(description="File pixels per real pixel; default: found.")] = None
     colors: Annotated[int | None, Field(description="Most colours; default: all exact ones, else 32.")] = None
     palette: PaletteChoice = ""
-    ground: Annotated[
+    background: Annotated[
         str,
         or_default("keep"),
         AfterValidator(str.strip),
-        Field(description="Background: keep, clear (a flat one outside), or its RRGGBB (inside too)."),
+        Field(description="keep, clear (a flat one outside), or its RRGGBB (inside too)."),
     ] = "keep"
     outline: Annotated[Outline, or_default("none")] = "none"
     soft: Annotated[Soft, or_default("keep"), Field(description="For half-transparent pixels.")] = "keep"

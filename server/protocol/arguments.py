@@ -41,6 +41,7 @@ MEANINGS = {
     "path": ("output_path", "destination", "dest", "target", "file", "filename", "file_path"),
     "motions": ("motion", "animations", "animation", "actions", "action"),
     "frames": ("num_frames", "frame_count"),
+    "background": ("ground", "matte"),
     "transform": ("flip", "mirror", "rotate", "rotation", "crop", "trim", "pad", "padding"),
     "project": ("project_path", "root", "game", "cwd", "project_dir"),
 }

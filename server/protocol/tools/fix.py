@@ -46,7 +46,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         """Use when an image should be pixel art: an AI render, a screenshot, a JPEG, an enlarged sprite.
         Finds and proves the pixel grid, reads one colour per cell, locks the palette, clears the background; needs no
         model. A picture without a provable grid stays as it is: `warnings` say what to give. Animations (GIF, APNG,
-        WebP) become a sheet. Example: fix_pixel_art(picture="art/knight.png", ground="clear")"""
+        WebP) become a sheet. Example: fix_pixel_art(picture="art/knight.png", background="clear")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             return _answer(fix_pixel_art(studio, request, project=project or None))
@@ -60,7 +60,7 @@ def _answer(done: FixedAsset) -> ToolResult:
     asset = done.asset
     warnings = list(done.warnings)
     if not asset.report["gates"].get("not_empty", True):
-        warnings.append("Nothing is left of the picture. Try ground='keep', or another pitch.")
+        warnings.append("Nothing is left of the picture. Try background='keep', or another pitch.")
     answer = FixAnswer(
         asset_id=asset.id,
         uri=asset.uri,

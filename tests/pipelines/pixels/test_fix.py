@@ -105,7 +105,7 @@ def test_a_sprite_in_the_corner_stays_there() -> None:
     corner[:12, :12] = sprite(4)[10:22, 10:22]
     picture = on_ground(corner, (255, 0, 255))
     np.testing.assert_array_equal(fix_pictures([times(picture, 8)]).frames[0].image, picture)
-    cleared = fix_pictures([times(picture, 8)], ground="clear", width=32, height=32).frames[0].image
+    cleared = fix_pictures([times(picture, 8)], background="clear", width=32, height=32).frames[0].image
     np.testing.assert_array_equal(cleared, corner)
 
 
@@ -216,11 +216,11 @@ def test_a_hole_in_the_background_color_is_said_and_can_be_cleared(ground: str) 
     color = GROUNDS[ground]
     assert color is not None
     picture, drawn, hole = ring(color)
-    fixed = fix_pictures([times(picture, 8)], ground="clear")
+    fixed = fix_pictures([times(picture, 8)], background="clear")
     np.testing.assert_array_equal(fixed.frames[0].image[..., 3] == 255, drawn | hole)
     assert f"{hole.sum()} pixels inside the drawing" in fixed.notes[0]
     word = "".join(f"{channel:02x}" for channel in color)
-    cleared = fix_pictures([times(picture, 8)], ground=word)
+    cleared = fix_pictures([times(picture, 8)], background=word)
     np.testing.assert_array_equal(cleared.frames[0].image[..., 3] == 255, drawn)
 
 
@@ -230,7 +230,7 @@ def test_a_near_white_drawing_on_white_is_not_part_of_the_background() -> None:
     drawn = np.hypot(x - 15.5, y - 15.5) < 11
     picture[drawn, :3] = (250, 250, 250)
     picture[10:13, 10:20, :3] = (30, 30, 40)
-    fixed = fix_pictures([times(picture, 8)], ground="clear")
+    fixed = fix_pictures([times(picture, 8)], background="clear")
     np.testing.assert_array_equal(fixed.frames[0].image[..., 3] == 255, drawn)
 
 
@@ -238,12 +238,12 @@ def test_a_background_is_cleared_although_one_pixel_is_not_quite_opaque() -> Non
     picture = on_ground(sprite(8), (255, 255, 255))
     large = times(picture, 8)
     large[100, 100, 3] = 254
-    image = fix_pictures([large], ground="clear", pitch=8).frames[0].image
+    image = fix_pictures([large], background="clear", pitch=8).frames[0].image
     np.testing.assert_array_equal(image[..., 3] > 0, sprite(8)[..., 3] > 0)
 
 
 def test_a_background_that_is_not_cleared_says_why() -> None:
-    assert "transparent already" in fix_pictures([sprite(1)], ground="clear").notes[0]
+    assert "transparent already" in fix_pictures([sprite(1)], background="clear").notes[0]
 
 
 @pytest.mark.parametrize(("option", "solid"), [("keep", 0), ("dither", 32), ("solid", 64), ("drop", 0)])
