@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.embedded.training.data import place
+from pipelines.embedded.canvas import place
 from pipelines.records import Pixels
 
 STEP = 64

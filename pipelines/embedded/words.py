@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from pipelines.embedded.colors import SAID_FOR
-from pipelines.embedded.training.captions import SPELLING, families, is_color
+from pipelines.embedded.language import SPELLING, families, is_color
 
 VOCABULARY = Path(__file__).parent / "checkpoint" / "tokenizer" / "tokenizer.json"
 SYNONYMS = Path(__file__).parent / "synonyms.txt"

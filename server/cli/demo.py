@@ -1,13 +1,8 @@
-"""`dgx-pixels demo`: the main job as an assistant does it - the real server over stdio, asked by prompt.
-
-A client only: everything that is drawn or written is the server's doing.
-"""
+"""`dgx-pixels demo`: draw and deploy as an assistant does, through the real server over stdio."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -18,9 +13,10 @@ from server.cli.console import SafeConsole, shown
 from server.errors import ServerError
 
 if TYPE_CHECKING:
-    from fastmcp import Client
     from rich.console import Console
     from rich.progress import Progress
+
+    from server.protocol.client import Connection
 
 SERVE = (sys.executable, "-P", "-m", "server", "serve")
 EXAMPLE = Path(__file__).resolve().parents[2] / "bevy_example"
@@ -82,16 +78,13 @@ async def run(
     Raises:
         ServerError: the server refused a wish.
     """
-    from fastmcp import Client
-    from fastmcp.client.transports import StdioTransport
-    from fastmcp.exceptions import ToolError
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from server.protocol.client import connect
+
     begun = time.perf_counter()
-    environment = {**os.environ, "DGX_PIXELS_PROJECT": str(root)}
-    transport = StdioTransport(command[0], list(command[1:]), env=environment, keep_alive=False)
     granted: list[Granted] = []
-    async with Client(transport) as client:
+    async with connect(command, root) as server:
         console.print(f"[bold]dgx-pixels[/] answered after {time.perf_counter() - begun:.1f} s; game: {_shown(root)}")
         columns = (
             TextColumn("{task.description}"),
@@ -102,15 +95,15 @@ async def run(
         with Progress(*columns, console=console) as progress:
             for wish in wishes:
                 try:
-                    granted.append(await _ask(client, wish, progress))
-                except ToolError as error:
+                    granted.append(await _ask(server, wish, progress))
+                except ServerError as error:
                     raise ServerError(f"{wish.prompt}: {error}") from error
     _show(granted, console)
     console.print(f"{len(granted)} drawn and deployed in {time.perf_counter() - begun:.1f} s, from a cold start.")
     return granted
 
 
-async def _ask(client: Client[Any], wish: Wish, bars: Progress) -> Granted:
+async def _ask(server: Connection, wish: Wish, bars: Progress) -> Granted:
     """Draws and deploys one wish."""
     bar = bars.add_task(shown(f'"{wish.prompt}"'), total=None, said="")
 
@@ -119,14 +112,12 @@ async def _ask(client: Client[Any], wish: Wish, bars: Progress) -> Granted:
 
     begun = time.perf_counter()
     arguments = {"prompt": wish.prompt, "size": wish.size, "seed": 7, "candidates": 4}
-    drawn = await client.call_tool("generate_sprite", arguments, progress_handler=on_progress)
-    answer = drawn.structured_content or {}
-    arguments = {"asset_id": answer["asset_id"], "path": wish.path, "overwrite": True}
-    placed = (await client.call_tool("deploy_asset", arguments)).structured_content or {}
+    drawn = await server.call("generate_sprite", arguments, on_progress)
+    arguments = {"asset_id": drawn["asset_id"], "path": wish.path, "overwrite": True}
+    placed = await server.call("deploy_asset", arguments)
     seconds = time.perf_counter() - begun
     bars.update(bar, completed=1, total=1, said=f"{placed['state']}: {placed['path']}")
-    content = (await client.read_resource(answer["sprites"][0]["uri"]))[0]
-    return Granted(wish, answer, placed, base64.b64decode(getattr(content, "blob", "")), seconds)
+    return Granted(wish, drawn, placed, await server.read(drawn["sprites"][0]["uri"]), seconds)
 
 
 def _shown(path: Path) -> Path:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.embedded.architecture import SIZE, SPECIAL, TOKENS
+from pipelines.embedded.canvas import CLEAR, place
 from pipelines.embedded.colors import COLORS, main_colors, name_pixels, repaint
 from pipelines.embedded.training import captions as says
 from pipelines.embedded.training.drawn.folk import folk
@@ -30,9 +31,6 @@ from pipelines.errors import InvalidRequest, PipelineError
 from pipelines.pixels.palette import extract_palette, lock
 from pipelines.pixels.png import open_picture
 from pipelines.records import Pixels
-
-CLEAR = (128, 128, 128, 0)
-"""A transparent pixel: (0, 0, 0, -1) in -1..1."""
 
 VARIANTS = 1 + len(COLORS)
 """Pictures of one sprite: as its artist made it, and in each colour."""
@@ -313,30 +311,6 @@ def _moved(sprite: Sprite, image: Pixels, native: int) -> Sprite:
     if cell != SIZE:
         canvas = canvas.repeat(2, axis=0).repeat(2, axis=1)
     return replace(sprite, image=canvas, native=native, origin="resized")
-
-
-def place(image: Pixels) -> tuple[Pixels, int] | None:
-    """The picture on a 32x32 canvas with hard alpha, and its native size; None where it does not fit.
-
-    Up to 16x16 it is doubled; else it stands on the canvas' ground, centred; a larger one is cut to what is drawn.
-    """
-    image = np.where(image[..., 3:] >= 128, image | np.array([0, 0, 0, 255], np.uint8), np.array(CLEAR, np.uint8))
-    if max(image.shape[:2]) > SIZE:
-        rows, columns = np.nonzero(image[..., 3])
-        if not rows.size or max(np.ptp(rows), np.ptp(columns)) >= SIZE:
-            return None
-        image = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    native = 16 if max(image.shape[:2]) <= 16 else 32
-    if native == 16:
-        image = image.repeat(2, axis=0).repeat(2, axis=1)
-    if not image[..., 3].any():
-        return None
-    height, width = image.shape[:2]
-    canvas = np.empty((SIZE, SIZE, 4), np.uint8)
-    canvas[:] = CLEAR
-    left = (SIZE - width) // 2 // 2 * 2
-    canvas[SIZE - height :, left : left + width] = image
-    return canvas, native
 
 
 def vocabulary(sprites: Sequence[Sprite], fewest: int = 2) -> list[str]:

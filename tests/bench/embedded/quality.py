@@ -24,8 +24,9 @@ from scipy import ndimage
 from pipelines.adapters.stack import WeightStack
 from pipelines.embedded.architecture import CHECKPOINT, SIZE, load_embedded
 from pipelines.embedded.colors import COLORS, color_shares, main_colors, turn_hue
-from pipelines.embedded.judge import FOLDER, KINDS, accuracy, load_judge, noun_asked
+from pipelines.embedded.judge import FOLDER, KINDS, load_judge, noun_asked
 from pipelines.embedded.training.data import Sprite, read_sprites
+from pipelines.embedded.training.judge import accuracy
 from pipelines.embedded.words import color_asked, read_prompt
 from pipelines.errors import PipelineError
 from pipelines.models.presets import PIXEL_PRESETS, PRESETS

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.embedded.training.captions import families, read_words
+from pipelines.embedded.language import families
+from pipelines.embedded.training.captions import read_words
 from pipelines.embedded.training.data import read_sprites
 
 

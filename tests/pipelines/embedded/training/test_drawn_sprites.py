@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.embedded.canvas import CLEAR
 from pipelines.embedded.training.captions import Words
-from pipelines.embedded.training.data import CLEAR, Sprite, in_other_sizes, read_sprites, sprite_of, weigh
+from pipelines.embedded.training.data import Sprite, in_other_sizes, read_sprites, sprite_of, weigh
 from pipelines.embedded.training.drawn.render import parse
 from pipelines.embedded.training.drawn.things import drawings, entry, pictures
 from pipelines.embedded.training.resize import resized

@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from pipelines.embedded.architecture import SPECIAL, Architecture, build_text_encoders, load_embedded, save_checkpoint
+from pipelines.embedded.canvas import CLEAR, place
 from pipelines.embedded.colors import COLORS, color_shares, main_colors, name_pixels, repaint
+from pipelines.embedded.language import head_words
 from pipelines.embedded.training import train as training
-from pipelines.embedded.training.captions import head_words, read_words
-from pipelines.embedded.training.data import CLEAR, Sprite, pack, place, read_sprites, vocabulary
+from pipelines.embedded.training.captions import read_words
+from pipelines.embedded.training.data import Sprite, pack, read_sprites, vocabulary
 from pipelines.embedded.training.objective import DRAWS, Objective, text_states
 from pipelines.embedded.training.train import Plan, Trainer, build, prepare, save_state
 from pipelines.errors import InvalidRequest

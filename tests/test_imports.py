@@ -1,0 +1,78 @@
+"""Imports between the packages, as docs/architecture.md draws them. The sources are read, nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ALLOWED = {
+    "server": ("server", "workflows", "pipelines", "loras"),
+    "workflows": ("workflows", "pipelines", "loras"),
+    "loras": ("loras", "pipelines"),
+    "pipelines": ("pipelines",),
+}
+"""package -> the packages of this project that it may import."""
+
+HEAVY = ("torch", "diffusers", "transformers", "peft", "safetensors", "accelerate")
+
+
+def modules(folder: str) -> Iterator[Path]:
+    return (path for path in sorted((ROOT / folder).rglob("*.py")))
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Every module that a file imports, also inside functions and for types; `from a import b` gives a and a.b."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(found)
+
+
+def within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def offenders(files: Iterator[Path], *packages: str) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files
+        for name in sorted(imported(path))
+        if within(name, *packages)
+    ]
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_packages_import_only_what_is_below_them(package: str) -> None:
+    assert offenders(modules(package), *(ALLOWED.keys() - set(ALLOWED[package]))) == []
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_packages_import_no_tests(package: str) -> None:
+    assert offenders(modules(package), "tests") == []
+
+
+def test_run_time_code_imports_no_training_code() -> None:
+    training = ROOT / "pipelines" / "embedded" / "training"
+    running = (path for package in ALLOWED for path in modules(package) if training not in path.parents)
+    assert offenders(running, "pipelines.embedded.training") == []
+
+
+def test_only_the_protocol_package_imports_fastmcp() -> None:
+    protocol = ROOT / "server" / "protocol"
+    others = (path for package in ALLOWED for path in modules(package) if protocol not in path.parents)
+    assert offenders(others, "fastmcp", "mcp", "mcp_types") == []
+
+
+@pytest.mark.parametrize("folder", ["pipelines/pixels", "server/deploy", "workflows"])
+def test_finishing_deploys_and_workflows_need_no_torch(folder: str) -> None:
+    assert offenders(modules(folder), *HEAVY) == []
