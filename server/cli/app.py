@@ -34,6 +34,8 @@ COMMANDS = {
         "Draw every *.sprite.json and take every .aseprite of the game as soon as it is saved.",
     ),
     "gallery": ("server.cli.workflows:gallery", "Write or serve a page of everything that was made."),
+    "export": ("server.cli.comfyui:export", "Write a sprite's recipe as a ComfyUI workflow."),
+    "import": ("server.cli.comfyui:import_workflow", "Read a ComfyUI workflow as a recipe, and draw it."),
     "status": ("server.cli.commands:status", "Show the game, the library and the last deployments."),
     "models": ("server.cli.models:models", "List the models, or pull one from the hub."),
     "check": ("server.cli.games:check", "Say what stands between a deployed picture and the game's screen."),
