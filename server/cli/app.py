@@ -83,12 +83,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _sentence(error: Exception) -> str:
     """The error as a message for the user."""
-    from cyclopts import CycloptsError
+    from cyclopts import CycloptsError, UnusedCliTokensError
     from pydantic import ValidationError
 
     from pipelines.errors import report
     from pipelines.invalid import explain_invalid
 
+    if isinstance(error, UnusedCliTokensError):
+        left_over = " ".join(error.unused_tokens or ())
+        return (
+            f"These words are left over: {left_over}. Put a text of several words in quotation marks: "
+            'dgx-pixels generate "red dragon" --size 32. --help after a command lists its options.'
+        )
     if isinstance(error, CycloptsError):
         name = error.argument.name.lstrip("-") if error.argument else "arguments"
         cause = error.__cause__

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from server.cli.console import SafeConsole, shown
 from server.errors import ServerError
-from server.features.requests import Count, SpriteRequest
+from server.features.requests import Count, DeployRequest, SpriteRequest
 from server.studio import Studio
 
 
@@ -66,28 +66,18 @@ def generate(
         console.print(f"[dim]{done.seconds:.2f} s; `dgx-pixels deploy ID` puts one into the game.[/]")
 
 
-def deploy(
-    asset_id: str, path: str = "", *, project: Path | None = None, overwrite: bool = False, verify: bool = True
-) -> None:
+def deploy(request: Annotated[DeployRequest, Parameter(name="*")], *, project: Path | None = None) -> None:
     """Put an asset into the game.
 
     Parameters
     ----------
-    asset_id
-        From `generate`, or the end of `status`.
-    path
-        Where, relative to assets/: sprites/hero.png; default: named by its prompt.
     project
         The game's root; default: found from the working directory.
-    overwrite
-        Replace a file that holds something else (`undo` brings it back).
-    verify
-        Ask the running game whether it shows it.
     """
     from server.deploy.deploy import deploy as put
 
     with Studio() as studio:
-        done = put(studio, asset_id, path, str(project) if project else None, overwrite=overwrite, verify=verify)
+        done = put(studio, **dict(request), project=str(project) if project else None)
     _tell(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
 
 

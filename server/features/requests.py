@@ -85,9 +85,18 @@ Candidates = Annotated[int, within(1, 16), Field(description="Draw 1 to 16, keep
 
 
 class Request(BaseModel):
-    """Base of all requests: frozen, and without unknown fields."""
+    """Base of all requests: frozen, and without unknown fields.
+
+    A command takes only required fields by position. The others are options, unless their `Field` says kw_only=False.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        for field in cls.model_fields.values():
+            if field.kw_only is None:
+                field.kw_only = not field.is_required()
 
 
 class SpriteRequest(Request):
@@ -236,3 +245,49 @@ class SliceRequest(Request):
         Field(description="Layout file; default: the one beside it."),
     ] = ""
     fps: Annotated[float, Field(description="Where the file does not say.", ge=1, le=60)] = 8.0
+
+
+class DeployRequest(Request):
+    """An asset to be written into the game's assets folder. `server.deploy.deploy.deploy` takes the same arguments."""
+
+    asset_id: AssetId
+    path: Annotated[
+        str, Field(description="In assets/: 'sprites/hero.png'; empty: named by the prompt.", kw_only=False)
+    ] = ""
+    overwrite: Annotated[bool, Field(description="Replace a file that holds something else.")] = False
+    verify: Annotated[bool, Field(description="Ask the running game whether it shows the file.")] = True
+
+
+class CompareRequest(Request):
+    """Prompts to be drawn with each variant and each seed."""
+
+    prompts: Annotated[
+        tuple[Annotated[str, AfterValidator(check_prompt)], ...],
+        Field(description='1 to 8 things to draw: ["red dragon", "stone floor"].'),
+    ]
+    variants: Annotated[
+        tuple[str, ...],
+        Field(
+            description="2 to 8 of 'model + lora@weight + ...': ['embedded', 'embedded + mygame@0.8']; an empty "
+            "model is the game's: '' or '+ mygame'."
+        ),
+    ]
+    count: Annotated[int, Field(description="Seeds for each prompt, 1 to 8.")] = 2
+    seed: Seed = None
+    size: OneSide = None
+    blind: Annotated[bool, Field(description="Call the variants A, B, ...")] = True
+
+
+class TrainRequest(Request):
+    """A LoRA to be trained. The fields that `loras.options.TrainOptions` has too replace what suits the model."""
+
+    dataset: Annotated[str, Field(description="Folder of sprites or one sheet; empty: the game's assets.")] = ""
+    name: Annotated[str, Field(description="Of the LoRA; empty: the game's.")] = ""
+    trigger: Annotated[str, AfterValidator(one_line), Field(description="Word that calls the style (SDXL only).")] = ""
+    model: Annotated[str, Field(description="From list_models; empty: the game's.")] = ""
+    steps: Annotated[int | None, Field(description="Default: what suits the model.")] = None
+    rank: Annotated[int | None, Field(description="4 to 64; default: 16.")] = None
+    rate: Annotated[float | None, Field(description="Learning rate.")] = None
+    resolution: Annotated[int | None, Field(description="SDXL: 512, 768 or 1024.")] = None
+    tile_size: Annotated[int | None, Field(description="Pixels of a sheet's tiles; gaps and margins are found.")] = None
+    prompts: Annotated[tuple[str, ...] | None, Field(description="To draw samples of.")] = None

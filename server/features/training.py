@@ -1,9 +1,10 @@
-"""Teaching a LoRA from a game's art: which pictures, which options, room on the device. Trains nothing itself."""
+"""Start the training of a LoRA on a game's art: find the pictures, choose the options, make room on the device."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.files import user_path
 from server.errors import ServerError
@@ -12,27 +13,15 @@ from server.project.game import Project, Style
 if TYPE_CHECKING:
     from loras.dataset import Dataset
     from loras.jobs import Job
+    from server.features.requests import TrainRequest
     from server.studio import Studio
 
 
-def start_training(
-    studio: Studio,
-    dataset: str,
-    name: str,
-    *,
-    project: str | None = None,
-    model: str = "",
-    trigger: str = "",
-    prompts: tuple[str, ...] = (),
-    tile_size: tuple[int, int] | None = None,
-    **options: Any,
-) -> tuple[Job, Dataset]:
-    """Reads the pictures, so that what is wrong with them is said now, and starts the job.
+def start_training(studio: Studio, request: TrainRequest, *, project: str | None = None) -> tuple[Job, Dataset]:
+    """Starts a training job and returns it with the pictures that it learns from.
 
-    Args:
-        dataset: a folder or sheet, relative to the game's root; empty: the game's assets.
-        name: of the LoRA; empty: the game's name.
-        options: fields of `loras.options.TrainOptions`; None: what suits the model.
+    The pictures are read here first, so that errors in them are reported before the job starts. The dataset is relative
+    to the game's root.
 
     Raises:
         ServerError, ProjectError: no pictures were named and there is no game.
@@ -41,30 +30,32 @@ def start_training(
     """
     from loras.dataset import read_dataset
     from loras.jobs import JobSpec
-    from loras.options import options_for
+    from loras.options import TrainOptions, options_for
     from pipelines.models.catalog import find_model
 
     game = studio.project(project)
-    source = dataset_path(game, dataset)
-    named = find_model(studio.model(game.style if game else Style(), model))
-    wanted = options_for(named, **options)
+    source = dataset_path(game, request.dataset)
+    named = find_model(studio.model(game.style if game else Style(), request.model))
+    numbers = {field.name for field in fields(TrainOptions)} & type(request).model_fields.keys()
+    options = options_for(named, **request.model_dump(include=numbers))
+    tile_size = (request.tile_size, request.tile_size) if request.tile_size else None
     pictures = read_dataset(source, tile_size)
     spec = JobSpec(
-        name=name or _name(game, source),
+        name=request.name or _name(game, source),
         dataset=str(source),
         model=named.id,
         output=str((studio.settings.data_dir / "loras").absolute()),
-        options=wanted,
-        trigger=" ".join(trigger.split()),
+        options=options,
+        trigger=request.trigger,
         tile_size=tile_size,
-        prompts=prompts,
+        prompts=request.prompts or (),
     )
     make_room(studio, named.id)
     return studio.jobs.start(spec), pictures
 
 
 def dataset_path(game: Project | None, dataset: str) -> Path:
-    """Where the pictures are.
+    """Returns the absolute path of the pictures.
 
     Raises:
         ServerError: nothing was named and there is no game.
@@ -80,10 +71,11 @@ def dataset_path(game: Project | None, dataset: str) -> Path:
 
 
 def make_room(studio: Studio, model: str) -> None:
-    """Takes the model off a GPU that training is about to need; what is being drawn ends first.
+    """Unloads the model from a GPU that training is about to use; a drawing in progress ends first.
 
-    Drawing goes on meanwhile: another model at once, the same one after loading it again where there is room for both,
-    else with words that say so. On a CPU nothing has to move: the trainer is nice.
+    Later drawings continue during the training: other models immediately, the same one after it was loaded again. Where
+    there is not enough memory for both, the drawing fails with a message. On a CPU nothing is unloaded: the worker
+    runs at a low priority.
     """
     if not studio.awake:
         return

@@ -15,6 +15,7 @@ from pydantic import Field
 from server.errors import ServerError
 from server.features.requests import (
     AnimationRequest,
+    DeployRequest,
     EditRequest,
     FixRequest,
     Request,
@@ -41,10 +42,9 @@ MOST_ROWS = 2000
 """Rows of one table after `expand`: a typo must not start a day's work."""
 
 
-class DeployAsset(Request):
-    asset_id: str
-    path: str = ""
-    overwrite: bool = False
+class DeployStep(DeployRequest):
+    """A deployment that does not ask the running game unless the step says so."""
+
     verify: bool = False
 
 
@@ -114,12 +114,12 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
         done = fix_pixel_art(studio, request, project=root)
         return _asset(studio, project, done.asset) | {"pitch": done.pitch}
 
-    def deploy_one(a: DeployAsset, on_progress: OnProgress) -> dict[str, Any]:
+    def deploy_one(request: DeployStep, on_progress: OnProgress) -> dict[str, Any]:
         from server.deploy.deploy import deploy
 
-        done = deploy(studio, a.asset_id, a.path, root, overwrite=a.overwrite, verify=a.verify)
+        done = deploy(studio, **dict(request), project=root)
         state = done.verification.state
-        return {"asset_id": a.asset_id, "paths": list(done.paths), "state": done.state, "verification": state}
+        return {"asset_id": request.asset_id, "paths": list(done.paths), "state": done.state, "verification": state}
 
     def arrange(a: Arrange, on_progress: OnProgress) -> dict[str, Any]:
         return _arrange(studio, project, a)
@@ -150,7 +150,7 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
         "generate_animation": Operation(AnimationRequest, animation),
         "edit_sprite": Operation(EditRequest, edit),
         "fix_pixel_art": Operation(FixRequest, fix),
-        "deploy_asset": Operation(DeployAsset, deploy_one),
+        "deploy_asset": Operation(DeployStep, deploy_one),
         "arrange": Operation(Arrange, arrange),
         "expand": Operation(Expand, expand),
         "list_files": Operation(ListFiles, list_files),

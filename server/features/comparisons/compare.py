@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING
 
 from server.errors import LibraryError, ServerError
 from server.features.comparisons.ranking import Rank, rank
+from server.features.recipes import sprite_recipe
+from server.features.requests import CompareRequest, SpriteRequest
 from server.features.sprites import keep_sprite
 from server.library.rows import ASSET_ID, BadRow, clip, read_rows
+from server.project.game import Style
 
 if TYPE_CHECKING:
     from pipelines.records import LoraWeight, OnProgress, Recipe
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 MOST_VARIANTS, MOST_PROMPTS, MOST_SEEDS, MOST_CELLS = 8, 8, 8, 96
 TIE = "tie"
+FIRST_SEED = 1000
+"""The first seed of a comparison that asks for none: the same prompts give the same pictures."""
 _ID = re.compile(r"[0-9a-f]{12}")
 
 
@@ -271,6 +276,27 @@ def voted_pairs(comparison: Comparison) -> Iterator[tuple[str, str, float]]:
             yield from ((keys[winner], key, 1.0) for i, key in enumerate(keys) if i != winner)
         else:
             yield from ((a, b, 0.5) for i, a in enumerate(keys) for b in keys[i + 1 :])
+
+
+def compare_models(
+    studio: Studio, request: CompareRequest, on_progress: OnProgress, *, project: str | None = None
+) -> Comparison:
+    """Draws the prompts with each variant, from the first seed on, with the game's style but without its palette.
+
+    Raises:
+        ServerError: a variant cannot be read; see `compare`.
+        PipelineError: see `compare`.
+    """
+    game = studio.project(project)
+    default = studio.model(game.style if game else Style())
+    variants = [parse_variant(text, default) for text in request.variants]
+    first = FIRST_SEED if request.seed is None else request.seed
+    recipes = [
+        sprite_recipe(studio, game, SpriteRequest(prompt=prompt, size=request.size, seed=first, palette="none"))
+        for prompt in request.prompts
+    ]
+    seeds = range(first, first + max(0, request.count))
+    return compare(studio, game, recipes, variants, seeds, on_progress, blind=request.blind)
 
 
 def compare(

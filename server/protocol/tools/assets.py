@@ -15,7 +15,7 @@ from pipelines.choices import Kind
 from server.deploy import deploy as deploying
 from server.errors import ServerError
 from server.features.comparisons.compare import Comparisons
-from server.features.requests import AssetId
+from server.features.requests import DeployRequest
 from server.library.records import Asset
 from server.library.store import Library
 from server.protocol.tools.common import (
@@ -27,15 +27,11 @@ from server.protocol.tools.common import (
     result,
     schema,
 )
+from server.protocol.tools.flat import flat
 from server.studio import Studio
 
 GALLERY_VIEW = "ui://dgx-pixels/gallery.html"
 """The results page as an MCP App: a client that shows apps renders it beside the answer of list_assets."""
-
-DeployPath = Annotated[
-    str,
-    Field(description="In assets/: 'sprites/hero.png'; empty: named by the prompt."),
-]
 
 
 class DeployAnswer(BaseModel):
@@ -79,14 +75,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     """Adds deploy_asset, undo_deploy, list_assets, sprite:// and gallery://index."""
 
     @mcp.tool(title="Deploy asset", output_schema=schema(DeployAnswer), annotations=changes(), tags={"deploy"})
-    async def deploy_asset(
-        asset_id: AssetId,
-        ctx: Context,
-        path: DeployPath = "",
-        project: ProjectArgument = "",
-        overwrite: Annotated[bool, Field(description="Replace a file that holds something else.")] = False,
-        verify: Annotated[bool, Field(description="Ask the running game whether it shows the file.")] = True,
-    ) -> ToolResult:
+    @flat
+    async def deploy_asset(request: DeployRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
         """Use when a sprite, spritesheet or tileset is good: writes it into the game's assets/ folder.
         The answer says what a running game made of it. A file that holds something else is replaced only with
         overwrite=true, and undo_deploy brings it back.
@@ -94,8 +84,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
         def work(on_progress: OnProgress) -> ToolResult:
             on_progress(0, 1, "deploying")
-            done = deploying.deploy(studio, asset_id, path, project or None, overwrite=overwrite, verify=verify)
-            return _answer(done)
+            return _answer(deploying.deploy(studio, **dict(request), project=project or None))
 
         return await in_thread(ctx, work)
 

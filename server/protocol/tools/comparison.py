@@ -7,24 +7,21 @@ from typing import Annotated
 
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from server.features.bases import base_warnings
 from server.features.comparisons.compare import (
     Comparison,
     Comparisons,
-    compare,
-    parse_variant,
     picture_path,
     winner_index,
 )
-from server.features.recipes import sprite_recipe
-from server.features.requests import Seed, SpriteRequest, check_prompt
-from server.project.game import Project, Style
+from server.features.comparisons.compare import compare_models as compare
+from server.features.requests import CompareRequest
+from server.project.game import Project
 from server.protocol.tools.common import OnProgress, ProjectArgument, ToolError, in_thread, makes, result, schema
+from server.protocol.tools.flat import flat
 from server.studio import Studio
-
-_BASE_SEED = 1000
 
 
 class Place(BaseModel):
@@ -60,25 +57,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     """Adds compare_models and record_preference."""
 
     @mcp.tool(title="Compare models", output_schema=schema(CompareAnswer), annotations=makes(), tags={"compare"})
-    async def compare_models(
-        prompts: Annotated[
-            list[Annotated[str, AfterValidator(check_prompt)]],
-            Field(description='1 to 8 things to draw: ["red dragon", "stone floor"].'),
-        ],
-        variants: Annotated[
-            list[str],
-            Field(
-                description="2 to 8 of 'model + lora@weight + ...': ['embedded', 'embedded + mygame@0.8']; an empty "
-                "model is the game's: '' or '+ mygame'."
-            ),
-        ],
-        ctx: Context,
-        count: Annotated[int, Field(description="Seeds for each prompt, 1 to 8.")] = 2,
-        seed: Seed = None,
-        size: Annotated[int | None, Field(description="Pixels.")] = None,
-        blind: Annotated[bool, Field(description="Call the variants A, B, ...")] = True,
-        project: ProjectArgument = "",
-    ) -> ToolResult:
+    @flat
+    async def compare_models(request: CompareRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
         """Use when it is open which model or LoRA draws better for this game: shows them side by side.
         Columns share prompts and seeds and are blind (A, B, ...): show the picture, ask which column is best, and give
         the answer to record_preference.
@@ -86,15 +66,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
         def work(on_progress: OnProgress) -> ToolResult:
             game = studio.project(project or None)
-            default = studio.model(game.style if game else Style())
-            stacks = [parse_variant(text, default) for text in variants]
-            first = _BASE_SEED if seed is None else seed
-            recipes = [
-                sprite_recipe(studio, game, SpriteRequest(prompt=prompt, size=size, seed=first, palette="none"))
-                for prompt in prompts
-            ]
-            seeds = range(first, first + max(0, count))
-            done = compare(studio, game, recipes, stacks, list(seeds), on_progress, blind=blind)
+            done = compare(studio, request, on_progress, project=project or None)
             step = (
                 f"Which column is best? record_preference(comparison_id='{done.id}', winner='A'), also for one prompt "
                 "alone (prompt=1); then it says which is which."

@@ -11,8 +11,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult
 from pydantic import BaseModel, Field
 
+from server.features.requests import TrainRequest
 from server.features.training import make_room, start_training
 from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, makes, reads, result, schema
+from server.protocol.tools.flat import flat
 from server.studio import Studio
 
 if TYPE_CHECKING:
@@ -66,23 +68,10 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     """Adds train_lora, get_job, cancel_job and job://."""
 
     @mcp.tool(title="Train LoRA", output_schema=schema(TrainAnswer), annotations=makes(), tags={"train"})
+    @flat
     async def train_lora(
+        request: TrainRequest,
         ctx: Context,
-        dataset: Annotated[
-            str,
-            Field(description="Folder of sprites or one sheet; empty: the game's assets."),
-        ] = "",
-        name: Annotated[str, Field(description="Of the LoRA; empty: the game's.")] = "",
-        trigger: Annotated[str, Field(description="Word that calls the style (SDXL only).")] = "",
-        model: Annotated[str, Field(description="From list_models; empty: the game's.")] = "",
-        steps: Annotated[int | None, Field(description="Default: what suits the model.")] = None,
-        rank: Annotated[int | None, Field(description="4 to 64; default: 16.")] = None,
-        rate: Annotated[float | None, Field(description="Learning rate.")] = None,
-        resolution: Annotated[int | None, Field(description="SDXL: 512, 768 or 1024.")] = None,
-        tile_size: Annotated[
-            int | None, Field(description="Pixels of a sheet's tiles; gaps and margins are found.")
-        ] = None,
-        prompts: Annotated[list[str] | None, Field(description="To draw samples of.")] = None,
         resume: Annotated[str, Field(description="job_id of a stopped job.")] = "",
         project: ProjectArgument = "",
     ) -> ToolResult:
@@ -100,20 +89,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
                 answer = TrainAnswer(job=_item(studio.jobs.resume(resume)), next_step=_follow(resume))
                 return result(answer)
             on_progress(0, 1, "reading the pictures")
-            job, pictures = start_training(
-                studio,
-                dataset,
-                name,
-                project=project or None,
-                model=model,
-                trigger=trigger,
-                prompts=tuple(prompts or ()),
-                tile_size=(tile_size, tile_size) if tile_size else None,
-                steps=steps,
-                rank=rank,
-                rate=rate,
-                resolution=resolution,
-            )
+            job, pictures = start_training(studio, request, project=project or None)
             report = pictures.report()
             answer = TrainAnswer(
                 job=_item(job),

@@ -61,6 +61,27 @@ def test_a_wrong_option_is_named_with_its_value(capsys: pytest.CaptureFixture[st
     assert "count=17: give 1 to 16." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("generate", "red", "dragon"),
+        ("generate", "red", "dragon", "--size", "16"),
+        ("fix", "render.png", "32"),
+        ("slice", "sheet.png", "animation"),
+        ("deploy", "0123456789ab", "a.png", "true"),
+    ],
+)
+def test_words_left_over_are_refused_and_nothing_is_done(
+    typed: tuple[str, ...], game: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*typed) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    left_over = {"generate": "dragon", "fix": "32", "slice": "animation", "deploy": "true"}[typed[0]]
+    assert f"These words are left over: {left_over}." in error
+    assert "in quotation marks" in error
+    assert not (game / ".dgx-pixels").exists()
+
+
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models") == 0
     assert "embedded (default)" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from loras.files import write_json
 from loras.jobs import Jobs, JobSpec
 from pipelines.records import no_progress
 from server.errors import ServerError
+from server.features.requests import TrainRequest
 from server.features.training import dataset_path, make_room, start_training
 from server.protocol.app import create_server
 from server.settings import Settings
@@ -120,5 +121,5 @@ def test_a_model_on_a_gpu_makes_room_for_its_training(studio: Studio, backend: F
     backend.describe = lambda: {"device": "cuda:0", "resident": [{"model": "embedded"}]}  # type: ignore[method-assign]
     with studio.engine.lease("a drawing", no_progress):
         pass
-    start_training(studio, str(art), "mygame")
+    start_training(studio, TrainRequest(dataset=str(art), name="mygame"))
     assert backend.resident == []
