@@ -154,7 +154,10 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One line of `list_models`. `state`: resident, available (on disk), not_downloaded or broken."""
+    """One line of `list_models`. `state`: resident, available (on disk), not_downloaded or broken.
+
+    `commit`: 40 hex digits, the commit of the hub that a pulled model stays at; empty for other models.
+    """
 
     id: str
     title: str
@@ -163,3 +166,4 @@ class ModelInfo:
     native_sizes: tuple[int, ...] = ()
     presets: tuple[str, ...] = ()
     note: str = ""
+    commit: str = ""

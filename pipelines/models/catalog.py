@@ -1,7 +1,9 @@
 """The catalog: which models there are, where they are, what they are by default. Imports no torch and loads nothing.
 
 A model is named by `embedded`, `sdxl`, a hub id (`owner/name` or `owner/name@revision`), or the path of a local SDXL
-checkpoint: a folder in diffusers layout, or one .safetensors file. `pipelines.sdxl.loading` loads what is named here.
+checkpoint: a folder in diffusers layout, or one .safetensors file. What has the form of a hub id never means a folder:
+a folder of that name in the working directory must not take the place of a model. `pipelines.sdxl.loading` loads what
+is named here.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from typing import Any
 from pipelines import text_files
 from pipelines.errors import InvalidRequest, ModelError, TextError
 from pipelines.files import user_path
-from pipelines.models.hub import Repo, cached_file, snapshot
+from pipelines.models.hub import Repo, cached_file, pulled_names, snapshot
 from pipelines.models.presets import PIXEL_PRESETS, PRESETS, SDXL_PRESETS, Preset
 from pipelines.records import ModelInfo
+from pipelines.visible import clipped
 
 EMBEDDED = Path(__file__).parents[1] / "embedded" / "checkpoint"
 
@@ -28,6 +31,7 @@ COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tok
 """The folders of a checkpoint in diffusers layout."""
 
 
+EMBEDDED_ID = "embedded"
 SDXL = "sdxl"
 CHECKPOINT_FILES = ("*.json", "*.txt", "*/*.fp16.safetensors")
 """Of a checkpoint on the hub only the half-precision weights are fetched."""
@@ -65,6 +69,8 @@ STYLE = Repo(
     "creativeml-openrail-m",
 )
 
+LONGEST_HEADER = 16 << 20
+"""Bytes of a safetensors file's header: SDXL's checkpoints have 0.5 MB; it is read into memory whole."""
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+)?")
 
 
@@ -114,7 +120,7 @@ class Model:
 def embedded_model() -> Model:
     """The model that ships in the package."""
     return Model(
-        id="embedded",
+        id=EMBEDDED_ID,
         title="Embedded pixel-art model",
         licence="CC0-1.0",
         folder=EMBEDDED,
@@ -136,17 +142,24 @@ def find_model(name: str) -> Model:
     """
     if name == (shipped := embedded_model()).id:
         return shipped
+    if not is_path(name):
+        return hub_model(name)
     path = user_path(name)
     if path.is_dir():
         return folder_model(path.resolve())
     if path.is_file():
         return file_model(path.resolve())
-    if name == SDXL or _HUB_ID.fullmatch(name):
-        return hub_model(name)
     raise ModelError(
-        f"There is no model '{name}'. Use 'embedded', 'sdxl', a hub id (owner/name), or the path of an SDXL "
-        "checkpoint: a folder with a model_index.json, or one .safetensors file. list_models shows what there is."
+        f"There is no model '{clipped(name, 200)}'. Use 'embedded', 'sdxl', a hub id (owner/name), or the path of an "
+        "SDXL checkpoint: a folder with a model_index.json, or one .safetensors file. list_models shows what there is."
     )
+
+
+def is_path(name: str) -> bool:
+    """Whether a model's name is a path. A relative folder with two parts is written `./models/mine`."""
+    if name in (EMBEDDED_ID, SDXL):
+        return False
+    return not _HUB_ID.fullmatch(name) or name.endswith(".safetensors")
 
 
 def _pixel_presets(folder: Path) -> tuple[str, ...]:
@@ -170,8 +183,7 @@ def folder_model(folder: Path) -> Model:
         raise ModelError(
             f"The UNet in {folder} takes no size conditioning, so it is not SDXL's. Use an SDXL checkpoint."
         )
-    scale = 2 ** (len(vae.get("block_out_channels", ())) - 1)
-    canvas = int(unet.get("sample_size", 128)) * scale
+    canvas = _canvas(folder, unet, vae)
     if vae.get("out_channels") == 4:
         return Model(
             id=str(folder),
@@ -191,6 +203,17 @@ def folder_model(folder: Path) -> Model:
         folder=folder,
         canvases=(512, 768, 1024) if canvas == 1024 else (canvas,),
         presets=SDXL_PRESETS,
+    )
+
+
+def _canvas(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> int:
+    """Pixels of a side of what the model was trained on."""
+    blocks, side = vae.get("block_out_channels", ()), unet.get("sample_size", 128)
+    if isinstance(blocks, list | tuple) and 1 <= len(blocks) <= 8 and isinstance(side, int) and 1 <= side <= 1024:
+        return side * 2 ** (len(blocks) - 1)
+    raise ModelError(
+        f"The settings in {folder} name sizes that no SDXL checkpoint has (sample_size, block_out_channels). Download "
+        "it again."
     )
 
 
@@ -238,7 +261,7 @@ def hub_model(name: str) -> Model:
     if folder is None:
         raise ModelError(
             f"'{name}' is not on this machine yet. `dgx-pixels models pull {name}` fetches it (SDXL: 7.8 GB with what "
-            "goes with it); model='embedded' draws without a download."
+            "goes with it); model='embedded' draws without a download." + _meant_folder(name)
         )
     model = replace(
         folder_model(folder),
@@ -254,17 +277,37 @@ def hub_model(name: str) -> Model:
     return replace(model, vae=snapshot(SDXL_VAE), style=style)
 
 
+def _meant_folder(name: str) -> str:
+    return f" The folder is './{name}'." if Path(name).is_dir() else ""
+
+
 def sdxl_info() -> ModelInfo:
     """What a list of models says of SDXL: also where it was not pulled."""
-    state, note = "available", ""
-    if snapshot(SDXL_BASE) is None:
-        state, note = "not_downloaded", "`dgx-pixels models pull sdxl` fetches it (7.8 GB with what goes with it)."
-    else:
-        try:
-            hub_model(SDXL)
-        except ModelError as error:
-            state, note = "broken", str(error)
-    return ModelInfo(SDXL, "SDXL base 1.0 with pixel-art-xl", state, SDXL_BASE.licence, (), SDXL_PRESETS, note)
+    if snapshot(SDXL_BASE) is not None:
+        return _pulled_info(SDXL)
+    note = "`dgx-pixels models pull sdxl` fetches it (7.8 GB with what goes with it)."
+    return ModelInfo(
+        SDXL, "SDXL base 1.0 with pixel-art-xl", "not_downloaded", SDXL_BASE.licence, (), SDXL_PRESETS, note
+    )
+
+
+def pulled_infos() -> list[ModelInfo]:
+    """What a list of models says of the hub ids that a user pulled, each with the commit that it stays at."""
+    own = {repo.id for repo in hub_repos(SDXL)}
+    names = (name.removesuffix("@main") for name in pulled_names())
+    return [_pulled_info(name) for name in names if not is_path(name) and name.partition("@")[0] not in own]
+
+
+def _pulled_info(name: str) -> ModelInfo:
+    """A pulled model, or why it cannot be used."""
+    try:
+        model = hub_model(name)
+    except ModelError as error:
+        commit = getattr(snapshot(hub_repos(name)[0]), "name", "")
+        return ModelInfo(name, name, "broken", "unknown", (), (), str(error), commit)
+    return ModelInfo(
+        name, model.title, "available", model.licence, model.native_sizes, model.presets, model.note, model.revision
+    )
 
 
 def hub_repos(name: str) -> tuple[Repo, ...]:
@@ -325,12 +368,18 @@ def header(path: Path) -> Sequence[str]:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if length > 100 << 20:
+            if length > LONGEST_HEADER:
                 raise ValueError("its header is too long")
             names = json.loads(file.read(length))
-        return tuple(name for name in names if name != "__metadata__")
-    except (ValueError, OSError) as error:
-        raise ModelError(f"{path.name} is not a safetensors file ({error}). Download it again.") from error
+    except (ValueError, OSError, RecursionError) as error:
+        raise ModelError(f"{path.name} is not a safetensors file ({_why(error)}). Download it again.") from error
+    if not isinstance(names, dict):
+        raise ModelError(f"{path.name} is not a safetensors file (its header is not an object). Download it again.")
+    return tuple(name for name in names if name != "__metadata__")
+
+
+def _why(error: Exception) -> str:
+    return "its header is nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -340,7 +389,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: it is missing or broken.
     """
     try:
-        return text_files.read_json(path, str(path))
+        found = text_files.read_json(path, str(path))
     except FileNotFoundError:
         raise ModelError(
             f"{path.parent} is not a complete checkpoint: {path.name} is missing. Give the folder that holds "
@@ -348,6 +397,9 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     except TextError as error:
         raise ModelError(f"{error} Or download the model again.") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} holds no JSON object, so this is not a checkpoint's. Download the model again.")
+    return found
 
 
 def revision_of(model: Model) -> str:

@@ -100,6 +100,11 @@ def pinned(repo: Repo) -> str:
     return commit if isinstance(commit, str) and _COMMIT.fullmatch(commit) else ""
 
 
+def pulled_names() -> list[str]:
+    """`owner/name@revision` of every repository that was pulled here and has its commit noted, sorted."""
+    return sorted(name for name, commit in _pins().items() if isinstance(commit, str) and _COMMIT.fullmatch(commit))
+
+
 def _pins() -> dict[str, Any]:
     try:
         value = read_json(hub_cache() / PINS)

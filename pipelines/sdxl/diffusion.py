@@ -24,7 +24,15 @@ from pipelines.engine import hardware
 from pipelines.engine.backend import OnStep
 from pipelines.engine.hardware import free_bytes
 from pipelines.errors import DrawingError, InvalidRequest, OutOfMemory
-from pipelines.models.catalog import SDXL, Model, embedded_model, find_model, preset_lora, preset_of, sdxl_info
+from pipelines.models.catalog import (
+    Model,
+    embedded_model,
+    find_model,
+    preset_lora,
+    preset_of,
+    pulled_infos,
+    sdxl_info,
+)
 from pipelines.models.presets import PRESETS, Preset
 from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
 from pipelines.sdxl.denoise import (
@@ -238,10 +246,12 @@ class DiffusersBackend:
                 native_sizes=model.native_sizes,
                 presets=model.presets,
                 note=model.note,
+                commit=model.revision,
             )
             for model in ({shipped.id: shipped} | residents).values()
         ]
-        return (*infos, sdxl_info()) if SDXL not in residents else tuple(infos)
+        pulled = [sdxl_info(), *pulled_infos()]
+        return (*infos, *(info for info in pulled if info.id not in residents))
 
     def describe(self) -> dict[str, Any]:
         """See `Backend.describe`."""

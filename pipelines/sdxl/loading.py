@@ -16,8 +16,14 @@ from safetensors import SafetensorError
 from pipelines.errors import ModelError
 from pipelines.models.catalog import Model, read_json, revision_of
 from pipelines.sdxl.text import PromptEncoder
+from pipelines.visible import clipped
 
 _WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+BROKEN = (
+    *(OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, ArithmeticError, AssertionError),
+    *(ImportError, SafetensorError),
+)
+"""What diffusers and transformers raise for settings and weights that do not fit their classes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -142,9 +148,9 @@ def _load_part(model: Model, name: str, dtype: torch.dtype, folder: Path | None 
         return _loader(model, name).from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, **extra
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except BROKEN as error:
         raise ModelError(
-            f"The {name} of '{model.id}' cannot be loaded: {str(error).splitlines()[0]}. Download the model again."
+            f"The {name} of '{model.id}' cannot be loaded: {_first_line(error)}. Download the model again."
         ) from error
 
 
@@ -155,10 +161,8 @@ def _load_file(model: Model, dtype: torch.dtype) -> dict[str, Any]:
         pipeline = StableDiffusionXLPipeline.from_single_file(
             str(model.file), config=str(model.folder), local_files_only=True, dtype=dtype, add_watermarker=False
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(
-            f"{model.file} cannot be loaded as SDXL: {str(error).splitlines()[0]}. Download it again."
-        ) from error
+    except BROKEN as error:
+        raise ModelError(f"{model.file} cannot be loaded as SDXL: {_first_line(error)}. Download it again.") from error
     parts = {name: getattr(pipeline, name) for name in _WEIGHTS}
     for name, part in parts.items():
         # diffusers leaves what the file lacks without data, and says nothing where it is a text encoder
@@ -168,6 +172,10 @@ def _load_file(model: Model, dtype: torch.dtype) -> dict[str, Any]:
                 "Download it again."
             )
     return parts
+
+
+def _first_line(error: Exception) -> str:
+    return clipped(next(iter(str(error).splitlines()), "it is damaged"), 300)
 
 
 def unified_memory() -> bool:
@@ -215,21 +223,26 @@ def _load_tokenizer(model: Model, name: str) -> Any:
 
         try:
             return WordTokenizer(folder)
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # tokenizers raises no other kind
             raise ModelError(f"The {name} of '{model.id}' cannot be loaded. Download the model again.") from error
     from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
-    kind = read_json(folder / "tokenizer_config.json").get("tokenizer_class", "")
+    kind = str(read_json(folder / "tokenizer_config.json").get("tokenizer_class", ""))
     loader = CLIPTokenizer if kind.startswith("CLIP") else PreTrainedTokenizerFast
     try:
         return loader.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # tokenizers raises no other kind
         raise ModelError(f"The {name} of '{model.id}' cannot be loaded. Download the model again.") from error
 
 
 def _load_scheduler(model: Model) -> Any:
     config = read_json(model.folder / "scheduler" / "scheduler_config.json")
-    return make_scheduler(str(config.get("_class_name")), config)
+    try:
+        return make_scheduler(str(config.get("_class_name")), config)
+    except BROKEN as error:
+        raise ModelError(
+            f"The scheduler of '{model.id}' cannot be made: {_first_line(error)}. Download the model again."
+        ) from error
 
 
 def make_scheduler(name: str, config: Any) -> Any:

@@ -70,10 +70,11 @@ def _list(project: Path | None) -> None:
     with Studio() as studio:
         found, default = model_list(studio, str(project) if project else None)
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "state", "licence", "native sizes", "note"):
+    for heading in ("id", "state", "licence", "native sizes", "commit", "note"):
         table.add_column(heading, overflow="fold")
     for model in found:
         mark = " (default)" if model["id"] == default else ""
         sizes = ", ".join(str(size) for size in model["native_sizes"])
-        table.add_row(*map(shown, (model["id"] + mark, model["state"], model["licence"], sizes, model["note"])))
+        fields = (model["id"] + mark, model["state"], model["licence"], sizes, model["commit"][:12], model["note"])
+        table.add_row(*map(shown, fields))
     SafeConsole().print(table)

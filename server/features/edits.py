@@ -12,6 +12,7 @@ from server.errors import LibraryError
 from server.features.bases import record_bases
 from server.features.recipes import palette_words
 from server.features.save import save_asset
+from server.project.game import local_weights
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels
@@ -79,11 +80,15 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
         sprite = edit.resize(image, recipe, *sides)
     else:
         mask = edit.mask_of_place(image, request.place) if request.place else None
+        drawn_with = request.model or recipe.model
+        if home is not studio.library(None):  # a game's database may come from anywhere
+            loras = tuple(lora.name for lora in recipe.loras)
+            local_weights(home.folder.parent, "" if request.model else recipe.model, loras, f"The recipe of {asset.id}")
         wanted = replace(
             recipe,
             prompt=request.prompt or recipe.prompt,
             seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
-            model=request.model or recipe.model,
+            model=drawn_with,
         )
         sprite = edit.redraw(studio.engine, image, wanted, request.strength, mask, on_progress)
         sprite = replace(sprite, recipe=record_bases(studio, sprite.recipe))

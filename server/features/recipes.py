@@ -9,17 +9,19 @@ import re
 import secrets
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipelines.pixels.named_palettes import named_palette
 from server.errors import ProjectError
 from server.features.requests import SpriteRequest
-from server.project.game import Project, Style
+from server.project.game import Project, Style, local_weights
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe
-    from server.features.requests import TilesetRequest
+    from server.features.requests import AnimationRequest, EditRequest, TilesetRequest
     from server.studio import Studio
+
+    R = TypeVar("R", bound=SpriteRequest | TilesetRequest | AnimationRequest | EditRequest)
 
 _WORDS = re.compile(r"#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?(?:[\s,]+#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)*[\s,]*")
 
@@ -85,6 +87,16 @@ def compose_recipe(
         "outline": style.outline,
     }
     return Recipe(**(values | more))
+
+
+def of_the_game(project: Project, request: R, where: str) -> R:
+    """The request of a workflow or a watched file: files of the game, which name models as `dgx-pixels.toml` may.
+
+    Raises:
+        ProjectError: its model is a path that leads out of the game.
+    """
+    model = local_weights(project.root, request.model, (), where)[0]
+    return request.model_copy(update={"model": model}) if model != request.model else request
 
 
 def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]:

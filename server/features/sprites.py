@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import Cancelled, InvalidRequest, PipelineError
 from server.features.bases import record_bases
-from server.features.recipes import sprite_recipe
+from server.features.recipes import of_the_game, sprite_recipe
 from server.features.save import save_asset
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def generate_each(
     groups: dict[str, list[tuple[int, Recipe]]] = {}
     for index, request in enumerate(requests):
         try:
-            recipe = sprite_recipe(studio, game, request)
+            recipe = sprite_recipe(studio, game, of_the_game(game, request, "generate_sprite") if game else request)
             groups.setdefault(replace(recipe, prompt="", seed=0).to_json(), []).append((index, recipe))
         except Exception as error:  # of this request alone
             outcomes[index] = error

@@ -27,6 +27,7 @@ from pipelines.invalid import explain_invalid
 from pipelines.pixels.aseprite import is_aseprite
 from pipelines.records import no_progress
 from pipelines.text_files import decode_text
+from server.features.recipes import of_the_game
 from server.features.requests import SpriteRequest
 from server.features.save import save_asset
 from server.library.store import write_atomically
@@ -124,6 +125,11 @@ class Watch:
         """Takes up one saved file: says what came of it in one line; nothing where its content is known."""
         name = path.relative_to(self.project.root).as_posix()
         try:
+            if not path.resolve().is_relative_to(self.project.root):
+                self.say(
+                    f"{name}: a symbolic link that leads out of the game is not followed. Put a copy in its place."
+                )
+                return
             limit = PICTURE_LIMIT if path.suffix.lower() in ASEPRITE else TEXT_LIMIT
             content = read_bytes(path, limit, path.name)
             digest = hashlib.sha256(content).hexdigest()
@@ -182,6 +188,7 @@ class Watch:
 
         started = time.perf_counter()
         wanted = SpriteFile.model_validate_json(decode_text(content, path.name))
+        wanted = of_the_game(self.project, wanted, path.name)
         if wanted.seed is None:  # a seed from the name, so that the same file makes the same picture
             seed = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4], "big") >> 1
             wanted = wanted.model_copy(update={"seed": seed})

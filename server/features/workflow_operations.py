@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from server.errors import ServerError
+from server.features.recipes import of_the_game
 from server.features.requests import (
     AnimationRequest,
     DeployRequest,
@@ -78,6 +79,7 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
     def sprite(request: SpriteRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.sprites import generate_sprites
 
+        request = of_the_game(project, request, "generate_sprite")
         return _sprite(studio, project, generate_sprites(studio, request, on_progress, project=root).sprites[0])
 
     def sprites(requests: Sequence[SpriteRequest], on_progress: OnProgress) -> list[Any]:
@@ -89,18 +91,21 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
     def animation(request: AnimationRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.animations import generate_animation
 
+        request = of_the_game(project, request, "generate_animation")
         done = generate_animation(studio, request, on_progress, project=root)
         return _asset(studio, project, done.asset) | {"sprite_id": done.key.id}
 
     def tileset(request: TilesetRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.tilesets import generate_tileset
 
+        request = of_the_game(project, request, "generate_tileset")
         done = generate_tileset(studio, request, on_progress, project=root)
         return _asset(studio, project, done.asset) | {"tiles": len(done.tileset.tiles)}
 
     def edit(request: EditRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.edits import edit_sprite
 
+        request = of_the_game(project, request, "edit_sprite")
         done = edit_sprite(studio, request, on_progress, project=root)
         return _asset(studio, project, done.asset) | {"changed_pixels": done.changed}
 

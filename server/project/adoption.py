@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +17,25 @@ from pipelines.files import TEXT_LIMIT, read_bytes
 from pipelines.text_files import decode_text, encode_like
 from server.errors import ProjectError
 from server.library.files import write_atomically
-from server.project.game import STYLE_FILE, Project
+from server.project.game import STYLE_FILE, Project, local_weights
 
 if TYPE_CHECKING:
     from server.features.comparisons.compare import Variant
 
 
 def adopt(project: Project, variant: Variant) -> Path:
-    """Writes the variant into the game's style and returns the file.
+    """Writes the variant into the game's style and returns the file. Paths inside the game become relative to its root.
 
     Raises:
-        ProjectError: the file cannot be read or written, or is not TOML.
+        ProjectError: the file cannot be read or written, or is not TOML; or a path of the variant is outside the game.
     """
     path = project.root / STYLE_FILE
+    names = tuple(lora.name for lora in variant.loras)
+    model, names = local_weights(project.root, variant.model, names, "The winner")
+    stack = tuple(
+        replace(lora, name=_relative(project.root, name)) for lora, name in zip(variant.loras, names, strict=True)
+    )
+    variant = replace(variant, model=_relative(project.root, model), loras=stack)
     try:
         original = read_bytes(path, TEXT_LIMIT) if path.exists() else b""
         before = decode_text(original, str(path))
@@ -39,6 +46,11 @@ def adopt(project: Project, variant: Variant) -> Path:
     except OSError as error:
         raise ProjectError(explain(error, path)) from error
     return path
+
+
+def _relative(root: Path, name: str) -> str:
+    """A path as the style file holds it, other names as they are."""
+    return f"./{Path(name).relative_to(root).as_posix()}" if Path(name).is_absolute() else name
 
 
 def _with(text: str, variant: Variant, path: Path) -> str:

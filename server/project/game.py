@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -55,7 +55,8 @@ class Style:
     """How the game's art looks, from `dgx-pixels.toml`: it fills in what a request leaves open.
 
     `palette` is a file (.hex, .gpl, .pal, .txt, .act, .ase or a PNG strip) relative to the game's root; empty: colours
-    are extracted. An empty `model` leaves the choice to the server's settings. `brp_port`: the port of the running
+    are extracted. An empty `model` leaves the choice to the server's settings. A path in `model` or `loras` was
+    relative to the game's root and leads into it; here it is absolute. `brp_port`: the port of the running
     game's remote protocol; 0: 15702. `meta`: whether a Bevy `.meta` (nearest-neighbour sampling) goes beside each
     deployed picture.
     """
@@ -203,7 +204,42 @@ def _open(root: Path) -> Project:
         raise ProjectError(f"{root / STYLE_FILE}: folders.assets is a hidden folder. Give another folder of the game.")
     if style.palette:
         _inside(root, style.palette, "palette")
+    model, loras = local_weights(root, style.model, tuple(lora.name for lora in style.loras), str(root / STYLE_FILE))
+    stack = tuple(replace(lora, name=name) for lora, name in zip(style.loras, loras, strict=True))
+    style = replace(style, model=model, loras=stack)
     return Project(root, assets, str(package.get("name", root.name)), style)
+
+
+def local_weights(root: Path, model: str, loras: tuple[str, ...], where: str) -> tuple[str, tuple[str, ...]]:
+    """The model and the LoRAs that a file of the game names: ids and names as they are, paths inside the game absolute.
+
+    A game may come from anywhere, so it must not make the server open a file or a folder outside it.
+
+    Args:
+        root: the game's root.
+        model: embedded, sdxl, a hub id, or a path; empty: none is named.
+        loras: names in the user's folder of LoRAs, or paths.
+        where: what errors call the file.
+
+    Raises:
+        ProjectError: a path leads out of the game.
+    """
+    if model:
+        from pipelines.models.catalog import is_path
+
+        advice = "A game names models by id, and paths inside it; set DGX_PIXELS_MODEL for a checkpoint outside."
+        if is_path(model):
+            model = _weights(root, model, f"{where}: model", advice)
+    advice = "A game names LoRAs by name, and paths inside it; put a file from outside into the folder of LoRAs."
+    found = (_weights(root, name, f"{where}: loras", advice) if re.search(r"[/\\~]", name) else name for name in loras)
+    return model, tuple(found)
+
+
+def _weights(root: Path, path: str, what: str, advice: str) -> str:
+    place = root / path
+    if path.startswith("~") or "\0" in path or not place.resolve().is_relative_to(root):
+        raise ProjectError(f"{what} names '{clipped(visible(path), 40)}', which is outside the game. {advice}")
+    return str(place.resolve())
 
 
 def _inside(root: Path, path: str, key: str) -> Path:

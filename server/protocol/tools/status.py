@@ -23,6 +23,7 @@ class ModelItem(BaseModel):
     native_sizes: list[int] = []
     presets: list[str] = []
     note: str = ""
+    commit: str = Field(default="", description="Of a model from the hub: what it stays at until it is pulled again")
 
 
 class LoraItem(BaseModel):
