@@ -1,30 +1,29 @@
-"""Whether a process that was started once is still the same one: a pid alone may have been given to another since.
-
-Knows nothing of jobs. Linux reads /proc; elsewhere `ps` tells the start time.
-"""
+"""Tell whether a process that was started earlier still runs. A pid alone may belong to another process by now."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 
 def identity(pid: int) -> str:
-    """A word that no other process ever has: boot and start time. Empty where none runs (a zombie does not)."""
-    if sys.platform == "linux":
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        except OSError:
+    """Returns the start time of a running process, in hundredths of a second; empty where none runs (or a zombie).
+
+    On Linux the time counts from the boot on: it stays the same when the clock is set.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return ""
-        # The name stands in brackets and may hold anything; fields 3 (state) and 22 (start, in clock ticks) come after.
-        fields = stat.rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else f"{boot}:{fields[19]}"
-    answer = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return answer.stdout.strip()
+        started = process.create_time()
+    except psutil.Error:
+        return ""
+    since = started - psutil.boot_time() if psutil.LINUX else started
+    return str(round(since * 100))
 
 
 def is_running(pid: int, started: str) -> bool:
-    """Whether the process that had this pid and `identity` still runs."""
-    return bool(started) and identity(pid) == started
+    """Whether the process that had this pid and `identity` still runs.
+
+    Job folders of earlier versions have the boot's id before the time ("4f6c...:123456").
+    """
+    return bool(started) and identity(pid) == started.rpartition(":")[2]

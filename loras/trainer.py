@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from loras.cache import Bucket, Cache
 from loras.errors import TrainingError
@@ -102,8 +103,7 @@ class Trainer:
         if self.averages:
             # young averages follow quickly: (1 + t) / (10 + t), as in common EMA code
             decay = min(options.average, (1 + self.done) / (10 + self.done))
-            with torch.no_grad():
-                torch.ops.aten._foreach_lerp_.Scalar(self.averages, list(self.weights.values()), 1 - decay)
+            get_ema_multi_avg_fn(decay)(self.averages, list(self.weights.values()), self.done)
         self.done += 1
         self.losses.append(value)
         return value

@@ -1,7 +1,7 @@
-"""What this machine is, what it can draw with, and what to change: the facts behind `dgx-pixels doctor` and get_status.
+"""Collect facts about the machine and its GPU, and say what to change, for `dgx-pixels doctor` and get_status.
 
-`look` gathers raw facts, `judge` turns them into findings, so that a machine that is not here can be judged too.
-Imports no torch when it is loaded, loads no model and changes nothing.
+`look` collects the facts and `judge` turns them into findings, so that tests can judge any machine. The module imports
+torch only inside functions, loads no model and changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SDXL_DISK = 15 << 30
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Raw facts. Sizes in bytes; empty strings and zeros where there is nothing to know."""
+    """Facts about a machine. Sizes are in bytes; unknown values are empty strings or zeros."""
 
     system: str = ""
     python: str = ""
@@ -34,26 +34,26 @@ class Machine:
     memory: int = 0
     memory_free: int = 0
     nvidia_gpu: str = ""
-    """As nvidia-smi names it: known even where torch cannot use it."""
+    """The name that nvidia-smi reports, also where torch cannot use the GPU."""
     driver: str = ""
     torch: str = ""
     torch_cuda: str = ""
     """CUDA version that torch was built with; empty for a CPU build."""
     device: str = "cpu"
-    """cuda, mps or cpu: what torch would draw with."""
+    """The device that torch would draw with: cuda, mps or cpu."""
     card: str = ""
     capability: tuple[int, int] = (0, 0)
     architectures: tuple[str, ...] = ()
-    """What torch holds kernels for: sm_90, sm_120, ..."""
+    """The architectures that torch has kernels for: sm_90, sm_120, ..."""
     unified: bool = False
     """The GPU shares the machine's memory (GB10, Jetson, Apple)."""
     card_memory: int = 0
     card_free: int = 0
     triton: str = ""
     ptxas: str = ""
-    """The assembler that Triton would call."""
+    """Path of the assembler that Triton calls."""
     ptxas_knows: bool = True
-    """It knows the card's architecture."""
+    """Whether ptxas supports the card's architecture."""
     compiler: str = ""
     cache: str = ""
     cache_bytes: int = 0
@@ -62,17 +62,17 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `state`: fine, advice (could be better) or broken (will not draw as it should)."""
+    """The result of one check. `state` is fine, advice (could be better) or broken (drawing will fail or be wrong)."""
 
     topic: str
     state: str
     what: str
     change: str = ""
-    """What to do; empty where it is fine."""
+    """What the user can do; empty where `state` is fine."""
 
 
 def look() -> Machine:
-    """The facts of this machine. Imports torch; takes a few seconds the first time."""
+    """Collects the facts of this machine. Imports torch, which takes a few seconds the first time."""
     smi = _nvidia_smi()
     total, free = _memory()
     cache = hub_cache()
@@ -94,12 +94,12 @@ def look() -> Machine:
 
 
 def judge(machine: Machine) -> list[Finding]:
-    """What is fine and what to change, the most basic first."""
+    """Runs all checks, the most basic ones first."""
     return [finding for check in (_system, _torch, _gpu, _driver, _free, _compile, _disk) for finding in check(machine)]
 
 
 def doctor() -> str:
-    """The check-up as text: one line a finding, and what to change under it."""
+    """Returns the findings as text: a line for each, with what to change below it."""
     lines = []
     for finding in judge(look()):
         lines.append(f"{finding.state:>7}  {finding.topic}: {finding.what}")
@@ -109,30 +109,30 @@ def doctor() -> str:
 
 
 def describe() -> dict[str, Any]:
-    """The same for get_status, as JSON values: {facts, findings}; `findings` holds only what should change."""
+    """Returns facts and findings for get_status as JSON values: {facts, findings}, without findings that are fine."""
     machine = look()
     facts = asdict(machine) | {"capability": ".".join(map(str, machine.capability))}
     return {"facts": facts, "findings": [asdict(f) for f in judge(machine) if f.state != "fine"]}
 
 
 def free_bytes(device: str) -> int:
-    """Memory that a model on `device` ('cpu', 'mps', 'cuda', 'cuda:0') may still take.
+    """Returns the bytes that a model on `device` ('cpu', 'mps', 'cuda', 'cuda:0') may still allocate.
 
-    Where GPU and CPU share their memory, CUDA counts the page cache as used: there it is what the system calls
-    available, as on a CPU.
+    Where GPU and CPU share their memory, CUDA counts the page cache as used. The system's available memory is returned
+    then, as on a CPU.
     """
     if device.startswith("cuda"):
         import torch
 
         if not torch.cuda.get_device_properties(device).is_integrated:
-            # what torch has reserved and not handed out is free to the next model, too
+            # memory that torch has reserved and not allocated is free for the next model
             idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             return torch.cuda.mem_get_info(device)[0] + idle
     return _memory()[1]
 
 
 def hub_cache() -> Path:
-    """The shared Hugging Face cache's folder, as huggingface_hub finds it."""
+    """Returns the folder of the Hugging Face cache, by the rules of huggingface_hub."""
     if named := os.environ.get("HF_HUB_CACHE"):
         return Path(named).expanduser()
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
@@ -140,22 +140,15 @@ def hub_cache() -> Path:
 
 
 def _memory() -> tuple[int, int]:
-    """(total, available) bytes of the machine."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        values = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
-        return values["MemTotal"], values["MemAvailable"]
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        page = os.sysconf("SC_PAGE_SIZE")
-        return page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # macOS knows no available pages; Windows no sysconf
-        return 0, 0
+    """Returns (total, available) bytes of the machine."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return memory.total, memory.available
 
 
 def _nvidia_smi() -> tuple[str, str]:
-    """(GPU's name, driver's version), empty where there is no NVIDIA driver."""
+    """Returns (name of the GPU, version of the driver), empty strings without an NVIDIA driver."""
     found = _run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
     first = found.splitlines()[0] if found else ""
     name, _, driver = first.rpartition(",")
@@ -206,7 +199,7 @@ def _triton() -> str:
 
 
 def _ptxas() -> str:
-    """The ptxas that Triton calls: the one named in the environment, or else the newest of its own."""
+    """Returns the ptxas that Triton calls: the one that the environment names, else the newest that it ships."""
     for name in ("TRITON_PTXAS_BLACKWELL_PATH", "TRITON_PTXAS_PATH"):
         if (named := os.environ.get(name)) and Path(named).is_file():
             return named
@@ -236,7 +229,7 @@ def _torch(m: Machine) -> Iterator[Finding]:
         yield Finding(
             "torch",
             "broken",
-            f"torch {m.torch} is a CPU build, but there is an {m.nvidia_gpu}.",
+            f"torch {m.torch} is a CPU build, but the machine has an {m.nvidia_gpu}.",
             "Install a CUDA build: pip install --force-reinstall 'torch>=2.13' (also on aarch64, where torch before "
             "2.11 was CPU only).",
         )

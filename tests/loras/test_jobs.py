@@ -115,6 +115,19 @@ def test_another_process_with_the_same_pid_is_not_the_worker(sprites: Path, tmp_
     assert jobs.get(job_id).status == "training"
 
 
+def test_a_worker_that_an_earlier_version_started_is_found_again() -> None:
+    """Job folders of before have the boot's id and the start in clock ticks."""
+    mine = identity(os.getpid())
+    assert is_running(os.getpid(), f"01234567-89ab-cdef-0123-456789abcdef:{mine}")
+    assert not is_running(os.getpid(), f"01234567-89ab-cdef-0123-456789abcdef:{int(mine) + 1}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc to compare")
+def test_the_start_of_a_process_is_the_number_that_linux_gives() -> None:
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    assert identity(os.getpid()) == fields[19]
+
+
 def test_a_process_is_the_same_until_it_ends() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         started = identity(process.pid)

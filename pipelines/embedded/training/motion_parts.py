@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipelines.embedded.motion.parts import CANVAS, MIRRORED, PART, PARTS, PartNet, encode_figures
 from pipelines.embedded.training.motion_dolls import GROUPS, compose
@@ -199,9 +200,7 @@ def train(data: Path, out: Path, seconds: float, *, seed: int = 0, batch: int = 
         loss.backward()
         optimizer.step()
         decay = min(0.998, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for kept, weight in zip(average.parameters(), net.parameters(), strict=True):
-                kept.lerp_(weight, 1 - decay)
+        get_ema_multi_avg_fn(decay)([p.data for p in average.parameters()], [p.data for p in net.parameters()], step)
         step += 1
         if step % 500 == 0 or step in (1, 20):
             say(

@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipelines.embedded.motion.network import SheetNet
 from pipelines.embedded.motion.sampling import paint_tokens
@@ -210,7 +211,7 @@ def train(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        torch.ops.aten._foreach_lerp_.Scalar(averages, weights, 1 - min(0.999, (1 + step) / (10 + step)))
+        get_ema_multi_avg_fn(min(0.999, (1 + step) / (10 + step)))(averages, weights, step)
         step += 1
         if step in (1, 5, 20, 50) or step % 200 == 0:
             smooth = float(loss.detach())

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipelines.embedded.architecture import (
     CHECKPOINT,
@@ -109,7 +110,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         with torch.no_grad():
-            torch.ops.aten._foreach_lerp_.Scalar(self.averages, self.parameters, 1 - self.plan.average)
+            get_ema_multi_avg_fn(self.plan.average)(self.averages, self.parameters, self.done)
             self.loss.copy_(loss)
 
     def _capture(self) -> None:

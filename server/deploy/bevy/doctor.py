@@ -160,16 +160,12 @@ def _assets(project: Project, bevy: BevyProject) -> Iterator[Finding]:
 
 
 def _foreign_mount(folder: Path) -> str:
-    """The file system's kind, where inotify does not see what other machines write."""
-    best, kind = "", ""
-    try:
-        for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-            _, place, found, *_ = line.split(" ")
-            place = place.replace("\\040", " ")
-            if len(place) > len(best) and folder.resolve().is_relative_to(place):
-                best, kind = place, found
-    except (OSError, ValueError):
-        return ""
+    """Returns the file system's type where inotify does not report what other machines write, else ''."""
+    import psutil
+
+    resolved = folder.resolve()
+    mounts = [m for m in psutil.disk_partitions(all=True) if resolved.is_relative_to(m.mountpoint)]
+    kind = max(mounts, key=lambda m: len(m.mountpoint)).fstype if mounts else ""
     return kind if kind in ("nfs", "nfs4", "cifs", "smb3", "9p", "drvfs", "fuse.sshfs", "vboxsf") else ""
 
 
