@@ -83,7 +83,8 @@ class Model:
     `file` is set where all weights are in one file; `folder` then holds the configuration. `vae` and `tiny_vae` are
     folders of decoders to use instead of the checkpoint's own, `style` a LoRA that belongs to the model.
     `vocabulary` is the tokenizer file of a model that knows only the words in it: prompts are translated into them.
-    Sprites have sides of `smallest` to `largest` pixels; of `tile_candidates` textures for a terrain the best is kept.
+    Sprites have sides of `smallest` to `largest` pixels, backgrounds up to `largest_scene`; of `tile_candidates`
+    textures for a terrain the best is kept.
     """
 
     id: str
@@ -104,7 +105,8 @@ class Model:
     style: Path | None = None
     vocabulary: Path | None = None
     smallest: int = 8
-    largest: int = 64
+    largest: int = 256
+    largest_scene: int = 640
 
     @property
     def draws_pixels(self) -> bool:
@@ -125,6 +127,8 @@ def embedded_model() -> Model:
         licence="CC0-1.0",
         folder=EMBEDDED,
         native_sizes=(16, 32),
+        largest=64,
+        largest_scene=64,
         canvases=(32,),
         steps=8,
         guidance=1.5,
@@ -191,6 +195,8 @@ def folder_model(folder: Path) -> Model:
             licence="unknown",
             folder=folder,
             native_sizes=tuple(sorted({canvas // 2, canvas})),
+            largest=2 * canvas,
+            largest_scene=2 * canvas,
             canvases=(canvas,),
             steps=8,
             guidance=1.5,

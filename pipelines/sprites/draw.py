@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.errors import InvalidRequest
-from pipelines.models.catalog import Model, find_model, preset_of
+from pipelines.models.catalog import SDXL, Model, find_model, preset_of
 from pipelines.models.presets import bucket
 from pipelines.pixels.finish import Finished, FinishOptions, finish
 from pipelines.pixels.gates import Report
 from pipelines.pixels.palette import Palette
 from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, no_progress
 from pipelines.sprites.candidates import mark
+from pipelines.sprites.framing import framed_prompt, ground_of
 
 if TYPE_CHECKING:
     from pipelines.engine.engine import Engine
@@ -24,14 +25,10 @@ if TYPE_CHECKING:
 BATCH = 8
 """The largest batch of pictures."""
 
+SHARP_FROM, LEAST_PITCH = 65, 2
+"""From this side (pixels) on a painted canvas has a whole number of pixels, at least two, for each of the sprite's."""
 REFINE = 0.38
 """Strength with which a picture that was enlarged is drawn over: 3 of 8 steps, or 1 of 4. From 0.5 on speckle comes."""
-
-GROUNDS = ("auto", "transparent", "opaque")
-_TILES = re.compile(
-    r"\b(floors?|walls?|ground|tiles?|terrain|pavement|road|path|grass|water|lava|dirt|sand|snow|gravel|mud|"
-    r"cobblestones?|bricks?|planks|carpet)\W*\Z"
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,13 +47,15 @@ class Sprite:
 class _Pass:
     """One drawing: a canvas in pixels, and SDXL's original-size conditioning (None: the canvas's own).
 
-    `doubled`: each pixel of the drawing is 2x2 of the canvas.
+    `doubled`: each pixel of the drawing is 2x2 of the canvas. `pitch`: canvas pixels for each of the sprite's, where
+    that is a whole number by plan.
     """
 
     width: int
     height: int
     native: int | None = None
     doubled: bool = False
+    pitch: int = 0
 
 
 def draw_sprites(engine: Engine, recipe: Recipe, count: int = 1, on_progress: OnProgress = no_progress) -> list[Sprite]:
@@ -69,7 +68,7 @@ def draw_sprites(engine: Engine, recipe: Recipe, count: int = 1, on_progress: On
         recipe: `options` may have `ground`: "auto" (by the prompt), "transparent" or "opaque".
 
     Raises:
-        InvalidRequest: a size outside 8..64, or an unknown option.
+        InvalidRequest: a size that the model does not draw, or an unknown option.
         PipelineError: what the engine raised.
     """
     if count < 1:
@@ -101,9 +100,7 @@ def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgres
     grounds = [ground_of(recipe) for recipe in recipes]
     passes = plan_passes(model, first.width, first.height, first.preset)
     palette = Palette.from_words(first.palette) if first.palette else None
-    prompts = [
-        r.prompt if model.draws_pixels else style_prompt(r.prompt, g) for r, g in zip(recipes, grounds, strict=True)
-    ]
+    prompts = [r.prompt if model.draws_pixels else framed_prompt(r) for r in recipes]
     asked = [
         (prompt, candidate_seed(r.seed, c))
         for r, prompt in zip(recipes, prompts, strict=True)
@@ -123,13 +120,13 @@ def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgres
                 height=first.height,
                 colors=first.colors,
                 palette=palette,
-                pitch=1 if model.draws_pixels else passes[-1].width / first.width,
+                pitch=1 if model.draws_pixels else passes[-1].pitch or passes[-1].width / first.width,
                 outline=first.outline,
                 dither=first.options.get("dither", 0),
                 place=ground == "transparent",
             )
             native = _native(canvas, first, passes[-1]) if model.draws_pixels else canvas
-            finished.append(_judged(finish(_grounded(native, first, ground), finishing), ground))
+            finished.append(_judged(finish(_grounded(native, first, ground, passes[-1].pitch), finishing), ground))
     assert drawing is not None
     origin = {"prompts": [r.prompt for r in recipes], "seeds": [r.seed for r in recipes]}
     sprites = []
@@ -158,30 +155,20 @@ def candidate_seed(seed: int, candidate: int) -> int:
     return (seed + candidate * 0x9E3779B97F4A7C15) % 2**63
 
 
-def ground_of(recipe: Recipe) -> str:
-    """Returns "transparent" or "opaque": as the recipe says, else by the prompt (floors and walls fill their square).
-
-    Raises:
-        InvalidRequest: the recipe's ground is none of GROUNDS.
-    """
-    ground = str(recipe.options.get("ground", "auto"))
-    if ground not in GROUNDS:
-        raise InvalidRequest(f"ground is one of {', '.join(GROUNDS)}, not '{ground}'.")
-    if ground != "auto":
-        return ground
-    return "opaque" if _TILES.search(recipe.prompt.lower()) else "transparent"
-
-
 def plan_passes(model: Model, width: int, height: int, preset: str = "") -> tuple[_Pass, ...]:
     """Plans the passes that lead to a sprite of that size; each draws over the one before.
 
     A model that draws pixels draws its own sizes well; a larger sprite is drawn at 32, enlarged, and drawn over at its
     own size: from nothing, such a canvas would be filled with two creatures. A smaller one is made smaller.
+
+    A model that paints draws a canvas of the sprite's shape. From SHARP_FROM pixels on a pixel of the sprite is a whole
+    number of canvas pixels, at least LEAST_PITCH; the preset's canvas grows where it has to.
+
+    Raises:
+        InvalidRequest: not even the largest canvas has LEAST_PITCH pixels for each of the sprite's.
     """
     if not model.draws_pixels:
-        chosen = preset_of(model, preset)
-        side = chosen.canvas if chosen and chosen.canvas in model.canvases else model.canvases[-1]
-        return (_Pass(*bucket(side, width, height)),)
+        return (_painted_pass(model, width, height, preset),)
     side = max(width, height)
     small, large = model.native_sizes[0], model.native_sizes[-1]
     if side <= small:
@@ -191,27 +178,49 @@ def plan_passes(model: Model, width: int, height: int, preset: str = "") -> tupl
     return (first, _Pass(own, own, large)) if own > large else (first,)
 
 
-def style_prompt(prompt: str, ground: str) -> str:
-    """Extends the prompt for a general model: pixel art on a background that can be cut away.
+def _painted_pass(model: Model, width: int, height: int, preset: str) -> _Pass:
+    chosen = preset_of(model, preset)
+    side = chosen.canvas if chosen and chosen.canvas in model.canvases else model.canvases[-1]
+    if max(width, height) < SHARP_FROM:
+        return _Pass(*bucket(side, width, height))
+    for canvas in sorted(canvas for canvas in model.canvases if canvas >= side):
+        wide, high = bucket(canvas, width, height)
+        if (pitch := min(wide // width, high // height)) >= LEAST_PITCH:
+            return _Pass(wide, high, pitch=pitch)
+    raise InvalidRequest(
+        f"{width}x{height} is too large for '{model.id}': a pixel of the picture would be less than {LEAST_PITCH} of "
+        f"the canvas. Draw up to {_roomy(model)} pixels on the longer side for this shape, or larger art in parts."
+    )
 
-    `pixels.matte` cuts one flat saturated colour best.
-    """
-    if ground == "opaque":
-        return f"pixel art, seamless game texture of {prompt}, top-down, flat lighting, fills the frame"
-    return f"pixel art, game sprite of {prompt}, full body, centered, on a flat solid magenta background"
+
+def _roomy(model: Model) -> int:
+    return model.canvases[-1] // LEAST_PITCH
 
 
 def _check(recipe: Recipe, model: Model) -> None:
+    most = model.largest if model.draws_pixels or ground_of(recipe) == "transparent" else model.largest_scene
     for name, pixels in (("width", recipe.width), ("height", recipe.height)):
-        if not model.smallest <= pixels <= model.largest:
+        if not model.smallest <= pixels <= most:
             raise InvalidRequest(
-                f"A sprite's {name} is {model.smallest} to {model.largest} pixels, not {pixels}. Draw larger art in "
-                "parts, or as a tileset."
+                f"A sprite's {name} is {model.smallest} to {most} pixels, not {pixels}{_larger(model, pixels)}"
             )
     if not recipe.prompt.strip():
         raise InvalidRequest('The prompt is empty. Say what to draw, for example "red dragon".')
     if recipe.candidates < 1:
         raise InvalidRequest("count and candidates are at least 1.")
+
+
+def _larger(model: Model, pixels: int) -> str:
+    """The end of the sentence about a size that the model does not draw: which model does."""
+    if pixels < model.smallest:
+        return ". Draw it larger, then make it smaller with edit_sprite (width, height)."
+    painter = Model(SDXL, "", "", model.folder)
+    if not model.draws_pixels or not model.largest < pixels <= painter.largest_scene:
+        return ". Draw larger art in parts, or as a tileset."
+    return (
+        f", with '{model.id}'. model='{SDXL}' draws {painter.smallest} to {painter.largest}, and backgrounds up to "
+        f"{painter.largest_scene}; list_models says whether it is here."
+    )
 
 
 def _draw(
@@ -277,8 +286,11 @@ def _halved(image: Pixels) -> Pixels:
     return np.concatenate([color, total / 4], axis=-1).round().astype(np.uint8)
 
 
-def _grounded(image: Pixels, recipe: Recipe, ground: str) -> Pixels:
-    """Makes every pixel solid (holes take the nearest colour) and crops to the wanted shape."""
+def _grounded(image: Pixels, recipe: Recipe, ground: str, pitch: int = 0) -> Pixels:
+    """Makes every pixel solid (holes take the nearest colour) and crops to the wanted shape.
+
+    With a whole pitch the crop is that many pixels for each of the sprite's: finishing keeps exactly these.
+    """
     if ground != "opaque":
         return image
     image = image.copy()
@@ -290,8 +302,12 @@ def _grounded(image: Pixels, recipe: Recipe, ground: str) -> Pixels:
         image = image[rows, columns]
     image[..., 3] = 255
     height, width = image.shape[:2]
-    side = max(recipe.width, recipe.height)
-    tall, wide = round(height * recipe.height / side), round(width * recipe.width / side)
+    if pitch:
+        tall, wide = pitch * recipe.height, pitch * recipe.width
+    elif width * recipe.height > height * recipe.width:
+        tall, wide = height, round(height * recipe.width / recipe.height)
+    else:
+        tall, wide = round(width * recipe.height / recipe.width), width
     top, left = (height - tall) // 2, (width - wide) // 2
     return image[top : top + tall, left : left + wide]
 

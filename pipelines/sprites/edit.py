@@ -16,7 +16,8 @@ from pipelines.pixels.finish import FinishOptions, finish
 from pipelines.pixels.gates import Report, check_gates, score_picture
 from pipelines.pixels.palette import Palette, extract_palette, lock
 from pipelines.records import DrawRequest, OnProgress, Pixels, Recipe, no_progress
-from pipelines.sprites.draw import Sprite, ground_of, plan_passes, style_prompt
+from pipelines.sprites.draw import Sprite, plan_passes
+from pipelines.sprites.framing import framed_prompt
 
 if TYPE_CHECKING:
     from pipelines.engine.engine import Engine
@@ -124,7 +125,7 @@ def redraw(
     drawing = engine.draw(
         DrawRequest(
             model=recipe.model,
-            prompts=(recipe.prompt if model.draws_pixels else style_prompt(recipe.prompt, ground_of(recipe)),),
+            prompts=(recipe.prompt if model.draws_pixels else framed_prompt(recipe),),
             seeds=(recipe.seed,),
             width=last.width,
             height=last.height,

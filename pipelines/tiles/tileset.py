@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 STEP = 8
 """Tile sizes are multiples of this many pixels, as models and quarter tiles need."""
+LARGEST_TILE = 64
 MOST_VARIANTS = 12
 EASED = (1.4, 1.1, 0.8, 0.5)
 """Steps across a seam of joint diffusion that are tried, before the palette, as multiples of the mean step inside."""
@@ -193,11 +194,12 @@ def check_recipe(recipe: Recipe, model: Model) -> Layout:
 
 
 def _check_tile_size(size: int, model: Model) -> None:
-    if model.smallest <= size <= model.largest and size % STEP == 0:
+    most = min(model.largest, LARGEST_TILE)
+    if model.smallest <= size <= most and size % STEP == 0:
         return
-    near = min(model.largest, max(model.smallest, round(size / STEP) * STEP))
+    near = min(most, max(model.smallest, round(size / STEP) * STEP))
     raise InvalidRequest(
-        f"tile_size={size} cannot be used: tiles are squares of {model.smallest} to {model.largest} pixels in steps of "
+        f"tile_size={size} cannot be used: tiles are squares of {model.smallest} to {most} pixels in steps of "
         f"{STEP}. The nearest is {near}."
     )
 

@@ -52,7 +52,8 @@ def generate(
                 project=str(project) if project else None,
                 count=count,
             )
-        console.print(Columns([picture_text(one.image, console) for one in done.sprites], padding=(1, 3)))
+        small = [one.image for one in done.sprites if one.image.shape[1] <= console.width]
+        console.print(Columns([picture_text(image, console) for image in small], padding=(1, 3)))
         for number, one in enumerate(done.sprites, 1):
             recipe = one.asset.recipe
             path = done.library.path(one.asset)

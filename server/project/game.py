@@ -27,7 +27,8 @@ from server.errors import ProjectError
 STYLE_FILE = "dgx-pixels.toml"
 STATE_FOLDER = ".dgx-pixels"
 
-SpriteSize = Annotated[int, Field(ge=8, le=64)]
+SpriteSize = Annotated[int, Field(ge=8, le=256)]
+TileSize = Annotated[int, Field(ge=8, le=64)]
 _BEVY = re.compile(r"bevy(_(app|asset|ecs|image|internal|render|sprite))?$")
 
 
@@ -66,7 +67,7 @@ class Style:
     palette: str = ""
     colors: Annotated[int, Field(ge=2, le=64)] = 16
     size: SpriteSize = 32
-    tile_size: SpriteSize = 16
+    tile_size: TileSize = 16
     outline: str = "none"
     prompt_prefix: str = ""
     negative: str = ""

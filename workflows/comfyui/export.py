@@ -19,7 +19,8 @@ from pipelines.models.catalog import SDXL, SDXL_BASE, SDXL_VAE, STYLE, TINY_VAE,
 from pipelines.models.hub import cached_file
 from pipelines.models.presets import PRESETS, SDXL_PRESETS, Preset
 from pipelines.records import Recipe
-from pipelines.sprites.draw import ground_of, plan_passes, style_prompt
+from pipelines.sprites.draw import plan_passes
+from pipelines.sprites.framing import framed_prompt
 from workflows.comfyui.nodes import check_nodes
 
 CHECKPOINT = "sd_xl_base_1.0.safetensors"
@@ -100,7 +101,7 @@ def export_recipe(recipe: Recipe, find_lora: Callable[[str], Path], checkpoint: 
         files[0].name,
         [(file.name, weight) for file, weight in stack],
         vae.name,
-        style_prompt(recipe.prompt, ground_of(recipe)),
+        framed_prompt(recipe),
         recipe.negative,
         (canvas.width, canvas.height),
         (recipe.width, recipe.height),

@@ -17,7 +17,7 @@ from pipelines.errors import InvalidRequest, TextError
 from pipelines.models.catalog import SDXL
 from pipelines.models.presets import PRESETS
 from pipelines.records import LoraWeight, Recipe
-from pipelines.sprites.draw import style_prompt
+from pipelines.sprites.framing import FRAMINGS
 from pipelines.text_files import parse_json
 from pipelines.visible import clipped, visible
 from workflows.comfyui.export import CHECKPOINT, FAST_LORAS, SAMPLING
@@ -25,15 +25,14 @@ from workflows.comfyui.nodes import NODES, link_of
 
 MOST_NODES = 5000
 LONGEST_PROMPT = 2000
-LARGEST, SMALLEST = 256, 8
+LARGEST, SMALLEST = 640, 8
 CANVAS_PIXELS = 8
 """Canvas pixels of a sprite's pixel where the workflow does not scale down: what pixel-art-xl draws."""
 _EMPHASIS = re.compile(r"(?<!\\)[()]|:\s*[\d.]+\s*(?=\))")
 _STYLED = tuple(
-    (ground, re.compile(re.escape(style_prompt("PROMPT", ground)).replace("PROMPT", "(.+)")))
-    for ground in ("transparent", "opaque")
+    (ground, re.compile(re.escape(form).replace(re.escape("{}"), "(.+)"))) for ground, form in FRAMINGS.values()
 )
-"""(background, what `style_prompt` makes of a prompt); taken off again, since drawing adds it."""
+"""(background, what `framed_prompt` makes of a prompt); taken off again, since drawing adds it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from pipelines.models.catalog import embedded_model
 from pipelines.pixels.png import encode_png
 from pipelines.records import Drawing, DrawRequest, Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
-from pipelines.sprites.draw import Sprite, candidate_seed, draw_batch, draw_sprites, ground_of, plan_passes
+from pipelines.sprites.draw import Sprite, candidate_seed, draw_batch, draw_sprites, plan_passes
+from pipelines.sprites.framing import ground_of
 from tests.fakes import FakeBackend
 
 DRAGON = Recipe("sprite", "red dragon", 32, 32, 5, steps=3, guidance=1.0)

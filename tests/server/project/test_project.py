@@ -137,7 +137,7 @@ def test_no_style_file_is_the_default_style(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("size = 65", "size"),
+        ("size = 257", "size"),
         ("colour = 8", "colour"),
         ("loras = [{ weight = 1 }]", r"loras\.0"),
         ("size = ", "is not TOML"),
