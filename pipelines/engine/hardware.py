@@ -22,6 +22,17 @@ SDXL_BYTES = 8 << 30
 """Device memory that one SDXL model in fp16 needs to draw at 1024x1024."""
 SDXL_DISK = 15 << 30
 """Disk that SDXL, its float16 autoencoder and a few LoRAs need, with room to download."""
+GB10 = (12, 1)
+"""CUDA capability of a DGX Spark's GPU."""
+SLOW_CLOCK = 1000
+"""MHz. A busy GB10 runs at about 2,400; after a failed negotiation with its power supply it stays at 500 to 850."""
+BUSY = 50
+"""Percent of time that the GPU worked in the last second: an idle one has a low clock by design."""
+TOOLKIT = Path("/usr/local/cuda/bin/ptxas")
+"""Where the CUDA toolkit of DGX OS has its assembler."""
+_CAPPED = {0x4: "power cap", 0x8: "hardware slowdown", 0x20: "heat", 0x40: "heat", 0x80: "power brake"}
+"""Bits of nvidia-smi's clocks_event_reasons.active that mean a GPU slower than it could be (NVML's documentation)."""
+DROP_CACHES = "sudo sh -c 'sync; echo 3 > /proc/sys/vm/drop_caches'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,18 @@ class Machine:
     """Path of the assembler that Triton calls."""
     ptxas_knows: bool = True
     """Whether ptxas supports the card's architecture."""
+    toolkit_ptxas: str = ""
+    """Path of the CUDA toolkit's ptxas where that supports the card's architecture."""
+    page_cache: int = 0
+    """Bytes of files that the system keeps in memory and gives back when they are needed."""
+    cuda_free: int = 0
+    """What CUDA itself reports as free: with unified memory the page cache counts as used there."""
+    clock: int = 0
+    """MHz of the GPU's multiprocessors now."""
+    busy: int = 0
+    """Percent of time that the GPU worked in the last second."""
+    capped: tuple[str, ...] = ()
+    """Why the GPU's clock is held down now: power cap, heat, ..."""
     compiler: str = ""
     cache: str = ""
     cache_bytes: int = 0
@@ -90,12 +113,16 @@ def look() -> Machine:
         "cache_bytes": sum(f.stat().st_size for f in cache.rglob("blobs/*") if f.is_file()) if cache.is_dir() else 0,
         "disk_free": shutil.disk_usage(near).free,
     }
-    return Machine(**facts, **_torch_facts(free))
+    return Machine(**facts, **_page_cache(), **_clocks(), **_torch_facts(free))
 
 
 def judge(machine: Machine) -> list[Finding]:
     """Runs all checks, the most basic ones first."""
-    return [finding for check in (_system, _torch, _gpu, _driver, _free, _compile, _disk) for finding in check(machine)]
+    return [
+        finding
+        for check in (_system, _torch, _gpu, _driver, _power, _free, _page_cache_of, _compile, _disk)
+        for finding in check(machine)
+    ]
 
 
 def doctor() -> str:
@@ -155,6 +182,35 @@ def _nvidia_smi() -> tuple[str, str]:
     return name.strip(), driver.strip()
 
 
+def _page_cache() -> dict[str, Any]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return {"page_cache": getattr(memory, "cached", 0) + getattr(memory, "buffers", 0)}
+
+
+def _clocks() -> dict[str, Any]:
+    """Returns clock, busy and capped; nothing where nvidia-smi does not say. A value may be [N/A] on GB10."""
+    fields = "clocks.sm,utilization.gpu,clocks_event_reasons.active"
+    found = _run(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"])
+    return read_clocks(found.splitlines()[0]) if found else {}
+
+
+def read_clocks(line: str) -> dict[str, Any]:
+    """The facts clock, busy and capped of nvidia-smi's line `1410, 97, 0x0000000000000004`; unknown values are left
+    out.
+    """
+    values = [value.strip() for value in line.split(",")]
+    facts: dict[str, Any] = {}
+    for name, value in zip(("clock", "busy"), values, strict=False):
+        if value.isdecimal():
+            facts[name] = int(value)
+    if len(values) == 3 and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", values[2]):
+        active = int(values[2], 16)
+        facts["capped"] = tuple(dict.fromkeys(name for bit, name in _CAPPED.items() if active & bit))
+    return facts
+
+
 def _run(command: list[str]) -> str:
     if not shutil.which(command[0]):
         return ""
@@ -174,7 +230,8 @@ def _torch_facts(free: int) -> dict[str, Any]:
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
         capability = (card.major, card.minor)
-        ptxas = _ptxas()
+        ptxas, name = _ptxas(), f"sm_{card.major}{card.minor}"
+        knows = not ptxas or name in _run([ptxas, "--help"])
         facts |= {
             "device": "cuda",
             "card": card.name,
@@ -184,7 +241,9 @@ def _torch_facts(free: int) -> dict[str, Any]:
             "card_memory": card.total_memory,
             "card_free": free_bytes("cuda"),
             "ptxas": ptxas,
-            "ptxas_knows": not ptxas or f"sm_{card.major}{card.minor}" in _run([ptxas, "--help"]),
+            "cuda_free": torch.cuda.mem_get_info()[0],
+            "ptxas_knows": knows,
+            "toolkit_ptxas": "" if knows or name not in _run([str(TOOLKIT), "--help"]) else str(TOOLKIT),
         }
     elif torch.backends.mps.is_available():
         facts |= {"device": "mps", "card": "Apple GPU", "unified": True, "card_memory": free, "card_free": free}
@@ -232,6 +291,13 @@ def _torch(m: Machine) -> Iterator[Finding]:
             f"torch {m.torch} is a CPU build, but the machine has an {m.nvidia_gpu}.",
             "Install a CUDA build: pip install --force-reinstall 'torch>=2.13' (also on aarch64, where torch before "
             "2.11 was CPU only).",
+        )
+    elif m.capability == GB10 and int(m.torch_cuda.partition(".")[0] or 0) < 13:
+        yield Finding(
+            "torch",
+            "advice",
+            f"torch {m.torch} was built for CUDA {m.torch_cuda}, which is older than this GPU.",
+            "Install a build for CUDA 13: pip install --upgrade 'torch>=2.13' (the package index has it for aarch64).",
         )
     else:
         build = f"CUDA {m.torch_cuda}" if m.torch_cuda else "CPU build"
@@ -284,6 +350,27 @@ def _driver(m: Machine) -> Iterator[Finding]:
         yield Finding("driver", "fine", m.driver)
 
 
+def _power(m: Machine) -> Iterator[Finding]:
+    if m.device != "cuda" or not m.clock:
+        return
+    what = f"{m.clock} MHz at {m.busy} % load"
+    if m.capability == GB10 and m.busy >= BUSY and m.clock < SLOW_CLOCK:
+        yield Finding(
+            "power",
+            "broken",
+            f"{what}: the GPU is held down, as after a failed negotiation with its power supply.",
+            "Shut down, take the supply's plug out of the wall and its cable out of the machine, wait a minute, start "
+            "again. Use the supply that came with it. If it stays, it is a case for the maker.",
+        )
+    elif m.busy >= BUSY and m.capped:
+        change = "Check supply and cooling; nvidia-smi -q -d PERFORMANCE says more."
+        yield Finding("power", "advice", f"{what}, held down by {', '.join(m.capped)}", change)
+    elif m.capability == GB10 and m.busy < BUSY:
+        yield Finding("power", "fine", f"{what}; a power cap shows only while the GPU works: run this while it draws")
+    else:
+        yield Finding("power", "fine", what)
+
+
 def _free(m: Machine) -> Iterator[Finding]:
     if m.device == "cpu":
         yield Finding("free memory", "fine", f"{_gb(m.memory_free)} of {_gb(m.memory)}")
@@ -299,6 +386,20 @@ def _free(m: Machine) -> Iterator[Finding]:
         yield Finding("free memory", "fine", what)
 
 
+def _page_cache_of(m: Machine) -> Iterator[Finding]:
+    """With unified memory CUDA counts the page cache as used; this package does not (`free_bytes`), others do."""
+    if not m.unified or m.device != "cuda":
+        return
+    what = (
+        f"{_gb(m.page_cache)} of files in memory; CUDA reports {_gb(m.cuda_free)} free, really {_gb(m.card_free)} are"
+    )
+    if m.cuda_free < SDXL_BYTES <= m.card_free:
+        change = f"dgx-pixels counts it as free; where another program finds no memory: {DROP_CACHES}"
+        yield Finding("page cache", "advice", what, change)
+    else:
+        yield Finding("page cache", "fine", what)
+
+
 def _compile(m: Machine) -> Iterator[Finding]:
     if m.device != "cuda":
         return
@@ -311,7 +412,10 @@ def _compile(m: Machine) -> Iterator[Finding]:
             "compiling",
             "advice",
             f"Triton {m.triton}'s ptxas ({m.ptxas}) does not know sm_{m.capability[0]}{m.capability[1]}.",
-            "Use the CUDA toolkit's: export TRITON_PTXAS_PATH=/usr/local/cuda/bin/ptxas, or update torch.",
+            f"Use the CUDA toolkit's: export TRITON_PTXAS_PATH={m.toolkit_ptxas}"
+            if m.toolkit_ptxas
+            else "Update torch (2.13 brings Triton 3.7), or install the CUDA 13 toolkit and export "
+            f"TRITON_PTXAS_PATH={TOOLKIT}",
         )
     else:
         yield Finding("compiling", "fine", f"Triton {m.triton}, {m.compiler}")

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pipelines.engine.hardware import Machine, describe, doctor, free_bytes, judge, look
+from pipelines.engine.hardware import Machine, describe, doctor, free_bytes, judge, look, read_clocks
 
 GB = 1 << 30
 SPARK = Machine(
@@ -34,6 +34,10 @@ SPARK = Machine(
     compiler="/usr/bin/cc",
     cache="/home/a/.cache/huggingface/hub",
     disk_free=900 * GB,
+    page_cache=15 * GB,
+    cuda_free=85 * GB,
+    clock=208,
+    busy=0,
 )
 
 
@@ -57,6 +61,16 @@ def test_a_dgx_spark_in_order_has_nothing_to_change() -> None:
         ({"card_free": 2 * GB}, "free memory", "advice", "share the GPU's memory"),
         ({"card_free": 2 * GB, "unified": False}, "free memory", "advice", "nvidia-smi"),
         ({"disk_free": 3 * GB}, "disk", "advice", "HF_HOME"),
+        ({"torch": "2.10.0+cu128", "torch_cuda": "12.8"}, "torch", "advice", "CUDA 13"),
+        ({"clock": 513, "busy": 96}, "power", "broken", "out of the wall"),
+        ({"clock": 1900, "busy": 96, "capped": ("heat",)}, "power", "advice", "cooling"),
+        ({"cuda_free": 2 * GB}, "page cache", "advice", "drop_caches"),
+        (
+            {"ptxas_knows": False, "toolkit_ptxas": "/usr/local/cuda/bin/ptxas"},
+            "compiling",
+            "advice",
+            "export TRITON_PTXAS_PATH=/usr/local/cuda/bin/ptxas",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_change(changes: dict, topic: str, state: str, words: str) -> None:
@@ -64,6 +78,39 @@ def test_what_is_wrong_is_said_with_what_to_change(changes: dict, topic: str, st
     wrong = [finding for finding in found if finding.topic == topic]
     assert [finding.state for finding in wrong] == [state]
     assert words in wrong[0].change
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clock": 2400, "busy": 97},
+        {"clock": 208, "busy": 3, "capped": ("power cap",)},
+        {"clock": 0},
+        {"cuda_free": 2 * GB, "unified": False},
+    ],
+)
+def test_a_spark_at_work_and_a_card_of_its_own_memory_are_fine(changes: dict) -> None:
+    assert {finding.state for finding in judge(dataclasses.replace(SPARK, **changes))} == {"fine"}
+
+
+def test_another_card_with_a_low_clock_is_not_called_a_failed_power_supply() -> None:
+    card = dataclasses.replace(SPARK, capability=(9, 0), unified=False, clock=600, busy=99)
+    assert {finding.state for finding in judge(card)} == {"fine"}
+
+
+@pytest.mark.parametrize(
+    ("line", "facts"),
+    [
+        ("2405, 96, 0x0000000000000000", {"clock": 2405, "busy": 96, "capped": ()}),
+        ("850, 96, 0x0000000000000024", {"clock": 850, "busy": 96, "capped": ("power cap", "heat")}),
+        ("208, 0, 0x0000000000000001", {"clock": 208, "busy": 0, "capped": ()}),
+        ("[N/A], [N/A], [N/A]", {}),
+        ("", {}),
+        ("1, 2, 3, 4", {"clock": 1, "busy": 2}),
+    ],
+)
+def test_what_nvidia_smi_says_of_clocks_is_read(line: str, facts: dict) -> None:
+    assert read_clocks(line) == facts
 
 
 def test_a_laptop_without_a_gpu_is_fine_as_it_is() -> None:
