@@ -40,15 +40,15 @@ def init_game(path: Path = Path(), *, yes: bool = False, check: bool = False) ->
         console.print(f"Nothing is missing in {shown(project.root)}.", highlight=False, soft_wrap=True)
         return
     if sys.stdout.isatty():
-        console.print(Syntax(offered.diff(), "diff", background_color="default", word_wrap=True))
+        console.print(Syntax(offered.diff().replace("\r", ""), "diff", background_color="default", word_wrap=True))
     else:  # as it is, for `git apply`
         sys.stdout.write(offered.diff())
     if not yes and not _agreed(console, len(offered.files)):
         console.print("Nothing was changed.")
         return
-    offered.apply()
+    undo = offered.apply()
     if check and not _builds(project.root):
-        offered.undo()
+        undo()
         console.print("The game did not build with the changes (see above), so they were taken back.")
         raise SystemExit(1)
     console.print(

@@ -8,7 +8,9 @@ that is not understood, none of them changes and the lines to paste are given in
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipelines.files import TEXT_LIMIT, read_bytes
@@ -43,38 +45,56 @@ class Plan:
     def diff(self) -> str:
         """Returns the changes as a diff that `git apply` takes in the game's root; empty where nothing is missing."""
         return "".join(
-            git_diff(path.relative_to(self.root).as_posix(), old, new) for path, (old, new) in self.files.items()
+            git_diff(path.relative_to(self.root).as_posix(), *_as_written(path, old, new))
+            for path, (old, new) in self.files.items()
         )
 
-    def apply(self) -> None:
+    def apply(self) -> Callable[[], None]:
         """Writes the files. Where one cannot be written, those before it are restored.
+
+        Returns:
+            The function that takes all of it back, byte for byte.
 
         Raises:
             LibraryError, OSError: the disk refuses.
         """
         done: list[tuple[Path, bytes | None]] = []
+        folders: list[Path] = []
         try:
             for path, (_, new) in self.files.items():
                 before = read_bytes(path, TEXT_LIMIT) if path.is_file() else None
-                path.parent.mkdir(parents=True, exist_ok=True)
+                for folder in [f for f in (path.parent, *path.parent.parents) if not f.exists()][::-1]:
+                    folder.mkdir()
+                    folders.append(folder)
                 # the file keeps its encoding and its line ends
                 write_atomically(path, encode_like(new, before or b""))
                 done.append((path, before))
         except BaseException:
-            self._restore(done)
+            _restore(done, folders)
             raise
+        return partial(_restore, done, folders)
 
-    def undo(self) -> None:
-        """Writes the old texts back and removes the new files."""
-        self._restore([(p, None if old is None else encode_like(old, b"")) for p, (old, _) in self.files.items()])
 
-    @staticmethod
-    def _restore(done: list[tuple[Path, bytes | None]]) -> None:
-        for path, before in reversed(done):
-            if before is None:
-                path.unlink(missing_ok=True)
-            else:
-                write_atomically(path, before)
+def _restore(done: list[tuple[Path, bytes | None]], folders: list[Path]) -> None:
+    for path, before in reversed(done):
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomically(path, before)
+    for folder in reversed(folders):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _as_written(path: Path, old: str | None, new: str) -> tuple[str | None, str]:
+    """The two texts with the line ends and the byte order mark of the file; as they are for UTF-16, binary for git."""
+    if old is None:
+        return None, new
+    before = read_bytes(path, TEXT_LIMIT)
+    try:
+        return before.decode(), encode_like(new, before).decode()
+    except UnicodeDecodeError:
+        return old, new
 
 
 def plugin_source(name: str = PLUGIN_FILE) -> str:
