@@ -19,6 +19,9 @@ TEXT_LIMIT = 8 << 20
 PICTURE_LIMIT = 256 << 20
 """Bytes of a picture file: 4096x4096 with 16 bits a channel, uncompressed, has 128 MiB."""
 
+LONGEST_SIDE = 4096
+"""Pixels. Larger pictures are refused before they are decoded."""
+
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -76,3 +77,18 @@ def test_only_the_protocol_package_imports_fastmcp() -> None:
 @pytest.mark.parametrize("folder", ["pipelines/pixels", "server/deploy", "workflows"])
 def test_finishing_deploys_and_workflows_need_no_torch(folder: str) -> None:
     assert offenders(modules(folder), *HEAVY) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in ALLOWED
+        for path in modules(package)
+    }
+    within_house = {name: (imported(path) & files.keys()) - {name} for name, path in files.items()}
+    # a package that a module imports a sibling from is not a dependency of its own
+    graph = {
+        name: {other for other in others if not any(inner.startswith(f"{other}.") for inner in others)}
+        for name, others in within_house.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the circle

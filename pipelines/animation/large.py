@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.animation import making
 from pipelines.animation.canvas import fitted, margin_note
 from pipelines.animation.curves import bones_of, strike_of
-from pipelines.animation.making import Clips
+from pipelines.animation.figures import Check, Clips, is_creature
 from pipelines.animation.motion import seen_from_behind
 from pipelines.animation.puppet import pose_figure
 from pipelines.animation.rig import Rig, rig_figure
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels
+
+BIPED_CHANCE = 0.5
+"""Chance of two legs, from the part map, from which a figure is posed as a puppet."""
 
 
 def puppet_clips(
@@ -26,7 +28,7 @@ def puppet_clips(
     words: str = "",
     faces_left: bool = False,
     forced: bool = False,
-    check: Callable[[], None] | None = None,
+    check: Check | None = None,
 ) -> Clips | str:
     """The clips, or the reason why the sprite should be warped instead.
 
@@ -36,10 +38,10 @@ def puppet_clips(
     from pipelines.embedded.motion.parts import PARTS, map_parts
     from pipelines.embedded.motion.weights import part_net
 
-    if not forced and making.is_creature(words):
+    if not forced and is_creature(words):
         return "A creature that does not walk on two legs is warped. method='puppet' poses it as a person."
     chances, biped = map_parts(part_net(), sprite)
-    if not forced and biped < making.BIPED_CHANCE:
+    if not forced and biped < BIPED_CHANCE:
         return (
             f"The part map sees no figure on two legs (chance {biped:.2f}), so the sprite was warped."
             " method='puppet' poses it anyway."

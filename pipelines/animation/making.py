@@ -1,19 +1,19 @@
-"""Makes the clips of a figure, by what suits its size and kind: painted, posed or warped.
+"""Make the clips of a figure with the method that suits its size and kind: painted, posed or warped.
 
-Small front views (12 to 24 px) get a painted walk sheet, larger people a puppet, and all else, or what a model itself
-finds unconvincing, the warps of `pipelines.animation.motion`. What was done is said for every clip.
+Small front views (9 to 24 px) get a painted walk sheet (`small`), larger people a puppet (`large`). All other figures,
+and those that a network is not sure of, are warped (`motion`). `Clips.how` says for each clip what was done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
 
 from pipelines.animation.canvas import fitted, margin_note
 from pipelines.animation.curves import Strike, strike_of
+from pipelines.animation.figures import Check, Clips, drawn_size
 from pipelines.animation.motion import LOOPING, animate, seen_from_behind
 from pipelines.animation.painted import painted_clip
 from pipelines.choices import FrameMethod
@@ -23,154 +23,7 @@ from pipelines.records import Pixels
 METHODS: tuple[str, ...] = get_args(FrameMethod)
 
 SMALLEST, LARGEST_PAINTED = 9, 24
-"""Drawn sizes (the longer side) of figures whose walk is painted."""
-
-SURPRISE_LIMIT = 0.75
-"""Own surprise of the sheet model, nats a pixel, above which its sheet is not shown."""
-
-FRONT_SYMMETRY, MIRROR_SYMMETRY = 0.62, 0.25
-"""Symmetry from which a sprite counts as a front view, and from which right mirrors left.
-
-The first one does not count where four directions are asked for: those begin with a front view."""
-
-BIPED_CHANCE = 0.5
-"""Chance of two legs, as the part map says it, from which a figure is posed as a puppet."""
-
-CREATURES = frozenset(
-    [
-        "bat",
-        "spider",
-        "slime",
-        "jelly",
-        "ooze",
-        "snake",
-        "worm",
-        "dragon",
-        "drake",
-        "wyvern",
-        "wolf",
-        "dog",
-        "cat",
-        "rat",
-        "mouse",
-        "fish",
-        "bird",
-        "eagle",
-        "crow",
-        "raven",
-        "owl",
-        "beetle",
-        "ant",
-        "scorpion",
-        "frog",
-        "toad",
-        "turtle",
-        "crab",
-        "octopus",
-        "squid",
-        "kraken",
-        "eye",
-        "beholder",
-        "bear",
-        "horse",
-        "deer",
-        "boar",
-        "pig",
-        "cow",
-        "sheep",
-        "goat",
-        "bee",
-        "wasp",
-        "butterfly",
-        "moth",
-        "lizard",
-        "crocodile",
-        "hydra",
-        "fox",
-        "rabbit",
-        "lion",
-        "tiger",
-        "elephant",
-        "mimic",
-        "chest",
-        "plant",
-        "mushroom",
-        "fungus",
-        "tree",
-        "elemental",
-        "ghost",
-        "wisp",
-        "cloud",
-        "snail",
-        "shark",
-        "whale",
-        "unicorn",
-        "pegasus",
-        "griffin",
-        "chicken",
-        "duck",
-        "dinosaur",
-        "scarab",
-        "centipede",
-        "spiderling",
-        "blob",
-        "cube",
-    ]
-)
-"""Words of prompts whose figures do not walk on two legs."""
-
-Check = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Clips:
-    """The clips of a figure.
-
-    Attributes:
-        frames: clip name -> frames, all of one size.
-        how: clip name -> one sentence: what was drawn and what was moved.
-        notes: what the whole answer should say (a fallback, a guessed back).
-        margin: pixels added on each side of the sprite, so that nothing is cut.
-    """
-
-    frames: dict[str, list[Pixels]]
-    how: dict[str, str]
-    notes: list[str] = field(default_factory=list)
-    margin: int = 0
-
-
-def symmetry(sprite: Pixels) -> float:
-    """Share of the drawn pixels that are equal when the sprite is mirrored about the best axis near its middle."""
-    opaque = sprite[..., 3] > 0
-    columns = np.flatnonzero(opaque.any(axis=0))
-    if not columns.size:
-        return 0.0
-    width, best = sprite.shape[1], 0.0
-    place = np.arange(width)
-    for axis in range(int(columns[0] + columns[-1]) - 2, int(columns[0] + columns[-1]) + 3):
-        source = axis - place
-        inside = (source >= 0) & (source < width)
-        mirrored = np.zeros_like(sprite)
-        mirrored[:, inside] = sprite[:, source[inside]]
-        both = opaque & (mirrored[..., 3] > 0)
-        either = opaque | (mirrored[..., 3] > 0)
-        best = max(best, float(((sprite == mirrored).all(axis=-1) & both).sum() / max(either.sum(), 1)))
-    return best
-
-
-def drawn_size(sprite: Pixels) -> int:
-    """The longer side of the box around the opaque pixels."""
-    opaque = sprite[..., 3] > 0
-    if not opaque.any():
-        raise InvalidRequest("There is nothing to animate: the sprite has no opaque pixel.")
-    rows, columns = np.flatnonzero(opaque.any(axis=1)), np.flatnonzero(opaque.any(axis=0))
-    return int(max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1)
-
-
-def is_creature(words: str) -> bool:
-    """Whether a prompt names something that does not walk on two legs; a rider or keeper named first is a person."""
-    said = ["".join(c for c in word if c.isalpha()) for word in words.lower().split()]
-    return any(word in CREATURES or (word.endswith("s") and word[:-1] in CREATURES) for word in said[-2:])
+"""Drawn sizes (the longer side, in pixels) of figures whose walk is painted."""
 
 
 def make_clips(
@@ -185,7 +38,7 @@ def make_clips(
     seed: int = 0,
     check: Check | None = None,
 ) -> Clips:
-    """The clips of a finished sprite.
+    """Makes the clips of a finished sprite.
 
     Args:
         sprite: (height, width, 4) RGBA with hard alpha.
@@ -193,9 +46,9 @@ def make_clips(
         frames: 2 to 8 in each clip.
         directions: clip endings: "" or of down, up, right, left.
         faces_left: which way a side view looks.
-        method: auto chooses; the others force one, or raise where it cannot be done.
+        method: auto chooses by size and kind; another name forces that method.
         words: the prompt of the sprite; it names the weapon and tells creatures from people.
-        seed: of what is painted.
+        seed: the seed of the painted sheet.
         check: called often; raises to cancel.
 
     Raises:

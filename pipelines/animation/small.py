@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.animation import making
 from pipelines.animation.canvas import fitted, margin_note
 from pipelines.animation.curves import Strike, strike_of
-from pipelines.animation.making import Clips
+from pipelines.animation.figures import FRONT_SYMMETRY, MIRROR_SYMMETRY, Check, Clips, symmetry
 from pipelines.animation.painted import painted_clip
 from pipelines.records import Pixels
+
+SURPRISE_LIMIT = 0.75
+"""The sheet model's own surprise, in nats for each pixel, above which its sheet is not used."""
 
 _ROWS = {"down": 0, "left": 1, "right": 2, "up": 3, "": 0}
 
@@ -24,26 +26,26 @@ def small_clips(
     *,
     words: str = "",
     seed: int = 0,
-    check: Callable[[], None] | None = None,
+    check: Check | None = None,
     forced: bool = False,
 ) -> Clips | str:
     """The clips, or the reason why the sprite should be warped instead."""
     from pipelines.embedded.motion.sampling import SEEDS, paint_walk
     from pipelines.embedded.motion.weights import sheet_net
 
-    even = making.symmetry(sprite)
-    if not forced and "down" not in directions and even < making.FRONT_SYMMETRY:
+    even = symmetry(sprite)
+    if not forced and "down" not in directions and even < FRONT_SYMMETRY:
         return (
             f"The sprite looks like a side view (symmetry {even:.2f}), which the sheet model has not learned, so it was"
             " warped. Draw the figure facing front, or give method='painted'."
         )
     cell, place = _celled(sprite)
-    painted = paint_walk(sheet_net(), cell, mirrored=even >= making.MIRROR_SYMMETRY, seed=seed, check=check)
+    painted = paint_walk(sheet_net(), cell, mirrored=even >= MIRROR_SYMMETRY, seed=seed, check=check)
     best = painted[0]
-    if not forced and best.surprise > making.SURPRISE_LIMIT:
+    if not forced and best.surprise > SURPRISE_LIMIT:
         return (
             f"The sheet model was not sure of its painting (surprise {best.surprise:.2f}, limit"
-            f" {making.SURPRISE_LIMIT}), so the sprite was warped. method='painted' shows it anyway."
+            f" {SURPRISE_LIMIT}), so the sprite was warped. method='painted' shows it anyway."
         )
     strike, spare = strike_of(words, "held"), cell.shape[0] // 2
     room = np.pad(best.cells, ((0, 0), (0, 0), (spare, spare), (spare, spare), (0, 0)))
@@ -60,7 +62,7 @@ def small_clips(
     notes = [
         f"The sheet model painted {SEEDS} sheets; seed {best.seed} was the least surprising ({best.surprise:.2f})."
     ]
-    if even < making.MIRROR_SYMMETRY and {"left", "right"} <= set(directions):
+    if even < MIRROR_SYMMETRY and {"left", "right"} <= set(directions):
         notes.append("The sprite is not symmetric, so left and right were painted separately.")
     if margin:
         notes.append(margin_note(margin))

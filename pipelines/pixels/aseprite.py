@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import ImageError
-from pipelines.pixels.png import LONGEST_SIDE
+from pipelines.files import LONGEST_SIDE
 
 SUFFIXES = (".aseprite", ".ase")
 MOST_FRAMES = 1024

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from pipelines.errors import FileError, ImageError, UserError, explain
-from pipelines.files import PICTURE_LIMIT, open_regular, read_bytes
+from pipelines.files import LONGEST_SIDE, PICTURE_LIMIT, open_regular, read_bytes
 from pipelines.records import Pixels
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RECIPE_CHUNK = "dgx-pixels"
-LONGEST_SIDE = 4096
-"""Pixels. Larger pictures are refused before they are decoded."""
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TGA", "TIFF")
 """What Pillow may decode: formats of pictures that artists' tools write, none of which starts another program."""
 MOST_FRAMES = 256

@@ -15,7 +15,7 @@ from server.features.save import save_asset
 from server.features.sprites import generate_sprites
 
 if TYPE_CHECKING:
-    from pipelines.animation.making import Clips
+    from pipelines.animation.figures import Clips
     from pipelines.animation.sheets import Sheet
     from pipelines.pixels.gates import Report
     from pipelines.records import OnProgress, Pixels, Recipe

@@ -23,9 +23,8 @@ from torch.nn import functional
 from pipelines.embedded.architecture import CHECKPOINT, build_scheduler, load_embedded
 from pipelines.embedded.training.data import VARIANTS, Packed, all_sprites, read_sprites
 from pipelines.embedded.training.objective import Objective
-from pipelines.embedded.training.train import STATE, Plan, Trainer, mean_loss, prepare, run
-from pipelines.embedded.training.workers import Workers
-from pipelines.errors import InvalidRequest, PipelineError
+from pipelines.embedded.training.train import Plan, Trainer, mean_loss, open_run, prepare, run
+from pipelines.errors import PipelineError
 
 STEPS = 4
 """Steps of the student."""
@@ -152,17 +151,8 @@ def distill(arguments: argparse.Namespace) -> None:
     Raises:
         InvalidRequest: no data, or a state file of another run.
     """
-    torch.set_float32_matmul_precision("high")
-    workers = Workers()
-    device = workers.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    workers, device, saved = open_run(arguments, "turbo.safetensors")
     out: Path = arguments.out
-    state = out / STATE
-    saved = torch.load(state, map_location="cpu", weights_only=True) if state.exists() else None
-    if not arguments.resume and (saved or (out / "turbo.safetensors").exists()):
-        raise InvalidRequest(f"{out} holds an unfinished or finished run. Pass --resume to go on, or another --out.")
-    out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     teacher = load_embedded(folder=arguments.teacher)
     known = teacher.tokenizer.get_vocab()

@@ -110,7 +110,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         with torch.no_grad():
-            get_ema_multi_avg_fn(self.plan.average)(self.averages, self.parameters, self.done)
+            get_ema_multi_avg_fn(self.plan.average)(self.averages, tuple(self.parameters), self.done)
             self.loss.copy_(loss)
 
     def _capture(self) -> None:
@@ -245,24 +245,37 @@ def prepare(
     return words, pack(kept or sprites, words, variants), pack(held, words, 1) if held else None
 
 
-def train(arguments: argparse.Namespace) -> None:
-    """The command.
+def open_run(arguments: argparse.Namespace, finished: str = "") -> tuple[Workers, torch.device, dict[str, Any] | None]:
+    """Makes the output folder; returns the workers, this worker's device and the state of an unfinished run.
+
+    Args:
+        finished: name of the file in the output folder that a finished run leaves.
 
     Raises:
-        InvalidRequest: no data, or a state file of another run.
+        InvalidRequest: the folder holds a run, and --resume is not given.
     """
-
     torch.set_float32_matmul_precision("high")
     workers = Workers()
     device = workers.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    state_path = out / STATE
-    saved = torch.load(state_path, map_location="cpu", weights_only=True) if state_path.exists() else None
-    if saved and not arguments.resume:
+    state = out / STATE
+    saved = torch.load(state, map_location="cpu", weights_only=True) if state.exists() else None
+    if not arguments.resume and (saved or (finished and (out / finished).exists())):
         raise InvalidRequest(f"{out} holds an unfinished or finished run. Pass --resume to go on, or another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    return workers, device, saved
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """The command.
+
+    Raises:
+        InvalidRequest: no data, or a state file of another run.
+    """
+    workers, device, saved = open_run(arguments)
+    out: Path = arguments.out
     plan = Plan(**saved["plan"]) if saved else Plan(
         steps=arguments.steps, batch=arguments.batch, rate=arguments.rate, average=arguments.average,
         dropout=arguments.dropout, seed=arguments.seed, warmup=min(300, max(1, arguments.steps // 10)),

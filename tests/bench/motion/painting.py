@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.animation.making import MIRROR_SYMMETRY, symmetry
+from pipelines.animation.figures import MIRROR_SYMMETRY, symmetry
 from pipelines.embedded.motion.sampling import Painted, paint_walk
 from pipelines.embedded.motion.weights import sheet_net
 from pipelines.embedded.training.motion_data import prepare, read_walks

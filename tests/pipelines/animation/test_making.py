@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.animation.making import METHODS, Clips, make_clips, symmetry
+from pipelines.animation.figures import Clips, symmetry
+from pipelines.animation.making import METHODS, make_clips
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels
 
