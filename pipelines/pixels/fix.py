@@ -24,8 +24,8 @@ COLORS = 32
 """Most colours of a picture whose colours had to be estimated from noisy ones."""
 _EQUAL = 0.008
 """OKLab distance from the background's colour that counts as background where colours are known exactly."""
-MOST_CELLS = 1 << 21
-"""Real pixels of a picture that is finished: 1920x1080 has fewer."""
+MOST_CELLS, MOST_NOISY = 1 << 21, 1 << 20
+"""Real pixels of all frames that are finished, 1920x1080 has fewer; and of those whose colours have to be estimated."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +101,7 @@ def fix_pictures(
         key_color(background)
     wishes = _Wishes(colors, palette, background, outline, dither, soft)
     if pitch is not None:
-        _check_cells(_shape(frames[0])[0] / pitch, _shape(frames[0])[1] / pitch)
+        _check_cells(len(frames), _shape(frames[0])[0] / pitch, _shape(frames[0])[1] / pitch)
     found = estimate_pixels(frames, width, height, pitch)
     notes = list(found.notes)
     if found.how == "unproved":
@@ -110,9 +110,10 @@ def fix_pictures(
         found = _reduced(frames, width, height)
         notes = ["No plain pixel grid was found: the picture was scaled to the size asked for, as paint is."]
     natives = found.natives
-    if found.how != "unproved":
-        _check_cells(*_shape(natives[0]))
+    most = MOST_NOISY if found.spread == NOISY else MOST_CELLS
     size = _size(natives[0], width, height)
+    _check_cells(len(frames), *_shape(natives[0]), most)
+    _check_cells(len(frames), *size, most)
     natives = _cut(natives, wishes, found.spread, notes)
     natives = _settled(natives, soft, found.spread <= ROUNDED, notes)
     if wishes.none and found.spread == EXACT and size == _shape(natives[0]):
@@ -124,16 +125,19 @@ def fix_pictures(
     return Fixed(done, (found.pitch_x + found.pitch_y) / 2, found.how, tuple(notes), unchanged)
 
 
-def _check_cells(one: float, other: float) -> None:
+def _check_cells(count: int, wide: float, high: float, most: int = MOST_CELLS) -> None:
     """Refuses more real pixels than can be finished in seconds and in the memory of a small machine.
 
     Raises:
         InvalidRequest: says what to give instead.
     """
-    if one * other > MOST_CELLS:
+    if count * wide * high > most:
+        frames = f"{count} frames of " if count > 1 else ""
+        noisy = " where colours are estimated" if most == MOST_NOISY else ""
         raise InvalidRequest(
-            f"This picture has {one:.0f}x{other:.0f} real pixels with this pitch, {one * other / 1e6:.1f} million; "
-            f"{MOST_CELLS / 1e6:.1f} million is the most. Give a larger pitch, or crop the picture."
+            f"This is {frames}{wide:.0f}x{high:.0f} real pixels, {count * wide * high / 1e6:.1f} million; "
+            f"{most / 1e6:.1f} million is the most{noisy}. Give a larger pitch, a smaller size, or "
+            f"{'fewer frames' if count > 1 else 'a part of the picture'}."
         )
 
 

@@ -25,6 +25,7 @@ from server.features.requests import (
     TilesetRequest,
 )
 from server.features.save import save_asset
+from server.project.game import matches
 from workflows.errors import WorkflowError
 from workflows.inputs import distinct_names, distinct_paths, inside
 from workflows.runner import Operation
@@ -201,7 +202,14 @@ def _list_files(project: Project, wanted: ListFiles) -> dict[str, Any]:
         raise WorkflowError(f"There is no folder {wanted.folder} in {project.name}.", where="list_files.folder")
     if pattern and "[" not in pattern:  # .PNG is a picture too
         pattern = "".join(f"[{c.lower()}{c.upper()}]" if c.isascii() and c.isalpha() else c for c in pattern)
-    found = sorted(f for f in folder.glob(pattern or "**/*") if f.is_file() and f.resolve().is_relative_to(folder))
+    try:
+        listed = matches(folder, pattern or "**/*")
+        found = sorted(f for f in listed if f.is_file() and f.resolve().is_relative_to(folder))
+    except ValueError as error:
+        raise WorkflowError(
+            f"This pattern cannot be used: {error}. Write for example '*.png' or '**/*.png'.",
+            where="list_files.pattern",
+        ) from error
     shown = [f for f in found if not any(part.startswith(".") for part in f.relative_to(folder).parts)]
     files = shown if pattern else [f for f in shown if f.suffix.lower() in SUFFIXES]
     at = project.root.resolve()

@@ -158,11 +158,26 @@ def _members(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
     patterns = workspace.get("members", ()) if isinstance(workspace, dict) else ()
     for pattern in patterns if isinstance(patterns, list) else ():
         if isinstance(pattern, str) and pattern and not {"..", "/"} & set(Path(pattern).parts):
+            try:
+                matching = sorted(matches(folder, pattern))
+            except ValueError:
+                continue  # cargo refuses it, too
             yield from (
                 found
-                for found in sorted(folder.glob(pattern))
+                for found in matching
                 if (found / "Cargo.toml").is_file() and found.resolve().is_relative_to(folder)
             )
+
+
+def matches(folder: Path, pattern: str) -> Iterator[Path]:
+    """What a pattern of a game's file finds below the folder.
+
+    Raises:
+        ValueError: it is no pattern, or has `**` more than once: each one multiplies the time by the number of folders.
+    """
+    if pattern.count("**") > 1:
+        raise ValueError(f"'{clipped(visible(pattern), 40)}' has '**' more than once")
+    return folder.glob(pattern)
 
 
 def _depends_on_bevy(manifest: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,23 @@ def test_more_real_pixels_than_can_be_finished_are_refused_immediately() -> None
     picture = np.full((4096, 4096, 4), 255, np.uint8)
     with pytest.raises(InvalidRequest, match=r"4096x4096 real pixels.*2.1 million is the most. Give a larger pitch"):
         fix_pictures([picture], pitch=1, palette=Palette("p", COLORS))
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "options", "said"),
+    [
+        ((2048, 2048, 4), 1, {"pitch": 1.5}, r"1\d+x1\d+ real pixels, 1.\d million; 1.0 .* colours are estimated"),
+        ((512, 512, 4), 16, {"pitch": 1}, r"16 frames of 512x512 real pixels, 4.2 million.*fewer frames"),
+        ((64, 64, 4), 1, {"width": 4096, "height": 4096}, r"4096x4096 real pixels, 16.8 million.*a smaller size"),
+        ((2048, 2048, 4), 1, {"width": 2048, "height": 2048}, r"2048x2048 real pixels, 4.2 million"),
+    ],
+)
+def test_what_would_take_minutes_is_refused_with_what_to_change(
+    shape: tuple[int, ...], count: int, options: dict[str, Any], said: str
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    with pytest.raises(InvalidRequest, match=said):
+        fix_pictures([picture] * count, **options)
 
 
 def test_the_nearest_colour_is_the_same_in_parts_and_by_the_definition() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from pipelines.errors import FileError, TextError
 from pipelines.files import read_bytes
 from pipelines.text_files import read_text
+from server.library.rows import clip
 from server.project.game import Project
 
 MSRV = {15: "1.82", 16: "1.85", 17: "1.88", 18: "1.89", 19: "1.95", 20: "1.97.1"}
@@ -24,7 +25,9 @@ MSRV = {15: "1.82", 16: "1.85", 17: "1.88", 18: "1.89", 19: "1.95", 20: "1.97.1"
 PLUGIN_FILE = "dgx_pixels.rs"
 DEV_FILE = "dgx_pixels_dev.rs"
 """The two halves of the plugin: what ships with the game, and what a debug build adds."""
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+# a comment that does not end reaches to the file's end: looking for its end from every `/*` would take hours
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+_ASSETS = re.compile(r'file_path\s*:\s*"([\w./ -]{1,200})"')
 _MOST_SOURCE_BYTES = 8 << 20
 
 
@@ -52,6 +55,12 @@ class BevyProject:
         """Whether one of the features is on, by itself or through one that holds it."""
         return bool(self.features & {*features, *(whole for f in features for whole in _PART_OF.get(f, ()))})
 
+    @property
+    def assets_folder(self) -> str:
+        """The folder of AssetPlugin.file_path, relative to the game's root; empty where the sources name none."""
+        found = _ASSETS.search(self.sources)
+        return found[1].strip("./") if found else ""
+
     def says(self, pattern: str) -> bool:
         """Whether the sources match the regular expression."""
         return re.search(pattern, self.sources) is not None
@@ -68,7 +77,7 @@ def detect(project: Project) -> BevyProject:
     manifest = project.root / "Cargo.toml"
     own = _toml(manifest)
     workspace = next((found for found in map(_toml, _above(manifest)) if "workspace" in found), own)
-    shared = workspace.get("workspace", {}).get("dependencies", {})
+    shared = table(table(workspace.get("workspace")).get("dependencies"))
     lock = next(
         (
             path.parent / "Cargo.lock"
@@ -79,15 +88,17 @@ def detect(project: Project) -> BevyProject:
     )
     locked = _locked(_toml(lock)) if lock else {}
     dependencies = dict(_dependencies(own, shared))
+    extras = locked.get("bevy_brp_extras") or str(dependencies.get("bevy_brp_extras", {}).get("version", ""))
     asked = dependencies.get("bevy") or dependencies.get("bevy_internal") or dependencies.get("bevy_asset") or {}
     version = locked.get("bevy") or locked.get("bevy_asset") or str(asked.get("version", "")).lstrip("=^~ ")
-    plugin = next(iter(sorted(project.root.glob(f"src/**/{PLUGIN_FILE}"))), None)
+    found = sorted(project.root.glob(f"src/**/{PLUGIN_FILE}"))
+    plugin = next((path for path in found if is_own(project.root, path)), None)
     return BevyProject(
         manifest=manifest,
-        version=version,
+        version=clip(version),
         locked=bool(locked.get("bevy") or locked.get("bevy_asset")),
         features=frozenset(_features(own, dependencies)),
-        extras=locked.get("bevy_brp_extras") or str(dependencies.get("bevy_brp_extras", {}).get("version", "")),
+        extras=clip(extras),
         plugin_file=plugin,
         plugin_protocol=_protocol(plugin),
         sources=_sources(project.root),
@@ -97,12 +108,12 @@ def detect(project: Project) -> BevyProject:
 def _protocol(plugin: Path | None) -> int:
     """The version that a copy of the plugin speaks, in either half; until version 1 it was one file."""
     halves = (plugin, plugin.with_name(DEV_FILE)) if plugin else ()
-    return max((protocol_of(_source(h)) for h in halves if h.is_file()), default=0)
+    return max((protocol_of(_source(h)) for h in halves if h.is_file() and not h.is_symlink()), default=0)
 
 
 def protocol_of(plugin: str) -> int:
     """The version that a copy of the dev plugin speaks; 0 where it does not say."""
-    found = re.search(r"PROTOCOL: u32 = (\d+)", plugin)
+    found = re.search(r"PROTOCOL: u32 = (\d{1,9})", plugin)
     return int(found[1]) if found else 0
 
 
@@ -112,7 +123,23 @@ def _above(manifest: Path) -> Iterator[Path]:
             yield folder / "Cargo.toml"
 
 
+def is_own(root: Path, path: Path) -> bool:
+    """Whether a path of the game leads to a place inside it, through symbolic links too."""
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def table(value: Any) -> dict[str, Any]:
+    """The value where it is a table; empty where the file holds something else in its place."""
+    return value if isinstance(value, dict) else {}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _toml(path: Path) -> dict[str, Any]:
+    if path.is_symlink() and not is_own(path.parent, path):
+        return {}
     try:
         return tomllib.loads(read_text(path))
     except (OSError, tomllib.TOMLDecodeError, TextError):
@@ -120,19 +147,19 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _locked(lock: Mapping[str, Any]) -> dict[str, str]:
-    packages = lock.get("package", [])
-    return {str(p.get("name")): str(p.get("version")) for p in packages} if isinstance(packages, list) else {}
+    packages = (package for package in _listed(lock.get("package")) if isinstance(package, dict))
+    return {str(package.get("name")): str(package.get("version")) for package in packages}
 
 
 def _dependencies(manifest: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """name -> its table, of the crate itself and of its targets, with what the workspace adds."""
-    for table in (manifest, *manifest.get("target", {}).values()):
-        for key, value in table.get("dependencies", {}).items():
-            entry = {"version": value} if isinstance(value, str) else dict(value)
+    for part in (manifest, *table(manifest.get("target")).values()):
+        for key, value in table(table(part).get("dependencies")).items():
+            entry = {"version": value} if isinstance(value, str) else table(value)
             if entry.get("workspace"):
-                said = shared.get(key, {})
-                common: dict[str, Any] = {"version": said} if isinstance(said, str) else dict(said)
-                features = [*common.get("features", ()), *entry.get("features", ())]
+                said = shared.get(key)
+                common: dict[str, Any] = {"version": said} if isinstance(said, str) else table(said)
+                features = [*_listed(common.get("features")), *_listed(entry.get("features"))]
                 entry = {**common, **entry, "features": features}
             yield str(entry.get("package", key)), entry
 
@@ -143,11 +170,11 @@ def _features(manifest: Mapping[str, Any], dependencies: Mapping[str, Mapping[st
         if name in _BEVY:
             if name == "bevy" and entry.get("default-features", entry.get("default_features", True)):
                 yield "default"
-            yield from (str(feature) for feature in entry.get("features", ()))
+            yield from (str(feature) for feature in _listed(entry.get("features")))
             if name == "bevy_remote":
                 yield "bevy_remote"
-    for passed in manifest.get("features", {}).values():
-        for feature in passed or ():
+    for passed in table(manifest.get("features")).values():
+        for feature in _listed(passed):
             if isinstance(feature, str) and re.match(r"bevy(_\w+)?\??/", feature):
                 yield feature.split("/", 1)[1]
 
@@ -156,7 +183,7 @@ def _sources(root: Path) -> str:
     texts: list[str] = []
     size = 0
     for path in sorted((root / "src").rglob("*.rs")):
-        if path.name in (PLUGIN_FILE, DEV_FILE) or size > _MOST_SOURCE_BYTES:
+        if path.name in (PLUGIN_FILE, DEV_FILE) or size > _MOST_SOURCE_BYTES or not is_own(root, path):
             continue
         text = _source(path)
         size += len(text)

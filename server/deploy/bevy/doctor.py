@@ -123,17 +123,16 @@ def _system(_: Project, bevy: BevyProject) -> Iterator[Finding]:
 
 def _assets(project: Project, bevy: BevyProject) -> Iterator[Finding]:
     topic = "assets"
-    if named := re.search(r'file_path\s*:\s*"([^"]+)"', bevy.sources):
-        folder = named[1].strip("./")
-        if folder and (project.root / folder).resolve() != project.assets.resolve():
-            yield Finding(
-                topic,
-                "broken",
-                f'The game reads "{named[1]}" (AssetPlugin.file_path), deploys go to {project.assets}.',
-                "Name the game's folder in dgx-pixels.toml.",
-                f'[folders]\nassets = "{folder}"',
-            )
-            return
+    folder = bevy.assets_folder
+    if folder and (project.root / folder).resolve() != project.assets.resolve():
+        yield Finding(
+            topic,
+            "broken",
+            f'The game reads "{folder}" (AssetPlugin.file_path), deploys go to {project.assets}.',
+            "Name the game's folder in dgx-pixels.toml.",
+            f'[folders]\nassets = "{folder}"',
+        )
+        return
     if not project.assets.is_dir():
         yield Finding(
             topic,

@@ -7,19 +7,19 @@ that is not understood, none of them changes and the lines to paste are given in
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from pipelines.files import TEXT_LIMIT, read_bytes
 from pipelines.text_files import encode_like, read_text
-from server.deploy.bevy.detect import DEV_FILE, PLUGIN_FILE, BevyProject, detect
+from server.deploy.bevy.detect import DEV_FILE, PLUGIN_FILE, BevyProject, detect, is_own
 from server.deploy.bevy.diff import git_diff
 from server.deploy.bevy.doctor import TESTED
 from server.deploy.bevy.manifest import CannotEdit, with_plugin
 from server.deploy.bevy.roots import Unusual, find_root
+from server.errors import ProjectError
 from server.library.store import write_atomically
 from server.project.game import STATE_FOLDER, STYLE_FILE, Project
 
@@ -107,7 +107,11 @@ def plugin_source(name: str = PLUGIN_FILE) -> str:
 
 
 def plan(project: Project) -> Plan:
-    """Lists what the game lacks. Changes nothing."""
+    """Lists what the game lacks. Changes nothing.
+
+    Raises:
+        ProjectError: a file or folder that would be written is a symbolic link out of the game.
+    """
     bevy = detect(project)
     files: Files = {}
     by_hand: list[str] = []
@@ -125,7 +129,17 @@ def plan(project: Project) -> Plan:
             f"The dev plugin is for Bevy {_tested()}, the game has {bevy.version or 'none'}: it is left out. "
             'Switch on hot reload yourself: bevy = { ..., features = ["file_watcher"] }.'
         )
+    _check_places(project.root, files)
     return Plan(project.root, {p: change for p, change in files.items() if change[0] != change[1]}, tuple(by_hand))
+
+
+def _check_places(root: Path, files: Iterable[Path]) -> None:
+    for path in files:
+        if not is_own(root, path):
+            raise ProjectError(
+                f"{path.relative_to(root)} leads out of the game by a symbolic link, which is not followed. Put a real "
+                "file or folder in its place."
+            )
 
 
 def _tested() -> str:
@@ -143,7 +157,9 @@ def _lines(project: Project, why: Exception) -> str:
     )
 
 
-def _old(path: Path) -> str | None:
+def _old(root: Path, path: Path) -> str | None:
+    """The file's text; None where there is none."""
+    _check_places(root, (path,))
     return read_text(path, str(path)) if path.is_file() else None
 
 
@@ -152,9 +168,9 @@ def _style(project: Project, bevy: BevyProject, files: Files) -> Path:
     path = project.root / STYLE_FILE
     if path.is_file():
         return project.assets
-    named = re.search(r'file_path\s*:\s*"([^"\\]+)"', bevy.sources)
-    folder = named[1].strip("./") if named else ""
-    if not folder or ".." in folder.split("/") or (project.root / folder) == project.assets:
+    folder = bevy.assets_folder
+    hidden = any(part.startswith(".") for part in folder.split("/"))
+    if not folder or hidden or (project.root / folder) == project.assets:
         files[path] = (None, STYLE)
         return project.assets
     files[path] = (None, f'{STYLE}\n[folders]\nassets = "{folder}"\n')
@@ -163,10 +179,10 @@ def _style(project: Project, bevy: BevyProject, files: Files) -> Path:
 
 def _gitignore(project: Project, files: Files) -> None:
     path = project.root / ".gitignore"
-    old = _old(path) or ""
+    old = _old(project.root, path) or ""
     if f"{STATE_FOLDER}/" not in old.splitlines():
         lead = old if not old or old.endswith("\n") else f"{old}\n"
-        files[path] = (old or _old(path), f"{lead}{STATE_FOLDER}/\n")
+        files[path] = (old or _old(project.root, path), f"{lead}{STATE_FOLDER}/\n")
 
 
 def _plugin(project: Project, bevy: BevyProject) -> Files:
@@ -176,13 +192,13 @@ def _plugin(project: Project, bevy: BevyProject) -> Files:
         CannotEdit, Unusual: one of the game's files has a form that is not understood.
     """
     files: Files = {}
-    manifest = read_text(bevy.manifest, str(bevy.manifest))
+    manifest = _old(project.root, bevy.manifest) or ""
     files[bevy.manifest] = (manifest, with_plugin(manifest))
     folder = (bevy.plugin_file or project.root / "src" / PLUGIN_FILE).parent
     for name in (PLUGIN_FILE, DEV_FILE):
-        files[folder / name] = (_old(folder / name), plugin_source(name))
+        files[folder / name] = (_old(project.root, folder / name), plugin_source(name))
     if not bevy.says(r"DgxPixelsPlugin"):
         root = find_root(project.root)
         for path, new in root.with_plugin(folder / PLUGIN_FILE).items():
-            files[path] = (_old(path), new)
+            files[path] = (_old(project.root, path), new)
     return files

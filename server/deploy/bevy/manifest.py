@@ -34,13 +34,15 @@ def with_plugin(text: str) -> str:
     dependencies = manifest.get("dependencies", {})
     if "bevy" not in dependencies:
         raise CannotEdit("Cargo.toml has no dependency that is named bevy in [dependencies].")
-    changed = _features(manifest)
-    for crate, needed in CRATES.items():
-        changed |= _crate(dependencies, crate, needed)
-    if not changed:
-        return text
-    result = tomlkit.dumps(manifest)
-    if tomlkit.parse(result).unwrap() != manifest.unwrap():
+    try:
+        changed = _features(manifest)
+        for crate, needed in CRATES.items():
+            changed |= _crate(dependencies, crate, needed)
+        result = tomlkit.dumps(manifest) if changed else text
+        read_back = tomlkit.parse(result).unwrap()
+    except (TypeError, AttributeError, ValueError, KeyError) as error:
+        raise CannotEdit("Cargo.toml holds features or dependencies of a form that cargo does not take.") from error
+    if read_back != manifest.unwrap():
         raise CannotEdit("Cargo.toml could not be changed without changing more than was asked.")
     return result
 

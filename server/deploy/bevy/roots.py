@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
 
+from pipelines.errors import TextError
 from pipelines.text_files import read_text
+from server.deploy.bevy.detect import is_own
 from server.deploy.bevy.rust_source import NotRust, Token, calls, first_item, in_macro, tokens
 
+MOST_BYTES = 1 << 18
+"""Of a source file that is changed: a person's file that adds plugins has a tenth of it."""
 REMOTE = ("RemotePlugin", "RemoteHttpPlugin", "BrpExtrasPlugin")
 """Plugins that must be added before ours: it adds them where the game has not."""
 
@@ -57,7 +61,8 @@ def find_root(game: Path) -> Root:
     Raises:
         Unusual: no file adds DefaultPlugins, or several do, or it is not known which crate one belongs to.
     """
-    sources = [_read(path) for path in sorted((game / "src").rglob("*.rs"))]
+    paths = [path for path in sorted((game / "src").rglob("*.rs")) if is_own(game, path)]
+    sources = [source for path in paths if (source := _read_if_needed(path))]
     found = [source for source in sources if _default_plugins(source)]
     if len(found) != 1:
         raise Unusual(
@@ -77,8 +82,20 @@ def find_root(game: Path) -> Root:
     return Root(_read(candidates[0]), adds)
 
 
+def _text(path: Path) -> str:
+    try:
+        return read_text(path, str(path), MOST_BYTES)
+    except TextError as error:
+        raise Unusual(str(error)) from error
+
+
+def _read_if_needed(path: Path) -> Source | None:
+    """The file where it names one of the plugins that matter: no other is split into tokens."""
+    return _read(path) if any(word in _text(path) for word in ("DefaultPlugins", *REMOTE)) else None
+
+
 def _read(path: Path) -> Source:
-    text = read_text(path, str(path))
+    text = _text(path)
     try:
         return Source(path, text, tokens(text))
     except NotRust as error:

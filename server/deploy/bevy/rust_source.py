@@ -16,7 +16,7 @@ _TOKEN = re.compile(
   | (?P<block>/\*)
   | (?P<raw>(?:b|c)?r(?P<hashes>\#*)")
   | (?P<string>(?:b|c)?"(?:\\.|[^"\\])*")
-  | (?P<char>b?'(?:\\(?:x[0-9a-fA-F]{2}|u\{[^}]*\}|.)|[^'\\\n])')
+  | (?P<char>b?'(?:\\(?:x[0-9a-fA-F]{2}|u\{[^}]{1,16}\}|.)|[^'\\\n])')
   | (?P<lifetime>'[A-Za-z_]\w*)
   | (?P<word>(?:r\#)?[A-Za-z_]\w*)
   | (?P<number>\d[\w.]*)
@@ -25,6 +25,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+MOST_CALLS = 100
+"""Of one method in one file: the closing bracket of each is looked for through the rest of the file."""
+_BLOCK = re.compile(r"/\*|\*/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Token:
 
 
 class NotRust(Exception):
-    """The source ends inside a comment, a string or a bracket."""
+    """The source ends inside a comment, a string or a bracket, or is not a person's."""
 
 
 def tokens(source: str) -> list[Token]:
@@ -73,10 +76,10 @@ def tokens(source: str) -> list[Token]:
 def _comment_end(source: str, start: int) -> int:
     """The end of a block comment; block comments nest."""
     depth = 0
-    for mark in re.finditer(r"/\*|\*/", source[start:]):
+    for mark in _BLOCK.finditer(source, start):
         depth += 1 if mark.group() == "/*" else -1
         if depth == 0:
-            return start + mark.end()
+            return mark.end()
     raise NotRust("A block comment does not end.")
 
 
@@ -104,12 +107,15 @@ def closing(code: list[Token], opening: int) -> int:
 
 def calls(code: list[Token], method: str) -> list[tuple[int, int]]:
     """The method calls `.method(...)`: the indices of the name and of its closing parenthesis."""
-    found = []
-    for index in range(1, len(code) - 1):
-        named = code[index].kind == "word" and code[index].text == method
-        if named and code[index - 1].text == "." and code[index + 1].text == "(":
-            found.append((index, closing(code, index + 1)))
-    return found
+    names = [
+        index
+        for index in range(1, len(code) - 1)
+        if code[index].kind == "word" and code[index].text == method
+        if code[index - 1].text == "." and code[index + 1].text == "("
+    ]
+    if len(names) > MOST_CALLS:
+        raise NotRust(f"It calls {method} {len(names)} times.")
+    return [(index, closing(code, index + 1)) for index in names]
 
 
 def in_macro(code: list[Token], index: int) -> bool:

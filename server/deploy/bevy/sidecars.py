@@ -72,7 +72,7 @@ def assets_ron(assets: Path) -> str:
         try:
             sheet = read_json(path)
             (width, height), columns, rows = sheet["tile_size"], int(sheet["columns"]), int(sheet["rows"])
-        except (TextError, OSError, ValueError, KeyError, TypeError):
+        except (TextError, OSError, ValueError, KeyError, TypeError, OverflowError):
             continue
         key = path.relative_to(assets).as_posix().removesuffix(".sheet.json").replace("/", ".")
         entries.append(
