@@ -1,7 +1,8 @@
-"""Shapes to train in, and a picture's way into one: nearest neighbour by whole factors, never blurred.
+"""Choose the canvas that a training picture is placed on, and place it there.
 
-A model that draws single pixels has one canvas; SDXL learns better from several shapes of about the same area
-(NovelAI's aspect buckets: sides in steps of 64 pixels).
+Pictures are enlarged by whole factors with nearest neighbour, so their pixels stay sharp. A model that draws single
+pixels has one canvas. SDXL learns better from several shapes of about the same area (NovelAI's aspect buckets: sides
+in steps of 64 pixels).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the trainer reads at every step, made once: latents and caption embeddings.
+"""Encode the training pictures and captions once, before the first step: latents and text embeddings.
 
-Encoding a 1024 px picture costs a third of a training step, so it is done once a picture. The cache is one safetensors
-file: a run that goes on after a crash learns from the same bytes even where the pictures have changed since.
+Encoding a picture of 1024 px takes a third of the time of a training step. The cache is one safetensors file. A run
+that is resumed after a crash learns from the same bytes, even if the pictures have changed since.
 """
 
 from __future__ import annotations

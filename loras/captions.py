@@ -1,4 +1,4 @@
-"""Captions of training pictures: from a metadata file, a text file beside the picture, or the picture's file name."""
+"""Read captions of training pictures from a metadata file, a text file beside the picture, or the file's name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""From a user's files to pictures with captions that a LoRA can learn, and a report of what was taken.
+"""Read a user's files into pictures with captions that a LoRA can learn, and report what was refused and why.
 
-Reads a folder, a Bevy game's assets, a sheet (by its layout file, or by a tile size and its gutters), or an imagefolder
-with metadata.jsonl. Decides what is taken and what is refused, and says why.
+The source is a folder, a Bevy game's assets, a sheet (cut by its layout file, or by a tile size and its gutters), or an
+imagefolder with metadata.jsonl.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def read_dataset(source: Path, tile_size: tuple[int, int] | None = None) -> Data
         tile_size: (width, height) of a sheet's tiles in pixels, where no layout lies beside it.
 
     Raises:
-        DatasetError: there is no such place, it holds no usable picture, or too many files.
+        DatasetError: the source does not exist, it holds no usable picture, or too many files.
     """
     source = user_path(source)
     reading = _Reading()

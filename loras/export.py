@@ -1,7 +1,7 @@
-"""LoRA files: diffusers/PEFT and kohya form, with metadata that says what they are.
+"""Write LoRA files in the diffusers/PEFT and the kohya form, with metadata about the training.
 
-The kohya form is what ComfyUI, A1111, Forge and InvokeAI read (diffusers reads it too). Sources: kohya's sd-scripts for
-names and `ss_` keys, the ModelSpec 1.0 standard (github.com/Stability-AI/ModelSpec) for `modelspec.` keys, diffusers'
+ComfyUI, A1111, Forge and InvokeAI read the kohya form (diffusers reads it too). Sources: kohya's sd-scripts for names
+and `ss_` keys, the ModelSpec 1.0 standard (github.com/Stability-AI/ModelSpec) for `modelspec.` keys, diffusers'
 `save_lora_adapter` for `lora_adapter_metadata`.
 """
 

@@ -1,4 +1,4 @@
-"""Writes files whole or not at all, also after a power cut."""
+"""Write files whole or not at all, also when the power fails."""
 
 from __future__ import annotations
 

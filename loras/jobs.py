@@ -1,13 +1,13 @@
-"""Runs training jobs that outlive their starter: each has a folder and a process in a session of its own.
+"""Run training jobs that outlive the process that started them. Each job has a folder and a process of its own session.
 
-    <folder>/<id>/spec.json     what was asked (never changes)
-                  state.json    how far it is and who works on it (replaced in one step, by the worker)
+    <folder>/<id>/spec.json     the request (never changes)
+                  state.json    progress and worker (replaced in one step, by the worker)
                   cancel        its presence asks the worker to stop
-                  log.txt       what the worker printed
+                  log.txt       the output of the worker
                   ...           the worker's files (see `loras.worker`)
     <folder>/device.lock        held by the one worker that trains; the others wait
 
-Starts, finds, stops and resumes jobs without importing torch. Safe for several servers together.
+`Jobs` starts, finds, stops and resumes jobs without importing torch. Several servers may use one folder.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Jobs:
         if status in ACTIVE and not alive:
             status = "interrupted"
             message = (
-                "The worker is gone (killed, or the machine went down). Resume the job: it goes on from its last "
+                "The worker was killed, or the machine went down. Resume the job: it continues from its last "
                 "checkpoint."
             )
         return Job(

@@ -1,4 +1,4 @@
-"""What a LoRA learns from one batch: noise, target and weight of the diffusion loss, for epsilon and v-prediction.
+"""Compute noise, target and weight of the diffusion loss of one batch, for epsilon and v-prediction.
 
 Pure functions over tensors. Sources: DDPM (Ho et al. 2020), v-prediction (Salimans & Ho 2022), min-SNR weighting (Hang
 et al. 2023), zero terminal SNR (Lin et al. 2023).

@@ -1,4 +1,4 @@
-"""How a LoRA is trained: the numbers of one run, and what suits which model. Imports nothing heavy."""
+"""Define the options of a training run, and choose those that suit a model. Imports no torch."""
 
 from __future__ import annotations
 

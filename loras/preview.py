@@ -1,4 +1,4 @@
-"""Draws the contact sheet of what is learned and the plot of the loss. Uses Pillow only."""
+"""Draw the contact sheet of a dataset and the plot of the loss, with Pillow only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The LoRA files that can be used by name: one folder, read again whenever something in it changes.
+"""Find LoRA files by name in one folder, which is read again when a file in it changes.
 
-A file that is dropped in is usable immediately; one that cannot be used is listed with the reason. Reads headers only.
+A file that is put there can be used immediately. A file that cannot be used is listed with the reason. Only headers are
+read.
 """
 
 from __future__ import annotations

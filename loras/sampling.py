@@ -1,4 +1,4 @@
-"""Draws samples of a run in progress with the pipeline that draws any sprite."""
+"""Draw sample pictures during a run, with the pipeline that draws sprites."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Trains a LoRA: one run over cached latents and embeddings, step by step.
+"""Train a LoRA over cached latents and embeddings, one step at a time.
 
-Owns the adapter in the UNet, the optimizer, the moving average, and a state from which a run goes on as if it had never
-stopped. Every random number of a step is drawn from a generator seeded by the run's seed and the step's number, so a
-step depends on the state before it and on nothing else. Knows nothing of files' formats, jobs or tools.
+The random numbers of a step come from a generator seeded by the run's seed and the step's number, so a step depends
+only on the state before it. A run that is resumed from `state` gives the same weights as one without a break, bit for
+bit on a CPU.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Trainer:
-    """One run on one resident model, whose UNet it wraps: nothing else may draw with it meanwhile."""
+    """One training run. It adds an adapter to the UNet of a resident model, which must not draw until the run ends."""
 
     def __init__(self, resident: Resident, cache: Cache, options: TrainOptions) -> None:
         """
@@ -84,7 +84,7 @@ class Trainer:
         # 2. noise at a random time
         times = spread_times(uniform[0], len(self.schedule.alphas)).to(device)
         seen, target = self.schedule.noised(latents.to(device), noise.to(device), times)
-        # 3. the loss, and the step that lessens it
+        # 3. the loss and the optimizer step
         self._set_rate(options.rate_at(self.done))
         dtype = self.resident.dtype
         value = self.replayed(
@@ -97,11 +97,11 @@ class Trainer:
         ).item()
         if not math.isfinite(value):
             raise TrainingError(
-                f"The loss is no number at step {self.done + 1}. Start again with a lower rate (now "
+                f"The loss is NaN or infinite at step {self.done + 1}. Start again with a lower rate (now "
                 f"{options.rate:g}; a third of it is a good next try)."
             )
         if self.averages:
-            # young averages follow quickly: (1 + t) / (10 + t), as in common EMA code
+            # EMA warm-up: (1 + t) / (10 + t), as in TensorFlow's ExponentialMovingAverage
             decay = min(options.average, (1 + self.done) / (10 + self.done))
             get_ema_multi_avg_fn(decay)(self.averages, list(self.weights.values()), self.done)
         self.done += 1
@@ -111,7 +111,7 @@ class Trainer:
     def _learn(
         self, seen: Tensor, target: Tensor, times: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor
     ) -> Tensor:
-        """Forward, backward and update; the loss, which is not looked at here: that would wait for the device."""
+        """Runs forward, backward and update. Returns the loss as a tensor: reading it would wait for the device."""
         self.optimizer.zero_grad(set_to_none=True)
         with self._precision():
             predicted = self.unet(
@@ -137,7 +137,7 @@ class Trainer:
         return nullcontext()
 
     def _batch(self) -> tuple[Bucket, list[int]]:
-        """The bucket and rows of this step: every picture comes once an epoch, in batches of one shape."""
+        """Returns bucket and rows of this step. Each picture comes once per epoch, in batches of one shape."""
         per_epoch = sum(-(-len(b.mean) // self.options.batch) for b in self.cache.buckets)
         epoch, place = divmod(self.done, per_epoch)
         if self._plan[0] != epoch:
@@ -153,14 +153,14 @@ class Trainer:
             n = len(bucket.mean)
             order = torch.randperm(n, generator=draws).tolist()
             for start in range(0, n, size):
-                # a last, short batch is filled up from the beginning; few pictures come several times in one
+                # a short last batch is filled from the beginning; with few pictures some repeat in a batch
                 batches.append((index, [order[i % n] for i in range(start, start + size)]))
         return [batches[i] for i in torch.randperm(len(batches), generator=draws).tolist()]
 
-    # what a run is carried by
+    # the state of a run
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """Returns everything that the next step depends on."""
         return {
             "options": asdict(self.options),
             "dataset": self.cache.about["dataset"],
@@ -173,7 +173,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken.
+        """Continues from `state`.
 
         Raises:
             TrainingError: the state is of another run.
@@ -189,7 +189,7 @@ class Trainer:
                 parameter.copy_(state["weights"][name])
             for mine, theirs in zip(self.averages, state["averages"], strict=True):
                 mine.copy_(theirs)
-        # how steps are computed is this device's matter, also where the checkpoint comes from another
+        # fused and capturable belong to this device, also if the checkpoint comes from another
         how = {name: self.optimizer.param_groups[0][name] for name in ("fused", "capturable")}
         groups = [{**group, **how} for group in state["optimizer"]["param_groups"]]
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
@@ -198,7 +198,7 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within it the UNet has the averaged weights (the trained ones where there is no average)."""
+        """Gives the UNet the averaged weights during the block; without averages it keeps the trained ones."""
         if not self.averages:
             yield
             return
@@ -215,15 +215,18 @@ class Trainer:
             parameter.copy_(value)
 
     def factors(self) -> dict[str, Tensor]:
-        """The LoRA in PEFT's names (`down_blocks.1...to_q.lora_A.weight`), float32 on the CPU, averaged where asked."""
+        """Returns the LoRA by PEFT's names (`...to_q.lora_A.weight`), float32 on the CPU, averaged if asked."""
         with self.averaged():
             return {name: p.detach().float().cpu().clone() for name, p in self.weights.items()}
 
 
 def add_adapter(unet: Any, options: TrainOptions) -> dict[str, torch.nn.Parameter]:
-    """Puts a fresh LoRA (B = 0: the UNet answers as before) into the UNet; its weights by PEFT's names, in float32.
+    """Adds a new LoRA to the UNet (B = 0, so its output does not change) and freezes all other weights.
 
-    Everything else in the UNet stands still. alpha is the rank: exporters that write alpha = rank are right then.
+    alpha equals the rank, as exporters assume that write none.
+
+    Returns:
+        The LoRA's parameters by PEFT's names, in float32.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -254,12 +257,12 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """The state that `save_state` wrote.
+    """Reads the state that `save_state` wrote.
 
     Raises:
         TrainingError: the file is broken.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the pickle's bytes lead it to
+    except Exception as error:  # torch may raise any error for damaged bytes
         raise TrainingError(f"{path} is broken ({error}). Remove it to begin the run again.") from error

@@ -1,12 +1,10 @@
-"""The process that works on one job: `python -m loras.worker FOLDER`. It may be killed at any moment.
+"""Work on one training job: `python -m loras.worker FOLDER`. The process may be killed at any moment.
 
-    cache.safetensors   what is learned: made once, from then on the pictures are not needed
-    checkpoint.pt       the trainer's state, replaced every `save_every` steps
-    report.json         what was taken from the dataset and what was refused; dataset.png shows it
-    samples/            step-000100.png, ...; loss.png
-    export/             the LoRA in diffusers' form; the kohya form goes where the spec says
-
-The order of the work and the messages about it are here.
+cache.safetensors   latents and embeddings, made once; the pictures are not read again
+checkpoint.pt       the trainer's state, replaced every `save_every` steps
+report.json         which files of the dataset were taken and refused; dataset.png shows them
+samples/            step-000100.png, ...; loss.png
+export/             the LoRA in diffusers' form; the kohya form is written where the spec says
 """
 
 from __future__ import annotations
@@ -77,13 +75,13 @@ class _State:
     def check(self) -> None:
         """Ends the work where somebody asked for it."""
         if (self.folder / "cancel").exists():
-            raise _Stopped("cancelled", "Cancelled. Resume goes on from the last step.")
+            raise _Stopped("cancelled", "Cancelled. Resume continues from the last step.")
         if self.terminated:
-            raise _Stopped("interrupted", "The system ended the worker. Resume goes on from the last step.")
+            raise _Stopped("interrupted", "The system ended the worker. Resume continues from the last step.")
 
 
 def work(folder: Path) -> str:
-    """Does the job, or goes on with it, and returns its status. Errors are written into the job's state."""
+    """Runs or resumes the job and returns its status. Errors are written into the job's state."""
     from filelock import FileLock, Timeout
 
     try:
@@ -120,9 +118,9 @@ def _message(error: Exception) -> str:
     if isinstance(error, torch.OutOfMemoryError):
         return (
             "The device has no room for training. Close what else uses it (or wait for it), or start again with a "
-            "smaller batch or resolution. Resume goes on from the last checkpoint."
+            "smaller batch or resolution. Resume continues from the last checkpoint."
         )
-    return f"{report(error)} Resume goes on from the last checkpoint; log.txt in the job's folder has the details."
+    return f"{report(error)} Resume continues from the last checkpoint; log.txt in the job's folder has the details."
 
 
 def is_full_disk(error: BaseException) -> bool:
@@ -145,7 +143,7 @@ def _work(folder: Path, state: _State) -> None:
     spec = JobSpec.read(folder / "spec.json")
     state.say("queued", "Waiting for the device.", total=spec.options.steps, error="")
     with _device(folder.parent / "device.lock", state):
-        os.nice(10)  # what is drawn meanwhile goes first
+        os.nice(10)  # drawings have priority
         _train(folder, spec, state)
 
 
@@ -298,7 +296,7 @@ def _by_hand(trainer: Trainer) -> str:
 
 
 def _show(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend: DiffusersBackend) -> None:
-    """Draws the samples and the loss, whatever the run has learned so far."""
+    """Writes the sample pictures and the plot of the loss."""
     from loras.captions import with_trigger
     from loras.files import synced
     from loras.preview import contact_sheet, loss_plot

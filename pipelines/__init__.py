@@ -1,4 +1,4 @@
-"""What makes pixels: models, the engine that owns the device, the denoise loop, and the finishing of pictures."""
+"""Draw pixels: models, the engine that schedules the device, the denoising loop, and the finishing of pictures."""
 
 import os
 

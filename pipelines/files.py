@@ -29,7 +29,7 @@ def user_path(text: str | Path) -> Path:
     """The path that a user wrote, with `~` and `~name` replaced by the home folder.
 
     Raises:
-        InvalidRequest: there is no such user, or the text cannot be a path.
+        InvalidRequest: the user does not exist, or the text cannot be a path.
     """
     shown = clipped(visible(str(text)), 200)
     if "\0" in str(text):

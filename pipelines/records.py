@@ -77,7 +77,7 @@ class Recipe:
         """Reads a recipe that `to_json` wrote.
 
         Raises:
-            InvalidRequest: the text is no recipe, or one of a later version.
+            InvalidRequest: the text is not a recipe, or a recipe of a later version.
         """
         try:
             data = json.loads(text)

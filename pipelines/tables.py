@@ -27,7 +27,7 @@ class Table:
     lines: tuple[int, ...]
 
     def column(self, wanted: str) -> str | None:
-        """The header's own spelling of a column, in any case; None where there is no such column."""
+        """Returns the header's spelling of a column, found in any case; None if the table does not have it."""
         return next((name for name in self.header if name.casefold() == wanted.casefold()), None)
 
 

@@ -126,7 +126,7 @@ class Studio:
         )
 
     def library(self, project: Project | None) -> Library:
-        """The game's library in its `.dgx-pixels/`, or the user's own where there is no game."""
+        """Returns the game's library in its `.dgx-pixels/`, or the user's own without a game."""
         folder = project.state if project else self.settings.data_dir / "library"
         with self._lock:
             library = self._libraries.setdefault(folder, Library(folder))

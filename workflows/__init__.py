@@ -1,1 +1,1 @@
-"""Whole jobs as data: JSON files of named steps, their schema, and the runner that does them and resumes them."""
+"""Run jobs that are written as JSON files of named steps: schema, loader and a runner that resumes them."""

@@ -1,4 +1,4 @@
-"""The error of `workflows`. The place in the file (line and path) is part of every message."""
+"""The error of `workflows`. Its message begins with the place in the file (line and path)."""
 
 from pipelines.errors import UserError
 

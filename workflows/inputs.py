@@ -1,6 +1,6 @@
-"""Turns what a user gave for a run into values of the declared types, once, before anything runs.
+"""Convert the values that a user gives for a run to the declared types, before anything runs.
 
-Converts types, reads tables from CSV and JSON files, and keeps paths inside the project.
+Tables are read from CSV and JSON files, and paths must stay inside the project.
 """
 
 from __future__ import annotations

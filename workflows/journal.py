@@ -1,7 +1,7 @@
 """Record which items of which steps of a run are done, one line each on disk, so that kill -9 loses none.
 
-A run's folder holds `run.json` (what to do), `done.jsonl` (what is done) and `lock`. It may come with a cloned game:
-symbolic links are refused, and lines of another form end the record.
+A run's folder holds `run.json` (the workflow and its inputs), `done.jsonl` (finished items) and `lock`. It may come
+with a cloned game: symbolic links are refused, and lines of another form end the record.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Reads a workflow file and says, with line and path, what is wrong in it.
+"""Read a workflow file and check everything that needs no run; an error names the line and the path in the file.
 
-Owns parsing, the checks that need no run (names, references, order, argument names and types), and the shipped files.
+The checks cover names, references, their order, and the names and types of arguments. `shipped` lists the workflows of
+the package.
 """
 
 from __future__ import annotations

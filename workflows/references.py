@@ -1,4 +1,4 @@
-"""References: `${inputs.size}`, `${steps.draw[0].asset_id}`, `${item.prompt}`, `${index}`. Lookups only, no code.
+"""Resolve references: `${inputs.size}`, `${steps.draw[0].asset_id}`, `${item.prompt}`, `${index}`. No code is run.
 
 A string that is one reference becomes the value itself; a reference inside a longer string becomes its text.
 """

@@ -1,7 +1,7 @@
-"""Carries out a workflow: step by step, item by item, writing down what is done so that a killed run goes on.
+"""Run a workflow step by step and item by item, and record what is done so that a killed run can be resumed.
 
-The operations are handed in (name -> Operation): this module knows neither the studio nor any tool. A failing item is
-its own line and does not stop the others; a step without for_each that fails ends the run.
+The operations are passed in (name -> Operation), so this package imports neither the studio nor a tool. An item that
+fails is recorded and does not stop the others; a step without for_each that fails ends the run.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def run_workflow(
     runs: Path,
     on_progress: OnProgress = no_progress,
 ) -> RunResult:
-    """Runs the workflow, or goes on with the unfinished run of the same text and inputs below `runs`.
+    """Runs the workflow, or resumes the unfinished run of the same text and inputs below `runs`.
 
     Raises:
         WorkflowError: the workflow, its inputs or a single step cannot be carried out.

@@ -1,7 +1,4 @@
-"""The form of a workflow file, as pydantic models; `workflow.schema.json` beside it is made from them.
-
-Owns what may stand in a file. Does not know what an operation does, nor what a value will be.
-"""
+"""Define the form of a workflow file as pydantic models; `workflow.schema.json` is made from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weight differences of the adapter forms that are not one product of two factors, each multiplied out in closed form.
+"""Compute weight differences of adapter forms that are more than one product of two factors.
 
 Forms and sources, W being a layer's pristine weight and s the scale alpha / rank:
     LoHa    s * (A1 B1) o (A2 B2), o elementwise (Hyeon-Woo et al. 2021, arXiv 2108.06098)

@@ -1,4 +1,4 @@
-"""Finds NaN and infinity in a safetensors file by the bits of its numbers, without torch and without loading it whole.
+"""Find NaN and infinity in a safetensors file by the bits of its numbers, without torch and in parts.
 
 A floating-point number with every exponent bit set is infinite or not a number (IEEE 754; bfloat16 is the upper half of
 a float32). One such weight makes every pixel of a drawing NaN.

@@ -285,7 +285,7 @@ def read_header(path: Path | str) -> AdapterHeader:
 
 
 def _check_shapes(path: Path, shapes: Mapping[Key, tuple[int, ...]]) -> None:
-    """Refuses factors that are no matrices and alphas that are no single numbers.
+    """Refuses factors that are not matrices and alphas that are not single numbers.
 
     Raises:
         AdapterError: names the layer.

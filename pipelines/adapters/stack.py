@@ -1,9 +1,9 @@
-"""LoRA stacks, merged in place into the weights of a resident model over a pristine copy.
+"""Merge stacks of LoRAs into the weights of a resident model, in place, over a pristine copy.
 
-A merged stack costs nothing per step, and because the weights keep their storage, CUDA graphs and compiled code stay
-valid. A weight is always `pristine + sum of deltas`: the factors in the weight's dtype, one product summed in float32,
-rounded once. Going back copies the pristine weight: removal is bit-equal (adding and subtracting deltas is not). A
-DoRA's delta is taken from the pristine weight, whatever else is in the stack.
+A merged stack costs nothing per step. The weights keep their storage, so CUDA graphs and compiled code stay valid. A
+weight is always `pristine + sum of deltas`: the factors in the weight's dtype, one product summed in float32, rounded
+once. A stack is removed by copying the pristine weight, which is bit-equal (adding and subtracting deltas is not). A
+DoRA's delta is computed from the pristine weight, independent of the rest of the stack.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Aseprite files as sheets of this package: the runs that their tags name, and a sheet as an Aseprite file."""
+"""Convert between Aseprite files and sheets of this package; tags become clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room around a figure: frames are made on a large canvas and cut to what they need, alike for all."""
+"""Crop the frames of a clip, which are made on a large canvas, to the one size that all of them need."""
 
 from __future__ import annotations
 

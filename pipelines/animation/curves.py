@@ -1,4 +1,4 @@
-"""Motions of a rigged figure as curves of its bones."""
+"""Define the motions of a rigged figure as curves of its bones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips of larger people: a part map rigs the sprite, and curves of bones pose it."""
+"""Make clips of larger people: a part map rigs the sprite, and curves of bones pose it."""
 
 from __future__ import annotations
 

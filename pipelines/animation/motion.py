@@ -1,7 +1,7 @@
-"""Procedural motion: moves the pixels of one finished sprite into the frames of an animation.
+"""Move the pixels of a finished sprite procedurally, into the frames of an animation. Needs numpy only.
 
-Every frame is a remapping of whole pixels, so palette, grid and hard alpha hold by construction, and the feet stay on
-their line. Owns poses and how they bend a sprite; knows no model, no file, no sheet. numpy only.
+Every frame remaps whole pixels, so palette, grid and hard alpha hold by construction, and the feet stay on their
+line.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def poses(motion: str, frames: int) -> tuple[Pose, ...]:
         InvalidRequest: an unknown motion or number of frames.
     """
     if motion not in MOTIONS:
-        raise InvalidRequest(f"There is no motion '{motion}'. Ask for one of: {', '.join(MOTIONS)}.")
+        raise InvalidRequest(f"The motion '{motion}' is unknown. Use one of: {', '.join(MOTIONS)}.")
     if not 2 <= frames <= 8:
         raise InvalidRequest(f"An animation has 2 to 8 frames, not {frames}.")
     phases = np.arange(frames) / frames if motion in LOOPING else np.arange(frames) / (frames - 1)

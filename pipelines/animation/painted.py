@@ -1,7 +1,7 @@
-"""Motions of a small figure whose four views were painted: cells of a walk sheet become clips.
+"""Turn the painted walk sheet of a small figure into clips.
 
-The stand and the two steps of each direction come from the sheet model; what it did not paint (a bob, a lunge, a fall)
-moves the pixels of those cells.
+The stand and the two steps of each direction come from the sheet model. Other motions (a bob, a lunge, a fall) move the
+pixels of those cells.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Poses a rigged figure: bones turn its parts, which are drawn over one another in the sprite's own colours."""
+"""Pose a rigged figure: bones turn its parts, which are drawn over one another in the sprite's own colours."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rigs a figure: from a part map to parts that can move, with the joints they turn about.
+"""Rig a figure: split it by its part map into parts that can move, with the joints they turn about.
 
-Each part is completed under what covers it (a trunk behind a shield, a leg behind a robe's hem) with colours of its own
-row, so nothing gapes when its cover moves away.
+A part is completed where another one covers it (a trunk behind a shield, a leg behind a robe's hem), in colours of its
+own row, so that no gap shows when the cover moves.
 """
 
 from __future__ import annotations

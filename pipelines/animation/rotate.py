@@ -1,4 +1,4 @@
-"""Turns parts of a sprite by any angle without new colours.
+"""Rotate parts of a sprite by any angle without new colours.
 
 The part is enlarged eight times by Scale2x (Mazzoleni 2001), which keeps pixel edges clean, then sampled at the nearest
 point, as RotSprite (Xenowhirl 2007) does. Quarter turns are exact.

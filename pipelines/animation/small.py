@@ -1,4 +1,4 @@
-"""Clips of small front views: the sheet model paints the four views and their steps; the rest moves those cells."""
+"""Make clips of small front views: the sheet model paints views and steps; other motions move those cells."""
 
 from __future__ import annotations
 

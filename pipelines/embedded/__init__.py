@@ -1,1 +1,1 @@
-"""The model that ships in the package: its architecture, weights, trainer and evaluation."""
+"""The model that ships in the package: architecture, weights, prompts, and the training of all of them."""

@@ -1,7 +1,7 @@
-"""What the embedded model is made of: an SDXL in small, built, saved and loaded.
+"""Build, save and load the embedded model, a small SDXL, and its scheduler.
 
-Owns the shapes and the scheduler's settings, and the checkpoint folder (diffusers layout: model_index.json, unet/,
-text_encoder/, text_encoder_2/, tokenizer/, tokenizer_2/, vae/, scheduler/). Knows nothing of data or training.
+The checkpoint folder has the diffusers layout: model_index.json, unet/, text_encoder/, text_encoder_2/, tokenizer/,
+tokenizer_2/, vae/, scheduler/.
 Sources: SDXL (Podell et al. 2023) for the two encoders and the size conditioning; zero terminal SNR (Lin et al. 2023).
 """
 

@@ -1,8 +1,7 @@
-"""The RGBA pixel-space autoencoder of the embedded model: pixel-unshuffle by 2, lossless, no weights.
+"""Convert between RGBA pictures and latents of the embedded model: pixel-unshuffle by 2, lossless, without weights.
 
-Owns the way between a picture and latents: (batch, 4, h, w) in -1..1 <-> (batch, 16, h/2, w/2). Knows nothing of the
-rest of the model. diffusers finds the class by the name in model_index.json only when this module was imported before
-`from_pretrained`; `architecture.load_embedded` sees to that.
+A picture is (batch, 4, h, w) in -1..1, its latents are (batch, 16, h/2, w/2). diffusers finds the class by its name in
+model_index.json only if this module was imported before `from_pretrained`; `architecture.load_embedded` does that.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class PixelDistribution:
         self.mean = latents
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """The latents; there is no noise to draw."""
+        """Returns the latents; nothing is random."""
         return self.mean
 
     def mode(self) -> Tensor:

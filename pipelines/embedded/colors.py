@@ -1,6 +1,6 @@
-"""Colour words: which of twelve names a pixel has, and which colours a picture is made of.
+"""Name colours: which of twelve names a pixel has, and which main colours a picture has.
 
-Owns the borders between the names (in OKLab) and nothing else. Captions and the evaluation both read colours here.
+The borders between the names are distances in OKLab. Captions and the evaluation use the same functions.
 """
 
 from __future__ import annotations

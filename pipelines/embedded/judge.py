@@ -91,7 +91,8 @@ def match(pictures: Sequence[Pixels], prompt: str) -> np.ndarray | None:
 def noun_asked(prompt: str, nouns: Sequence[str]) -> str:
     """Which of the nouns a prompt asks for; '' where it is none of them.
 
-    "hatchet with a skull" asks for an axe, "skeleton king" for a king or, where that is no noun, for a skeleton.
+    "hatchet with a skull" asks for an axe, "skeleton king" for a king, or for a skeleton if the
+    judge does not know kings.
     """
     common = {word: noun for (_, word), noun in families().items()}
     for i, word in enumerate(subjects(split_words(prompt, frozenset()))):

@@ -72,7 +72,7 @@ _NAMED_SO = _words(
     reed weed shed sled red thing clothing earring pudding dumpling ling bedroll moped hatchling
     """
 )
-"""Words in -ed and -ing that are no participles."""
+"""Words in -ed and -ing that are not participles."""
 
 _MEASURES = _words("pair pile loaf cluster heap bunch stack piece chunk slice bowl cup set bundle group row")
 

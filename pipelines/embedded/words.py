@@ -1,8 +1,7 @@
-"""Prompts in the words that the embedded model knows.
+"""Translate prompts into the vocabulary of the embedded model.
 
-Owns the way from what people write ("Pixel art of a mossy hound, 32x32") to the model's vocabulary ("mossy dog"), and
-says which words are left that it does not know. `python -m pipelines.embedded.words` prints how much of what people ask
-for (wanted_words.txt) it reads. Pure text: imports no torch and loads no weights.
+"Pixel art of a mossy hound, 32x32" becomes "mossy dog"; words that the model does not know are reported.
+`python -m pipelines.embedded.words` prints how the entries of wanted_words.txt are read. Imports no torch.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ SYNONYMS = Path(__file__).parent / "synonyms.txt"
 WANTED = Path(__file__).parent / "wanted_words.txt"
 
 ROOM = 14
-"""Words that the model reads of a prompt."""
+"""Most words of a prompt that the model reads."""
 
 COMMON = 1000
-"""So many of the model's most frequent words are looked through for one that is misspelled."""
+"""Number of the most frequent words among which a misspelled word is looked for."""
 
 _FILLERS = """
     a an the of and or to for in on at is it its this that these my your our his her their some any very really please
@@ -39,7 +38,7 @@ _FILLERS = """
     fresh common natural tasty juicy cozy lively material idle thing things stuff
 """
 FILLERS = frozenset(_FILLERS.split())
-"""Words that say nothing about what is shown; they are left out and not reported."""
+"""Words that say nothing about the picture; they are dropped and not reported."""
 
 PHRASES: Mapping[str, str] = {
     "health potion": "red potion", "healing potion": "red potion", "life potion": "red potion",
@@ -58,28 +57,28 @@ PHRASES: Mapping[str, str] = {
     "iron door": "stone wooden closed door", "metal door": "stone wooden closed door", "door": "wooden closed door",
     "fire sword": "sword fire", "ice sword": "ice sword", "living armor": "armor", "t shirt": "shirt",
 }  # fmt: skip
-"""Words that are drawn better in other words, and several that mean something else than the words by themselves."""
+"""Phrases and words that the model draws better when they are worded differently."""
 
 LARGE: Mapping[str, str] = {
     "bow": "wooden bow", "table": "wooden table", "throne": "royal throne", "tank": "battle tank",
     "airplane": "aeroplane", "plane": "aeroplane", "pine": "fir",
 }  # fmt: skip
-"""The same for a drawing of 32 pixels: "bow" alone is sometimes a staff there, "tank" a 16 px sprite made larger."""
+"""Replacements at 32 pixels only: "bow" alone is sometimes drawn as a staff, "tank" as an enlarged 16 px sprite."""
 
 SMALL: Mapping[str, str] = {"key": "door key"}
-"""The same for a drawing of 16 pixels: "key" alone is sometimes a keyboard's there."""
+"""Replacements at 16 pixels only: "key" alone is sometimes drawn as a keyboard's key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A prompt in the model's words, and the words of the prompt that it does not know or has no room for."""
+    """A prompt in the model's vocabulary, and the words that it does not know or has no room for."""
 
     text: str
     unknown: tuple[str, ...]
 
 
 def read_prompt(prompt: str, native: int = 32) -> Reading:
-    """The prompt in known words, at most ROOM of them. A prompt with no known word is left as it is.
+    """Translates a prompt into at most ROOM known words. A prompt without a known word stays unchanged.
 
     Args:
         native: the size in pixels that is drawn, 16 or 32.
@@ -103,26 +102,27 @@ def read_prompt(prompt: str, native: int = 32) -> Reading:
 
 
 def unknown_words(prompt: str) -> tuple[str, ...]:
-    """The words of the prompt that the model has no word for."""
+    """Returns the words of the prompt that the model does not know."""
     return read_prompt(prompt).unknown
 
 
 def color_asked(prompt: str) -> str:
-    """The first of the twelve colours that a prompt asks for, in whatever word; '' where it asks for none."""
+    """Returns the first of the twelve colours that a prompt names, directly or by a synonym; '' for none."""
     return next((SAID_FOR.get(word, word) for word in read_prompt(prompt).text.split() if is_color(word)), "")
 
 
 def nearest_words(word: str) -> tuple[str, ...]:
-    """What the model knows for a lower-case word: itself, a synonym, its singular or stem, or the word it misspells.
+    """Finds known words for a lower-case word: itself, a synonym, its singular or stem, or the word that it misspells.
 
-    Empty where there is nothing near.
+    Returns:
+        The words; empty where none is near.
     """
     return _near(SPELLING.get(word, word))[0]
 
 
 @cache
 def known_words() -> frozenset[str]:
-    """The shipped model's vocabulary."""
+    """Returns the vocabulary of the shipped model."""
     return frozenset(_ranked())
 
 
@@ -196,7 +196,7 @@ def _stems(word: str) -> list[str]:
 
 
 def wanted() -> dict[str, tuple[str, ...]]:
-    """What people ask for, by subject."""
+    """Reads wanted_words.txt: section -> entries."""
     subjects = re.split(r"\n\n+", WANTED.read_text(encoding="utf-8").strip())[1:]
     return {
         head.removeprefix("# "): tuple(entry.strip() for entry in " ".join(lines).split(","))
@@ -216,7 +216,7 @@ READINGS = ("known", "form", "spelling", "synonym", "unknown")
 
 
 def main() -> int:
-    """Prints how what people ask for is read, a line a subject, and what of it is unknown."""
+    """Prints for each section of wanted_words.txt how its entries are read, and which are unknown."""
     total: Counter[str] = Counter()
     print(f"| | entries | {' | '.join(READINGS)} | |\n|---|{'---|' * (len(READINGS) + 2)}")
     for subject, entries in wanted().items():

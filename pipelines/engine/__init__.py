@@ -1,1 +1,1 @@
-"""The queue that owns the device, the seam to what draws, and facts about the device."""
+"""Schedule the device: the queue, the Protocol of what draws, and facts about the machine."""

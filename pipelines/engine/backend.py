@@ -1,6 +1,6 @@
-"""The seam between the engine and whatever draws: one Protocol, small enough to fake.
+"""Define the Protocol between the engine and the code that draws, small enough to fake.
 
-The real one is `pipelines.sdxl.diffusion.DiffusersBackend`; tests use `tests.fakes.FakeBackend`.
+`pipelines.sdxl.diffusion.DiffusersBackend` implements it; tests use `tests.fakes.FakeBackend`.
 """
 
 from __future__ import annotations

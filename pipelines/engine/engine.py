@@ -1,7 +1,7 @@
-"""The engine: one worker thread owns the device, and all other threads queue for it.
+"""Schedule all drawing on one worker thread, which alone uses the device; other threads queue for it.
 
-Owns order (first in, first out), progress, cancel, leases and the second try with half the batch. Knows nothing of
-models or tensors: whatever draws is behind the Backend seam.
+Requests run first in, first out, with progress and cancel after every step. A request that runs out of memory is tried
+again with half the batch. `lease` reserves the device for one caller. The drawing itself is behind `Backend`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Engine:
     def lease(self, owner: str, on_progress: OnProgress = no_progress) -> Iterator[Backend]:
         """The device for the caller's own thread, when its turn comes: training takes it so.
 
-        Nothing else is drawn meanwhile, so the holder draws through the backend that it is given, never through the
+        Nothing else is drawn during the lease: the holder draws through the backend that it is given, never through the
         engine.
         """
         granted, returned = threading.Event(), threading.Event()
@@ -154,7 +154,7 @@ class Engine:
             self._changed.notify_all()
 
     def _wait(self, job: _Job, on_progress: OnProgress, enough: Callable[[], bool]) -> None:
-        """Until the job is finished, or `enough`; whatever `on_progress` raises takes the job out of the queue."""
+        """Waits until the job is finished, or `enough`. An error of `on_progress` removes the job from the queue."""
         told = 0
         last = (0, 1)
         try:
@@ -221,7 +221,7 @@ class Engine:
             while warm is not None and warm(self._wanted):
                 pass
         except Exception:
-            logger.exception("warming failed; drawing goes on as it is")
+            logger.exception("warming failed; drawing continues without it")
 
     def _wanted(self) -> bool:
         with self._changed:

@@ -336,7 +336,7 @@ def hub_repos(name: str) -> tuple[Repo, ...]:
 
 
 def preset_of(model: Model, name: str) -> Preset | None:
-    """The preset of that name; "quality" for an SDXL that was asked for none; else None where there is no name.
+    """Returns the preset of that name; without a name "quality" for SDXL, else None.
 
     Raises:
         InvalidRequest: the model has no such preset.

@@ -122,7 +122,7 @@ def _pin(files: Iterable[Wanted]) -> None:
 
 
 def _referred(reference: Path) -> str:
-    """The commit that huggingface_hub noted for a branch; empty where there is no such note."""
+    """Returns the commit that huggingface_hub recorded for a branch; empty if it recorded none."""
     try:
         return read_bytes(reference, 100).decode("ascii", "replace").strip() if reference.is_file() else ""
     except (FileError, OSError):

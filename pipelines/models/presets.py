@@ -1,7 +1,6 @@
-"""Speed presets: how many steps, which scheduler, which distillation LoRA, as frozen records.
+"""Define speed presets as frozen records: number of steps, scheduler, distillation LoRA. Imports no torch.
 
-A preset says nothing of style. Imports no torch.
-Sources: each LoRA's model card; guidance cut as in Kynkäänniemi et al. 2024.
+Sources: each LoRA's model card; guidance interval as in Kynkäänniemi et al. 2024.
 """
 
 from __future__ import annotations

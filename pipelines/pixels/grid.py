@@ -25,7 +25,7 @@ GRID_SEEN = 1.12
 """A grid score below this on both axes means paint: nothing that looks like pixels (pixel art gives 1.2 and more)."""
 _SHORTEST_PITCH = 1.9
 _FAINT = 5
-"""Change a channel that is no edge: noise, and the borders of JPEG's blocks, which are a grid of their own."""
+"""Change per channel that does not count as an edge: noise, and the borders of JPEG blocks, which form a grid too."""
 _LOOKED_AT = 2048
 """Pixels of a profile that the search for a pitch reads."""
 _FEWEST = 8
@@ -47,7 +47,7 @@ _ANCHOR = 8.0
 class Grid:
     """Cell borders in pixels, ascending: (columns + 1,) and (rows + 1,).
 
-    Scores: how much more changes on a line than elsewhere; about 1 is no grid at all. `blur`: standard deviation of the
+    Scores: how much more changes on a line than elsewhere; about 1 means no grid. `blur`: standard deviation of the
     softness of edges, in pixels.
     """
 
@@ -76,7 +76,7 @@ class Grid:
 def profiles(image: Pixels) -> tuple[Profile, Profile]:
     """Change across each vertical and each horizontal line of `image` ((h, w, 4) RGBA), all channels together."""
     if (image[..., 3] < 255).any():
-        # what lies under clear pixels is no part of the drawing
+        # colours under transparent pixels do not belong to the drawing
         image = np.where(image[..., 3:] > 127, image, 0).astype(np.uint8)
     height, width = image.shape[:2]
     some_rows, some_columns = image[:: _stride(height)], np.ascontiguousarray(image[:, :: _stride(width)])
@@ -88,7 +88,7 @@ def profiles(image: Pixels) -> tuple[Profile, Profile]:
 
 
 def _stride(length: int) -> int:
-    """512 lines across tell as much of a column as 4096."""
+    """Samples 512 lines: they say as much about a column as 4096."""
     return max(1, length // 512)
 
 

@@ -1,6 +1,6 @@
-"""Pictures in and out of files: a guarded reader for whatever a user has, one deterministic PNG writer.
+"""Read pictures through one guarded reader, and write PNGs through one deterministic writer.
 
-The recipe travels in an iTXt chunk named `dgx-pixels`. Knows nothing of what a recipe says.
+The recipe is stored in an iTXt chunk named `dgx-pixels`, as text that this module does not parse.
 """
 
 from __future__ import annotations

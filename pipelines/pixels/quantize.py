@@ -37,7 +37,7 @@ def few_colors(rgb: NDArray[np.uint8], counts: NDArray[np.int64], count: int, sa
     """(k, 3) with k <= `count` colours for the (n, 3) given, each as often as `counts` says.
 
     Farthest-point start (so nothing is random), Lloyd's iterations, then clusters nearer than `same` become one, since
-    the noise of a flat area is no second colour.
+    noise in a flat area does not count as a second colour.
     """
     lab, weight = to_oklab(rgb).astype(np.float64), np.sqrt(counts)
     if len(lab) > _MANY:

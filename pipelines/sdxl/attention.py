@@ -1,9 +1,9 @@
-"""SDXL's attention layers in fewer and larger products, over the weights where they lie.
+"""Compute SDXL's attention layers with fewer and larger matrix products, over the existing weights.
 
-Three replacements, each with the numbers of the plain layer up to rounding: query, key and value of a self-attention as
-one product; the cross-attention keys and values of a prompt, for all layers of a UNet, as one product instead of 140
-small ones; and a head that is wider than fused kernels support (the VAE's single head of 512) as matrix products. The
-layers remain as views of shared storage, so a LoRA that is merged into them in place takes effect.
+Three replacements, each equal to the plain layer up to rounding: query, key and value of a self-attention as one
+product; the cross-attention keys and values of a prompt, for all layers of a UNet, as one product instead of 140 small
+ones; and a head that is wider than fused kernels support (the VAE's single head of 512) as matrix products. The layers
+remain as views of shared storage, so a LoRA that is merged into them in place takes effect.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCORES = 1 << 26
 
 
 def fuse_attention_inputs(model: nn.Module) -> None:
-    """Lays query, key and value weights of each self-attention side by side, and multiplies by all three at once.
+    """Lays query, key and value weights of each self-attention side by side, and multiplies with all in one product.
 
     A layer that is wrapped (training) is called as itself. The weights' storage moves once, here: call this before
     graphs exist.

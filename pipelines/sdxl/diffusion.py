@@ -1,6 +1,6 @@
-"""The Backend that draws with diffusers: keeps models resident and turns a DrawRequest into pictures.
+"""Implement `Backend` with diffusers: keep models resident and turn a DrawRequest into pictures.
 
-The order is encode the prompt, denoise, decode. The engine's worker is its only caller.
+The order is encode the prompt, denoise, decode. Only the engine's worker thread calls it.
 """
 
 from __future__ import annotations

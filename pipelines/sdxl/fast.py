@@ -1,6 +1,6 @@
-"""Calls UNet, decoder and text encoders of one resident model through CUDA graphs where the device has them.
+"""Call UNet, decoder and text encoders of one resident model through CUDA graphs where the device has them.
 
-A drawing that wraps and a UNet that is being trained call the plain module instead. On a CPU every call is plain.
+The plain module is called for a drawing that wraps, for a UNet in training, and on a CPU.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loads a model of the catalog: its components, from allowed classes only, in the dtype that suits the device.
+"""Load a model of the catalog: its components, from allowed classes only, in the dtype that suits the device.
 
 Only safetensors are read, because a pickle can run code.
 """

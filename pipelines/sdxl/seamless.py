@@ -1,4 +1,4 @@
-"""Draws pictures that wrap: every convolution pads circularly, per axis, for the time of one drawing."""
+"""Draw pictures that wrap: every convolution pads circularly, per axis, during one drawing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Marks that a prompt gives to finished pictures, by which one of several candidates is kept.
+"""Score how well finished pictures match a prompt, to choose among candidates.
 
-Owns what "shows what was asked for" means for the embedded model's words: a judge sees the noun (`embedded.judge`), and
-the colour that is asked for is the picture's first. How good any picture looks is `pixels.gates`' matter.
+For the embedded model's vocabulary, the judge looks for the noun (`pipelines.embedded.judge`), and the requested colour
+must be the picture's main one. `pipelines.pixels.gates` scores how good a picture looks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws finished sprites from a recipe: plans the canvas for a size, finishes the drawing, keeps the best candidate."""
+"""Draw finished sprites from a recipe: plan the canvas for a size, finish the drawing, keep the best candidate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edits a finished sprite: draws over it in part or whole, recolours, resizes. Pixels outside the mask stay equal."""
+"""Edit a finished sprite: draw over a part or all of it, recolour, resize. Pixels outside the mask stay equal."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def recolor(image: Pixels, recipe: Recipe, mapping: Mapping[str, str]) -> Sprite
 
     Raises:
         InvalidRequest: no colour of the mapping is in the sprite.
-        PaletteError: a word is no colour.
+        PaletteError: a word does not name a colour.
     """
     old, new = Palette.from_words(list(mapping)), Palette.from_words(list(mapping.values()))
     result = image.copy()

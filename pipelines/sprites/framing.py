@@ -1,6 +1,6 @@
-"""What a prompt wants to see: a figure to cut out, a texture, a scene, a portrait or an icon; and the prompt for it.
+"""Decide what a prompt asks for (a figure to cut out, a texture, a scene, a portrait, an icon), and extend the prompt.
 
-A model that draws single pixels takes prompts as they are. A general model is told the style and the background.
+A model that draws single pixels gets prompts unchanged. Style and background are added for a general model.
 """
 
 from __future__ import annotations

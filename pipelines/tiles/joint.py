@@ -1,9 +1,9 @@
-"""Joint diffusion of a corner set: draws all tiles together and ties what two of them share at every step.
+"""Draw all tiles of a corner set together, and tie their shared regions at every step (joint diffusion).
 
 After each step all latent cells that show the same place of the same seam are set to their mean (MultiDiffusion,
 Bar-Tal et al. 2023, on the graph of tiles in place of a panorama): a tile's canvas reaches `margin` pixels over its
-edges, and the band around an edge belongs to the edge's class, the square around a corner to the corner's terrain.
-What belongs where is a table of numbers, so the tie itself knows nothing of tiles.
+edges, and the band around an edge belongs to the edge's class, the square around a corner to the corner's terrain. A
+table of numbers says which cells belong together.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def freeze(tiles: Sequence[Pixels]) -> list[Pixels]:
 def ease(tiles: Sequence[Pixels], most: float) -> list[Pixels]:
     """Frozen corner tiles in which no pair steps more than `most` times the mean step inside the tiles.
 
-    The model knows no edges of tiles, so a line of its own may lie just there. The two strips of such a pair are drawn
+    The model does not know where tiles end, and may draw a line on an edge. The two strips of such a pair are drawn
     towards each other, all tiles that share them alike; corners stay, since they lie in two strips.
     """
     labs = [to_oklab(tile[..., :3]) for tile in tiles]

@@ -1,6 +1,6 @@
-"""The layouts of a tileset: how many tiles, in what order, which sides may meet, and the table for looking masks up.
+"""Describe the layouts of a tileset: number and order of tiles, which sides may meet, and the table of masks.
 
-`geometry` says where borders run, `wang` paints them.
+`geometry` computes where borders run, `wang` paints them.
 """
 
 from __future__ import annotations

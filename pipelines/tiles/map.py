@@ -1,4 +1,4 @@
-"""Random legal maps: what a set looks like when a game uses it."""
+"""Make random legal maps that show a tileset as a game uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Painting ground seen from the side: a body, a surface on whatever is open above, a dark rim, nothing around it."""
+"""Paint ground seen from the side: a body, a surface on open tops, a dark rim, transparent surroundings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Measures a set of tiles: whether its sides fit to the pixel, and how much a seam shows.
+"""Measure a set of tiles: whether its sides fit to the pixel, and how visible its seams are.
 
-Two sides fit when every tile with the same thing to show at a side has the very same strip of pixels there. How much a
-seam shows is the colour step across it against the steps inside the tiles, in OKLab.
+Two sides fit when every tile with the same class at a side has the same strip of pixels there. The visibility of a seam
+is the colour step across it relative to the steps inside the tiles, in OKLab.
 """
 
 from __future__ import annotations

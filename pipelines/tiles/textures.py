@@ -1,4 +1,4 @@
-"""Draws terrains from prompts: pictures that wrap, scored, so that the one that tiles best is chosen."""
+"""Draw terrains from prompts: pictures that wrap, scored by how well they tile."""
 
 from __future__ import annotations
 

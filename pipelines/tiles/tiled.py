@@ -1,6 +1,6 @@
-"""Files for map editors and games: Tiled's .tsx and .tmx, and the JSON table that code looks masks up in.
+"""Write files for map editors and games: Tiled's .tsx and .tmx, and the JSON table that code looks masks up in.
 
-Form: Tiled's TMX map format 1.10 (doc.mapeditor.org). LDtk reads the atlas PNG itself: a grid without gaps.
+Format: Tiled's TMX map format 1.10 (doc.mapeditor.org). LDtk reads the atlas PNG itself: a grid without gaps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes a finished tileset from a recipe: draws terrains, paints borders, applies one palette, lays out, checks."""
+"""Make a finished tileset from a recipe: draw terrains, paint borders, apply one palette, lay out, check."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Variants of a terrain that fit it and each other: one frame for all, other insides along the cut that shows least.
+"""Make variants of a terrain that fit it and each other: one frame for all, with different insides.
 
-An inside comes from another drawing of the terrain, at any shift, since all of them wrap. Where it goes over into the
-frame is a minimum cut (graph-cut textures, Kwatra et al. 2003), so no square is seen.
-No new colours are made.
+An inside comes from another drawing of the terrain, at any shift, since all of them wrap. The border between inside and
+frame is a minimum cut (graph-cut textures, Kwatra et al. 2003), so that no square shows. No new colours are made.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def quilt(base: Pixels, sources: Sequence[Pixels], count: int) -> list[Pixels]:
     chosen: list[int] = []
     near = [float(np.linalg.norm(one - lab, axis=-1).mean()) for one in labs]
     for _ in range(min(count, len(found))):
-        # a patch that is already there is no variant, however well it fits
+        # a patch that is there already does not count as a variant
         best = max((i for i in range(len(found)) if i not in chosen), key=lambda i: min(near[i], 0.06) - costs[i])
         chosen.append(best)
         near = [

@@ -1,9 +1,9 @@
-"""Painting a border between two terrains that wrap: the mask composite with a painted rim.
+"""Paint a border between two terrains that wrap: a mask composite with a painted rim.
 
-Along the border of a distance field the higher terrain gets an edge line and tufts that hang over the edge, the lower
+Along the border of a distance field the upper terrain gets an edge line and tufts that hang over the edge, the lower
 one a shadow to the south and, where it is a liquid, a bright shore. All of it is painted inside upper cells, from the
-padded field and from noise that wraps, so a tile's edge strip depends only on what its neighbour knows too.
-Colours are free here and locked to a palette afterwards.
+padded field and from noise that wraps, so a tile's edge strip depends only on what its neighbour has too. The
+palette is applied later.
 """
 
 from __future__ import annotations

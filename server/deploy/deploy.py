@@ -92,7 +92,7 @@ def deploy(
         witness: asks the game; None: `server.deploy.bevy` does.
 
     Raises:
-        ProjectError, LibraryError: there is no such game or asset, or the library cannot be written.
+        ProjectError, LibraryError: the game or asset does not exist, or the library cannot be written.
         DeployError: the path breaks the rules, a file is in the way, or the disk refuses; nothing was changed then.
     """
     started = time.perf_counter()
@@ -139,7 +139,7 @@ def undo(
         verify, witness: as in `deploy`.
 
     Raises:
-        ProjectError: there is no game.
+        ProjectError: no game was found.
         DeployError: nothing is left to undo, a file was changed since, or the disk refuses; nothing was changed then.
     """
     started = time.perf_counter()

@@ -51,7 +51,7 @@ def generate_animation(
 
     Raises:
         InvalidRequest: a number out of range, no motion, or neither or both of prompt and asset_id.
-        LibraryError: there is no such sprite.
+        LibraryError: the sprite does not exist.
         ServerError, PipelineError: as `generate_sprites`.
     """
     from pipelines.animation.motion import poses

@@ -40,7 +40,7 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
     """Makes the one change that the request asks for: recolor, palette, transform, size, or else drawing it over.
 
     Raises:
-        LibraryError: there is no such sprite.
+        LibraryError: the sprite does not exist.
         InvalidRequest: changes that do not go together, or that change nothing.
         PipelineError, ServerError: as `generate_sprites`.
     """

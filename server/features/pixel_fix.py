@@ -183,7 +183,7 @@ def find_picture(game: Project | None, picture: str) -> Path | None:
     """The file that a user means; None where it can only be an asset's id.
 
     Raises:
-        ImageError: there is no such file.
+        ImageError: the file does not exist.
     """
     from pipelines.errors import ImageError
 

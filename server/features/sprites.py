@@ -76,7 +76,7 @@ def generate_each(
     A request that fails gives its error and leaves the others alone; the same requests give the same sprites.
 
     Raises:
-        ProjectError: there is no such game.
+        ProjectError: the game does not exist.
         Cancelled: the drawing was cancelled.
     """
     game = studio.project(project)

@@ -24,9 +24,9 @@ def start_training(studio: Studio, request: TrainRequest, *, project: str | None
     to the game's root.
 
     Raises:
-        ServerError, ProjectError: no pictures were named and there is no game.
+        ServerError, ProjectError: no pictures were named and no game was found.
         DatasetError, TrainingError, JobError: see `loras.errors`.
-        ModelError: there is no such model.
+        ModelError: the model does not exist.
     """
     from loras.dataset import read_dataset
     from loras.jobs import JobSpec
@@ -58,7 +58,7 @@ def dataset_path(game: Project | None, dataset: str) -> Path:
     """Returns the absolute path of the pictures.
 
     Raises:
-        ServerError: nothing was named and there is no game.
+        ServerError: no dataset was named and no game was found.
     """
     if dataset:
         return ((game.root if game else Path.cwd()) / user_path(dataset)).absolute()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from server.studio import Studio
 
 BATCH = 8
-"""Sprites of a step that are drawn at once."""
+"""Sprites of a step that are drawn in one request."""
 
 MOST_ROWS = 2000
 """Rows of one table after `expand`: a typo must not start a day's work."""
@@ -188,7 +188,7 @@ def expand_rows(rows: list[Any], variations: int, seed: int | None) -> list[dict
 
 
 def _list_files(project: Project, wanted: ListFiles) -> dict[str, Any]:
-    """The files with a name each: distinct, a safe path that keeps the sub-folders. What is no picture is named."""
+    """Lists pictures with distinct names, safe paths that keep the sub-folders. Other files are in `left_out`."""
     from loras.dataset import SUFFIXES
 
     folder = inside(wanted.folder, project.root, "list_files.folder")

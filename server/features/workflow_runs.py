@@ -1,4 +1,4 @@
-"""Runs of workflows for a game: the runner with the studio's operations. Knows nothing of tools or the command line."""
+"""Run workflows for a game: the runner of `workflows` with the studio's operations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(
     """Runs a shipped workflow, or a file, for a game; goes on where an unfinished run of the same stopped.
 
     Raises:
-        ProjectError: there is no game.
+        ProjectError: no game was found.
         WorkflowError: the workflow, an input or a single step cannot be used; says where.
     """
     from server.gallery.build import write_gallery

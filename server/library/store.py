@@ -115,7 +115,7 @@ class Library:
         """Returns the asset with this id.
 
         Raises:
-            LibraryError: the id has the wrong form, or there is no such asset.
+            LibraryError: the id has the wrong form, or the asset does not exist.
         """
         if not ASSET_ID.fullmatch(asset_id):
             raise LibraryError(

@@ -83,7 +83,7 @@ class Arguments(Middleware):
         server = context.fastmcp_context.fastmcp if context.fastmcp_context else None
         tool = await server.get_tool(name) if server else None
         if tool is None:
-            return await call_next(context)  # says that there is no such tool
+            return await call_next(context)  # answers that the tool does not exist
         schema = tool.parameters
         read = read_arguments(schema, given)
         if isinstance(read.get("path"), str) and read["path"].strip() and name in ("deploy_asset", "undo_deploy"):
@@ -219,7 +219,7 @@ def kind_of(kind: str) -> str:
     """The kind of asset that a word means; empty for all.
 
     Raises:
-        ToolError: there is no such kind.
+        ToolError: the kind is unknown.
     """
     word = kind.strip().lower().replace(" ", "").replace("_", "")
     if word in ("", "all", "any"):

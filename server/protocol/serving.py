@@ -59,7 +59,7 @@ def serve_http(settings: Settings) -> None:
     """Serves HTTP until it is interrupted.
 
     Raises:
-        ServerError: the address is not loopback, or there is no token of at least 16 characters.
+        ServerError: the address is not loopback, or the token is missing or shorter than 16 characters.
     """
     if not _is_loopback(settings.http_host):
         raise ServerError(

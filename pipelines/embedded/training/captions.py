@@ -46,7 +46,7 @@ _SUBJECTS = _words(
 """Words of file names that say the subject of a set of icons, not what an icon shows."""
 
 _APART = _words("hats cosmetics food")
-"""Subjects where a bow, a blade or a knife is no weapon."""
+"""Subjects where a bow, a blade or a knife is not a weapon."""
 
 _GROUNDS = _words("floor ground surface patch flame flames logs ration cells")
 
@@ -68,7 +68,7 @@ class Words:
 def read_words(
     text: str, tags: str = "", name: str = "", kind: str = "", style: tuple[str, ...] = (), said: str = "caption"
 ) -> Words:
-    """The words of one line of metadata; `tags` are separated by anything that is no letter.
+    """Reads the words of one line of metadata; `tags` are separated by anything except letters.
 
     A sprite of a family is called by the family's word, and has it as a tag.
 

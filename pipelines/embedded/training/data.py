@@ -1,7 +1,7 @@
-"""From folders of sprites with metadata.jsonl to arrays that a trainer can keep on its device.
+"""Read folders of sprites with metadata.jsonl into arrays that a trainer keeps on its device.
 
-Owns reading (both forms: Hugging Face imagefolder with `file_name` and `text`, and the fuller one with tags, name,
-kind, native), cleaning of the pixels, colour variants and sampling weights. Knows no model.
+Two forms of metadata are read: Hugging Face imagefolder (`file_name` and `text`), and a fuller one with tags, name,
+kind and native size. The pixels are cleaned, colour variants are made, and sampling weights computed.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Distillation of the embedded model to four steps without guidance.
+"""Distil the embedded model to four steps without guidance.
 
 `python -m pipelines.embedded.training.distill DATA --out FOLDER`
-Owns the loss of progressive distillation (Salimans & Ho 2022) with the guidance distilled along (Meng et al. 2023): one
-step of the student lands where two guided DDIM steps of the teacher land. The student is the teacher with a low-rank
+The loss is that of progressive distillation (Salimans & Ho 2022) with the guidance distilled along (Meng et al. 2023):
+one step of the student ends where two guided DDIM steps of the teacher end. The student is the teacher with a low-rank
 adapter on every linear layer and convolution (as LCM-LoRA, Luo et al. 2023), so that one set of weights serves both.
-The loop is `train`'s.
+The loop is that of `train`.
 """
 
 from __future__ import annotations

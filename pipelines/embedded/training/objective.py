@@ -1,7 +1,7 @@
-"""What the embedded model learns: the loss of one batch, from packed pictures to a number.
+"""Compute the loss of one batch of the embedded model, from packed pictures to a scalar.
 
-Owns noising, augmentation on the device, dropped captions and the loss weight. Knows no files and no optimizer. All of
-it is free of host syncs, so that a CUDA graph can hold it.
+It adds noise, augments on the device, drops captions and weights the loss, all without a host sync, so that a CUDA
+graph can record it.
 """
 
 from __future__ import annotations

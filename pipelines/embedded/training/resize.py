@@ -1,7 +1,7 @@
-"""Sprites in another size: pixels are enlarged eightfold without new colours (EPX), then the commonest colour of each
-target pixel's share is taken. What a 16 px sprite looks like as one of 32, and the other way round.
+"""Resize training sprites: a 16 px sprite as one of 32, and the other way round.
 
-Source of EPX, also called Scale2x: https://www.scale2x.it/algorithm.
+Pixels are enlarged eightfold without new colours (EPX, also called Scale2x: https://www.scale2x.it/algorithm), then the
+most frequent colour in the area of each target pixel is taken.
 """
 
 from __future__ import annotations

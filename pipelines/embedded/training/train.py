@@ -1,8 +1,8 @@
-"""Trains the embedded model: `python -m pipelines.embedded.training.train DATA --out FOLDER`.
+"""Train the embedded model: `python -m pipelines.embedded.training.train DATA --out FOLDER`.
 
-Owns the loop: schedule, optimizer, moving average, CUDA graph, progress, and a state file from which a run goes on bit
-for bit (on a CPU; on a GPU as far as its kernels repeat themselves). What is learned is in `objective`, from what in
-`data`. An existing checkpoint is a start: words that it knows keep their meaning.
+A run is resumed from its state file bit for bit on a CPU; on a GPU as far as its kernels are deterministic. The loss is
+in `objective`, the data in `data`. With --start the run begins from a checkpoint, and words that it knows keep their
+embeddings.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GRACE = 30
 """Seconds past the asked minutes after which a run ends, though its steps are not done."""
 
 STATE = "state.pt"
-"""Name of the file in the output folder that a run goes on from."""
+"""Name of the file in the output folder that a run is resumed from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Trainer:
         self._graph, _ = record(self._work)
 
     def restart_average(self) -> None:
-        """The moving average begins anew from the weights as they are: after the first steps of a run from nothing."""
+        """Restarts the moving average from the current weights, after the first steps of a run from random weights."""
         with torch.no_grad():
             torch.ops.aten._foreach_copy_(self.averages, self.parameters)
 
@@ -138,7 +138,7 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within it the model has its averaged weights, without dropout."""
+        """Gives the model its averaged weights during the block, without dropout."""
         kept = [p.detach().clone() for p in self.parameters]
         with torch.no_grad():
             torch.ops.aten._foreach_copy_(self.parameters, self.averages)
@@ -148,7 +148,7 @@ class Trainer:
             torch.ops.aten._foreach_copy_(self.parameters, kept)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """Returns everything that the next step depends on."""
         state = {
             "plan": asdict(self.plan),
             "done": self.done,
@@ -163,7 +163,7 @@ class Trainer:
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken."""
+        """Continues from `state`."""
         self.done = state["done"]
         with torch.no_grad():
             for mine, theirs in zip(self.parameters, state["weights"], strict=True):
@@ -229,7 +229,7 @@ def build(words: list[str], start: Path | None, architecture: Architecture, drop
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes the state beside `path` and moves it there: a run that dies meanwhile keeps the one before."""
+    """Writes the state beside `path` and moves it there, so that a killed run keeps the previous state."""
     part = path.with_suffix(".part")
     torch.save(state, part)
     part.replace(path)

@@ -1,8 +1,7 @@
-"""Several processes that train one model, a GPU each, started by torchrun; one process alone needs none of this.
+"""Train one model in several processes, one for each GPU, started by torchrun.
 
-Owns what they say to each other. Every worker goes its own way for `EVERY` steps, then all take the mean of their
-weights ("local SGD", Stich 2019): one short meeting in host memory instead of one a step, so that the step stays a
-single CUDA graph.
+Every worker trains by itself for `EVERY` steps, then all take the mean of their weights ("local SGD", Stich 2019). The
+exchange is in host memory and outside the step, so that a step stays a single CUDA graph.
 """
 
 from __future__ import annotations

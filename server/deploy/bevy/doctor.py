@@ -137,7 +137,7 @@ def _assets(project: Project, bevy: BevyProject) -> Iterator[Finding]:
         yield Finding(
             topic,
             "broken",
-            f"There is no folder {project.assets}; a game that starts without it watches nothing.",
+            f"The folder {project.assets} does not exist; a game that starts without it watches nothing.",
             "Make it before the game starts.",
             f"mkdir -p {project.assets}",
         )

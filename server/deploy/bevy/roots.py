@@ -45,7 +45,7 @@ class Root:
         """Returns the new texts, by path, with the plugin declared and added.
 
         Raises:
-            Unusual: there is no place for it that is safe.
+            Unusual: no place for it is safe.
         """
         if self.root.path == self.adds.path:
             return {self.root.path: _declare(_insert(self.adds, "dgx_pixels"), self.root.path, plugin)}

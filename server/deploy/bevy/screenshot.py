@@ -112,7 +112,7 @@ def _encode(image: Image.Image) -> bytes:
 
 
 def read_rgba(data: bytes) -> Pixels | None:
-    """The picture's (height, width, 4) RGBA pixels; None where the bytes are no picture."""
+    """The picture's (height, width, 4) RGBA pixels; None if the bytes are not a picture."""
     from pipelines.errors import ImageError
     from pipelines.pixels.png import open_picture
 

@@ -169,7 +169,7 @@ class Comparisons:
             prompt: index from 0; None: every prompt.
 
         Raises:
-            LibraryError: there is no such comparison.
+            LibraryError: the comparison does not exist.
             ServerError: the comparison has no such winner or prompt.
         """
         comparison = self.get(comparison_id)

@@ -96,7 +96,7 @@ def vote_from_page(library: Library, entry_id: str, winner: str) -> None:
     """Records a vote on an entry of the page.
 
     Raises:
-        ServerError: there is no such entry, or it has no such winner.
+        ServerError: the entry does not exist, or does not have this winner.
     """
     comparison_id, _, prompt = entry_id.partition("/")
     Comparisons(library).vote(comparison_id, winner, int(prompt) if prompt.isdecimal() else None)

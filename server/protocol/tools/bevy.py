@@ -50,7 +50,7 @@ def check(studio: Studio, project: str = "") -> ProjectCheck:
     """The findings for a game.
 
     Raises:
-        ProjectError: there is no game.
+        ProjectError: no game was found.
     """
     from server.deploy.bevy.doctor import examine
     from server.project.game import STYLE_FILE

@@ -26,7 +26,7 @@ _NOT = frozenset(
     mummy vampire demon orc_warrior goblin grim_reaper santa_claus red_riding_hood robin_hood caveman genie
     """.split()  # noqa: SIM905
 )
-"""Professions that are no trade that anyone could have."""
+"""Professions that are not a trade."""
 
 
 def _body(tiles: Path, name: str) -> Pixels:
