@@ -125,32 +125,47 @@ def read_rgba(data: bytes) -> Pixels | None:
         return None
 
 
-def find_sprite(shot: Pixels, sprite: Pixels) -> tuple[int, int, int] | None:
-    """Where the sprite's opaque pixels appear exactly in the screenshot: (x, y, zoom), or None.
-
-    Upright or mirrored, enlarged 1 to 8 times. A sprite that is tinted, turned, scaled by a fraction or partly covered
-    is not found: None says nothing. Sprites of fewer than 8 opaque pixels or of one colour prove nothing: None.
+class Screen:
+    """A screenshot in which sprites are looked for.
 
     Args:
-        shot, sprite: (height, width, 4) RGBA.
+        shot: (height, width, 4) RGBA.
     """
-    opaque = np.argwhere(sprite[..., 3] == 255)
-    if len(opaque) < 8 or len(np.unique(sprite[opaque[:, 0], opaque[:, 1], :3], axis=0)) < 2:
+
+    def __init__(self, shot: Pixels) -> None:
+        self._shown = _packed(shot)
+        values, counts = np.unique(self._shown, return_counts=True)
+        self._frequency = dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+    def find(self, sprite: Pixels) -> tuple[int, int, int] | None:
+        """Where the sprite's opaque pixels appear exactly: (x, y, zoom), or None.
+
+        Upright or mirrored, enlarged 1 to 8 times. A sprite that is tinted, turned, scaled by a fraction or partly
+        covered is not found: None says nothing. Sprites of fewer than 8 opaque pixels or of one colour prove nothing:
+        None.
+
+        Args:
+            sprite: (height, width, 4) RGBA.
+        """
+        opaque = np.argwhere(sprite[..., 3] == 255)
+        if len(opaque) < 8 or len(np.unique(sprite[opaque[:, 0], opaque[:, 1], :3], axis=0)) < 2:
+            return None
+        for picture in (sprite, sprite[:, ::-1]):
+            colors = _packed(picture)
+            points = np.argwhere(picture[..., 3] == 255)
+            # Rare colours first: they rule out nearly every place immediately.
+            order = np.argsort([self._frequency.get(int(colors[y, x]), 0) for y, x in points], kind="stable")
+            if self._frequency.get(int(colors[tuple(points[order[0]])]), 0) == 0:
+                continue
+            for zoom in range(1, LARGEST_ZOOM + 1):
+                if place := _place(self._shown, colors, points[order], zoom):
+                    return (*place, zoom)
         return None
-    shown = _packed(shot)
-    # Rare colours first: they rule out nearly every place immediately.
-    values, counts = np.unique(shown, return_counts=True)
-    frequency = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    for picture in (sprite, sprite[:, ::-1]):
-        colors = _packed(picture)
-        points = np.argwhere(picture[..., 3] == 255)
-        order = np.argsort([frequency.get(int(colors[y, x]), 0) for y, x in points], kind="stable")
-        if frequency.get(int(colors[tuple(points[order[0]])]), 0) == 0:
-            continue
-        for zoom in range(1, LARGEST_ZOOM + 1):
-            if place := _place(shown, colors, points[order], zoom):
-                return (*place, zoom)
-    return None
+
+
+def find_sprite(shot: Pixels, sprite: Pixels) -> tuple[int, int, int] | None:
+    """Where the sprite appears exactly in the screenshot, both (height, width, 4) RGBA: see `Screen.find`."""
+    return Screen(shot).find(sprite)
 
 
 def _place(shown: np.ndarray, colors: np.ndarray, points: np.ndarray, zoom: int) -> tuple[int, int] | None:

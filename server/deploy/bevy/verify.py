@@ -26,6 +26,7 @@ from pipelines.visible import clipped, visible
 from server.deploy.bevy.brp import DEFAULT_PORT, BrpClient, BrpError, Discovery, NotBevy, NotRunning, Refused, Silent
 from server.deploy.bevy.brp import shown as text_of
 from server.deploy.bevy.screenshot import find_sprite, read_rgba, take_screenshot, ways
+from server.deploy.bevy.snippets import load_line
 from server.library.records import Verification
 from server.project.game import Project
 
@@ -239,7 +240,7 @@ def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes]
         return Verification(
             "deployed_not_loaded_by_game",
             f"The game runs, but nothing in it has loaded {shown[0]}. "
-            f'Load it in the game, for example: Sprite::from_image(asset_server.load("{shown[0]}")).',
+            f"Load it in the game, for example: {load_line(files, before.discovery.minor)}",
         )
     notes: list[str] = []
     for path in held:

@@ -37,7 +37,8 @@ class AnimationAnswer(BaseModel):
     clips: dict[str, ClipItem]
     made: dict[str, str] = Field(description="What was drawn and what was moved, by motion or clip")
     notes: list[str] = Field(default=[], description="How the frames were made, fallbacks, and what was guessed")
-    rust: str = Field(default="", description="Rust that plays the first clip, once the sheet is deployed")
+    rust: str = Field(default="", description="Plays the first clip with the plugin of init-game, once deployed")
+    rust_without_plugin: str = Field(default="", description="A module that plays it with a TextureAtlas instead")
     seed: int
     palette: list[str] = []
     passed: bool
@@ -75,9 +76,13 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 
 def _answer(done: DrawnAnimation) -> ToolResult:
+    from server.deploy.bevy.snippets import sheet_line, sheet_without_plugin
+    from server.deploy.deploy import default_path
+    from server.deploy.paths import suggest_path
     from server.features.preview import preview_png
 
     asset, sheet = done.asset, done.sheet
+    path = default_path(asset, done.project) if done.project else suggest_path(asset.recipe.prompt)
     warnings = base_warnings(asset.recipe)
     if done.unknown_words:
         warnings.append(f"The model does not know: {', '.join(done.unknown_words)}. Use plainer words for these.")
@@ -95,7 +100,8 @@ def _answer(done: DrawnAnimation) -> ToolResult:
         clips={name: ClipItem(first=c.first, last=c.last, fps=c.fps, loop=c.loop) for name, c in sheet.clips.items()},
         made=done.made,
         notes=list(done.notes),
-        rust=_rust(next(iter(sheet.clips))),
+        rust=sheet_line(path, next(iter(sheet.clips))),
+        rust_without_plugin=sheet_without_plugin(path, sheet),
         seed=asset.recipe.seed,
         palette=asset.details["palette"],
         passed=asset.report["passed"],
@@ -108,8 +114,3 @@ def _answer(done: DrawnAnimation) -> ToolResult:
         else "No game was found: give project='/path/to/game' to deploy_asset.",
     )
     return result(answer, preview=preview_png([sheet.image]))
-
-
-def _rust(clip: str) -> str:
-    """Bevy code that plays a clip with the plugin of init_game; PATH is where deploy_asset puts the sheet."""
-    return f'commands.spawn(SheetSprite::new(asset_server.load("PATH.sheet.json"), "{clip}"));'

@@ -106,7 +106,12 @@ def _answer(done: DrawnSprites, prompt: str) -> ToolResult:
 
 
 def _next_step(done: DrawnSprites, items: list[SpriteItem]) -> str:
+    from server.deploy.bevy.detect import detect
+    from server.deploy.bevy.snippets import sprite_line
+    from server.deploy.deploy import default_path
+
     if done.project is None:
         return "No game was found: give project='/path/to/game' to deploy_asset."
     which = "" if len(items) == 1 else "Choose one. "
-    return f"{which}deploy_asset(asset_id='{items[0].asset_id}') puts it into {done.project.name}."
+    line = sprite_line(default_path(done.sprites[0].asset, done.project), detect(done.project).minor)
+    return f"{which}deploy_asset(asset_id='{items[0].asset_id}') puts it into {done.project.name}. Its code: {line}"
