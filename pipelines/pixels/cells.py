@@ -16,14 +16,26 @@ from pipelines.pixels.grid import Grid
 from pipelines.records import Pixels
 
 _MOST_SAMPLES = 6
+_QUIET = 1.5
+"""Levels of noise up to which a single pixel tells a cell's colour."""
+_AROUND = np.array([-1.0, 0.0, 1.0])
+_EDGE = 24
+"""Levels by which neighbouring cells of different colours differ at least."""
 _SHARP = 0.6
 """Pixels of blur that a mere shift by part of a pixel explains; it does not reach the middle of a cell."""
 
 
-def sample_cells(image: Pixels, grid: Grid) -> Pixels:
-    """(rows, columns, 4) RGBA; alpha is soft where the picture's is, or where a cell is covered in part."""
+def sample_cells(image: Pixels, grid: Grid, noise: float = math.inf) -> Pixels:
+    """(rows, columns, 4) RGBA; alpha is soft where the picture's is, or where a cell is covered in part.
+
+    Args:
+        image: (h, w, 4) RGBA.
+        grid: where the cells are.
+        noise: what `measure_noise` found. Where it is next to nothing only the middle of a cell is read: the fewer
+            samples, the less comes in from the neighbours.
+    """
     pitch = min(grid.pitch_x, grid.pitch_y)
-    span = float(np.clip(1 - 2.4 * grid.blur / pitch, 0.3, 0.85))
+    span = float(np.clip(1 - 2.4 * grid.blur / pitch, 0.3, 0.85)) if noise > _QUIET else max(0.25, 1.5 / pitch)
     side = int(np.clip(round(pitch * span), 1, _MOST_SAMPLES))
     at_y, at_x = _inner(grid.y, side, span, image.shape[0]), _inner(grid.x, side, span, image.shape[1])
     # a pixel as one word: one gather a plane instead of four, and nothing to transpose
@@ -34,6 +46,34 @@ def sample_cells(image: Pixels, grid: Grid) -> Pixels:
     if max(leak_x, leak_y) > 0.01 and min(native.shape[:2]) > 2:
         native = _without_leak(_without_leak(native, leak_y).swapaxes(0, 1), leak_x).swapaxes(0, 1)
     return np.clip(np.rint(native), 0, 255).astype(np.uint8)
+
+
+def measure_noise(image: Pixels, grid: Grid) -> float:
+    """Standard deviation, in levels, of the colour in the middle of a cell: the median of cells that have an edge.
+
+    `image` is (h, w, 4) RGBA; up to 64 rows and columns of cells are looked at.
+    """
+    at_y, at_x = (
+        np.clip(np.rint(middle[:, None] - 0.5 + _AROUND * _reach(pitch)).astype(np.intp), 0, length - 1)
+        for middle, pitch, length in (
+            (_some((grid.y[1:] + grid.y[:-1]) / 2), grid.pitch_y, image.shape[0]),
+            (_some((grid.x[1:] + grid.x[:-1]) / 2), grid.pitch_x, image.shape[1]),
+        )
+    )
+    samples = image[at_y[:, :, None, None], at_x].astype(np.float32)  # (rows, 3, columns, 3, 4)
+    middle = samples[:, 1, :, 1]
+    edge = np.abs(np.diff(middle, axis=1)).max(axis=-1) > _EDGE
+    spread = np.sqrt(samples.var(axis=(1, 3), ddof=1).mean(axis=-1))[:, 1:]
+    return float(np.median(spread[edge])) if edge.any() else 0.0
+
+
+def _reach(pitch: float) -> float:
+    """Pixels from the middle of a cell within which its colour is still its own; more than one pixel is read."""
+    return max(0.12 * pitch, 0.5) if pitch >= 3.5 else (pitch - 1) / 2
+
+
+def _some(middles: NDArray[np.float64]) -> NDArray[np.float64]:
+    return middles[(len(middles) - 64) // 2 :][:64] if len(middles) > 64 else middles
 
 
 def _inner(lines: NDArray[np.float64], side: int, span: float, length: int) -> NDArray[np.intp]:

@@ -6,6 +6,7 @@ searched for. Each answer is checked against the picture; where nothing is prove
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,10 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pixels.cells import sample_cells
+from pipelines.pixels.cells import measure_noise, sample_cells
+from pipelines.pixels.clean import ORPHAN_STEP
 from pipelines.pixels.exact import (
     MAYBE_NATIVE,
     SMALLEST,
+    TELLING,
     Enlargement,
     Lines,
     change_lines,
@@ -26,7 +29,7 @@ from pipelines.pixels.exact import (
     without_hidden_colors,
 )
 from pipelines.pixels.grid import Grid, find_grid, regular_grid
-from pipelines.pixels.lattice import Lattice, find_lattice, read_lattice
+from pipelines.pixels.lattice import Lattice, find_lattice, has_plateaus, read_lattice
 from pipelines.pixels.proof import is_grid, unexplained, unexplained_cells
 from pipelines.pixels.quantize import pack
 from pipelines.records import Pixels
@@ -45,6 +48,10 @@ _FAINT_CHANGE = 6
 _SIMPLE = ("nearest", "bilinear")
 _NOISE = 4.0
 """Mean squared error, in levels, from which on a picture has more than rounding on it: compression, noise."""
+_GRAIN = 0.002
+"""OKLab distance of one level of noise, a channel, in the mean of a cell's samples."""
+_INEXACT = 0.5
+"""Mean squared error, in levels, that more than rounding and clipping leaves over."""
 _LEFT_OVER = 0.02
 """Share of the pixels that may differ strongly from the native pixels enlarged again."""
 
@@ -61,6 +68,8 @@ class Estimate:
     grid: Grid | None = None
     spread: float = EXACT
     """OKLab distance by which estimates of one colour differ: EXACT, ROUNDED, CLIPPED or NOISY."""
+    grain: float = ORPHAN_STEP
+    """OKLab distance that the noise of a NOISY picture explains."""
 
 
 def estimate_pixels(
@@ -94,6 +103,11 @@ def estimate_pixels(
     busiest = max(frames, key=lambda frame: int((frame[:, 1:] != frame[:, :-1]).any(axis=-1).sum()))
     lattice = find_lattice(busiest)
     small = max(wide, high) <= MAYBE_NATIVE
+    if lattice and not small and lattice.kernel != "nearest" and _may_be_coarser(busiest, lattice):
+        # blurred pixels fit an interpolated enlargement of two or three times as many
+        coarser = _searched(frames, busiest, None)
+        if coarser and coarser.pitch_x > 1.5 * wide / lattice.columns:
+            return coarser
     read = _interpolated(frames, lattice) if lattice else None
     # plain pixel art that was enlarged fits nearly exactly: what fits a little better than others is another drawing
     doubtful = small and (_is_flat(frames[0]) or (crisp and lattice is not None and lattice.sharpness < _PLAIN))
@@ -132,18 +146,26 @@ def _searched(frames: Sequence[Pixels], busiest: Pixels, pitch: float | None) ->
     grid = find_grid(busiest, pitch)
     if not is_grid(busiest, grid) or (pitch is None and min(grid.columns, grid.rows) < SMALLEST):
         return None
-    natives = [sample_cells(frame, grid) for frame in frames]
+    noise = measure_noise(busiest, grid)
+    natives = [sample_cells(frame, grid, noise) for frame in frames]
     if not is_strong(*_plain_lines(natives[0]), grid.columns, grid.rows):
         return None
     if any(unexplained_cells(frame, native, grid) > _LEFT_OVER for frame, native in zip(frames, natives, strict=True)):
         return None
     notes = ()
-    if not all(_is_regular(lines, pitch) for lines, pitch in ((grid.x, grid.pitch_x), (grid.y, grid.pitch_y))):
+    if not grid.sure or not all(
+        _is_regular(lines, pitch) for lines, pitch in ((grid.x, grid.pitch_x), (grid.y, grid.pitch_y))
+    ):
         notes = (
             f"The grid is not regular or cut at the border, so the size {grid.columns}x{grid.rows} is an estimate. "
             "Give `width` and `height` in real pixels if you know them.",
         )
-    return Estimate(natives, grid.pitch_x, grid.pitch_y, "searched", notes, grid, NOISY)
+    return Estimate(natives, grid.pitch_x, grid.pitch_y, "searched", notes, grid, NOISY, _grain(noise))
+
+
+def _grain(noise: float) -> float:
+    """The OKLab distance that `noise`, in levels, explains after a cell's samples were averaged."""
+    return float(np.clip(_GRAIN * noise, NOISY, ORPHAN_STEP))
 
 
 def _is_regular(lines: NDArray[np.float64], pitch: float) -> bool:
@@ -191,9 +213,9 @@ def _given(frames: Sequence[Pixels], x: Lines, y: Lines, pitch: float) -> Estima
     grid = find_grid(frames[0], pitch)
     note = f"The picture shows no clear grid of {pitch:g} pixels. Compare the result with it before you use it."
     notes = () if is_grid(frames[0], grid) else (note,)
-    return Estimate(
-        [sample_cells(frame, grid) for frame in frames], grid.pitch_x, grid.pitch_y, "given", notes, grid, NOISY
-    )
+    noise = measure_noise(frames[0], grid)
+    natives = [sample_cells(frame, grid, noise) for frame in frames]
+    return Estimate(natives, grid.pitch_x, grid.pitch_y, "given", notes, grid, NOISY, _grain(noise))
 
 
 def _exact(frames: Sequence[Pixels], found: Enlargement, x: Lines, y: Lines) -> Estimate | None:
@@ -208,7 +230,7 @@ def _exact(frames: Sequence[Pixels], found: Enlargement, x: Lines, y: Lines) -> 
             return None
         notes = ("The picture is cut through the pixels at its border; those that are half inside were kept.",)
     elif not found.strong:
-        if small or min(columns, rows) < SMALLEST:
+        if (small and found.evidence < TELLING) or min(columns, rows) < SMALLEST:
             return None
         factor = found.factor_x
         other = next(d for d in range(2, factor + 1) if factor % d == 0)
@@ -235,16 +257,23 @@ def _too_few_lines(found: Enlargement, wide: int, high: int) -> tuple[How, str]:
 def _interpolated(frames: Sequence[Pixels], lattice: Lattice) -> Estimate | None:
     """The pixels of an interpolated enlargement; None where parts of the picture are something else (text over it)."""
     high, wide = frames[0].shape[:2]
-    grid = regular_grid(wide, high, lattice.columns, lattice.rows)
+    grid, noise = None, 0.0
+    exact = lattice.kernel != "nearest" and lattice.error <= _INEXACT
+    if not exact and (lattice.kernel == "nearest" or has_plateaus(frames[0], lattice.columns, lattice.rows)):
+        # blurred, shifted by part of a pixel, with noise: cells all the same
+        grid = _cells(frames[0], lattice)
+        noise = measure_noise(frames[0], grid)
     natives: list[Pixels] = []
     spread = ROUNDED
     for frame in frames:
-        if lattice.kernel == "nearest":
-            native, used = sample_cells(frame, grid), lattice
+        if grid:
+            native, used = sample_cells(frame, grid, noise), lattice
         else:
             native, used = read_lattice(frame, lattice)
+            noise = max(noise, math.sqrt(used.error))
         spread = max(spread, NOISY if used.error > _NOISE else ROUNDED if used.kernel in _SIMPLE else CLIPPED)
-        if unexplained(frame, native, used.kernel) > _LEFT_OVER:
+        left = unexplained_cells(frame, native, grid) if grid else unexplained(frame, native, used.kernel)
+        if left > _LEFT_OVER:
             return None
         natives.append(native)
     notes = []
@@ -253,7 +282,25 @@ def _interpolated(frames: Sequence[Pixels], lattice: Lattice) -> Estimate | None
             f"Few lines prove the size {lattice.columns}x{lattice.rows}; a multiple of it is possible too. Give "
             "`pitch` if that is right."
         )
-    return Estimate(natives, wide / lattice.columns, high / lattice.rows, "interpolated", tuple(notes), None, spread)
+    pitch = wide / lattice.columns, high / lattice.rows
+    return Estimate(natives, *pitch, "interpolated", tuple(notes), None, spread, _grain(noise))
+
+
+def _may_be_coarser(picture: Pixels, lattice: Lattice) -> bool:
+    """Whether an interpolated enlargement fits not quite, or shows cells of several of its pixels."""
+    columns, rows = lattice.columns, lattice.rows
+    return lattice.error > _INEXACT or any(
+        columns % m == rows % m == 0 and has_plateaus(picture, columns // m, rows // m) for m in (2, 3, 4)
+    )
+
+
+def _cells(picture: Pixels, lattice: Lattice) -> Grid:
+    """The lattice's cells where they show in the picture, with its blur; else equal ones."""
+    high, wide = picture.shape[:2]
+    grid = find_grid(picture, wide / lattice.columns)
+    if grid.seen and (grid.columns, grid.rows) == (lattice.columns, lattice.rows):
+        return grid
+    return regular_grid(wide, high, lattice.columns, lattice.rows)
 
 
 def _plain_lines(native: Pixels) -> tuple[Lines, Lines]:

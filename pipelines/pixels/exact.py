@@ -6,6 +6,7 @@ chance, so each result says how strong the evidence is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ SMALLEST = 16
 """Pixels a side: a result below this needs strong evidence, since most sprites have more."""
 MAYBE_NATIVE = 96
 """Pixels of the longer side up to which a picture with weak evidence is taken for native."""
+TELLING = 10.0
+"""Bits of evidence from which a small picture is taken for an enlargement: of 25,165 finished sprites of up to 96 px
+none has that much without strong evidence."""
 _DENSE = 0.6
 _FEW_LINES = 8
 
@@ -28,6 +32,7 @@ class Enlargement:
     """Whole-number factors, the first line's place on each axis (0: not cropped), and whether the evidence is strong.
 
     `strong`: so many different lines fit that chance is ruled out. Otherwise finer grids are as likely.
+    `evidence`: bits by which the lines speak against a native drawing; 0 where the first cell is cut.
     """
 
     factor_x: int
@@ -35,6 +40,7 @@ class Enlargement:
     phase_x: int
     phase_y: int
     strong: bool
+    evidence: float = 0.0
 
 
 def without_hidden_colors(image: Pixels) -> Pixels:
@@ -74,7 +80,9 @@ def find_enlargement(x: Lines, y: Lines, width: int, height: int) -> Enlargement
     if cropped and cropped.factor_x > square:
         return cropped
     if square > 1:
-        return Enlargement(square, square, 0, 0, is_strong(x // square, y // square, width // square, height // square))
+        lines, size = (x // square, y // square), (width // square, height // square)
+        evidence = _different(*lines, *size) * math.log2(square)
+        return Enlargement(square, square, 0, 0, is_strong(*lines, *size), evidence)
     return None
 
 
@@ -97,10 +105,14 @@ def is_strong(x: Lines, y: Lines, columns: int, rows: int) -> bool:
     Drawings are often symmetric, so a line and its mirror image count once; and icons are often drawn on every second
     pixel, so that the lines also have to use most of their places on one axis.
     """
-    different = len(np.unique(np.minimum(x, columns - x))) + len(np.unique(np.minimum(y, rows - y)))
-    return different >= _FEW_LINES and any(
+    return _different(x, y, columns, rows) >= _FEW_LINES and any(
         len(lines) >= _DENSE * (lines[-1] - lines[0] + 1) for lines in (x, y) if len(lines) >= 4
     )
+
+
+def _different(x: Lines, y: Lines, columns: int, rows: int) -> int:
+    """Lines that are no mirror image of another one."""
+    return len(np.unique(np.minimum(x, columns - x))) + len(np.unique(np.minimum(y, rows - y)))
 
 
 def shrink(image: Pixels, found: Enlargement) -> Pixels:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.cells import sample_cells
-from pipelines.pixels.clean import CALM, drop_specks, hard_mask, settle_noise, settle_orphans
+from pipelines.pixels.clean import CALM, ORPHAN_STEP, drop_specks, hard_mask, settle_noise, settle_orphans
 from pipelines.pixels.dither import SIZES, dither
 from pipelines.pixels.gates import Report, check_gates, score_picture
 from pipelines.pixels.grid import Grid, find_grid, regular_grid
@@ -42,6 +42,8 @@ class FinishOptions:
             border in one colour), the background's colour as RRGGBB, "none", or "auto": "ground" where `place` is set.
         dither: side of the Bayer matrix: 2, 4, 8; 0 for none.
         clean: specks and orphan pixels go. Pictures that keep the rules already are never cleaned.
+        grain: OKLab distance that noise in the picture explains: lone pixels within it join a neighbour. Less where a
+            picture is known to have little noise, so that its details stay.
         place: trim and centre; False keeps every pixel where it was drawn (tiles, frames of a sheet). Pictures that are
             finished together move together.
 
@@ -58,6 +60,7 @@ class FinishOptions:
     matte: str = "auto"
     dither: int = 0
     clean: bool = True
+    grain: float = ORPHAN_STEP
     place: bool = True
 
     def __post_init__(self) -> None:
@@ -120,8 +123,8 @@ def _colored(picture: Pixels, palette: Palette, options: FinishOptions, soft: fl
         locked = dither(picture, palette, options.dither)
     elif options.clean and (stress > 0 or soft > 0):
         # a picture that keeps the rules already is somebody's pixels: nothing in it is noise
-        weight = max(CALM, 0.1 * stress * stress)
-        locked = settle_orphans(settle_noise(picture, palette, weight))
+        weight = max(CALM * options.grain / ORPHAN_STEP, 0.1 * stress * stress)
+        locked = settle_orphans(settle_noise(picture, palette, weight), options.grain)
     return locked, stress
 
 

@@ -229,6 +229,7 @@ def _finished(
         outline=wishes.outline,
         dither=wishes.dither,
         clean=noisy,
+        grain=found.grain,
         place=size != (wide, high),
     )
     if not noisy and found.spread > EXACT and wishes.palette is None and colors is None:

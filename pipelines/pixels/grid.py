@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,12 @@ _STIFF = 30.0
 """What a cell of twice the pitch would cost, in strong edges."""
 _ANCHOR = 8.0
 """What a first line one cell from the border would cost."""
+_COUNTS = 3
+"""Cells more and less than the regular comb has that are tried."""
+_DOUBT = 2.0
+"""Strong edges by which a grid has to gather more than one with other numbers of cells, or its size is an estimate."""
+_UNEQUAL = 3000.0
+"""What it costs that the pitches of the axes differ, for the square of the logarithm: 3 for one cell in 32."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +55,7 @@ class Grid:
     """Cell borders in pixels, ascending: (columns + 1,) and (rows + 1,).
 
     Scores: how much more changes on a line than elsewhere; about 1 means no grid. `blur`: standard deviation of the
-    softness of edges, in pixels.
+    softness of edges, in pixels. `sure`: no other number of cells gathers nearly as much.
     """
 
     x: NDArray[np.float64]
@@ -58,6 +65,7 @@ class Grid:
     score_x: float
     score_y: float
     blur: float = 0.0
+    sure: bool = True
 
     @property
     def columns(self) -> int:
@@ -116,12 +124,29 @@ def find_grid(image: Pixels, pitch: float | None = None) -> Grid:
     sharp_x, sharp_y = profiles(image)
     smooth_x, smooth_y = (ndimage.gaussian_filter1d(p, 0.7, mode="constant") for p in (sharp_x, sharp_y))
     exact = pitch is not None and all(abs(side / pitch - round(side / pitch)) < 1e-6 for side in (width, height))
-    if pitch is None:
-        pitch = search_pitch(smooth_x, smooth_y)
-    x, pitch_x, score_x = _lines(smooth_x, pitch, exact)
-    y, pitch_y, score_y = _lines(smooth_y, pitch, exact)
-    softness = (_blur(sharp_x, x, pitch_x), _blur(sharp_y, y, pitch_y))
-    return Grid(x, y, pitch_x, pitch_y, score_x, score_y, min(softness))
+    near = search_pitch(smooth_x, smooth_y) if pitch is None else pitch
+    combs = [_combs(smooth, near, exact, whole=pitch is None) for smooth in (smooth_x, smooth_y)]
+    pairs = sorted(product(*combs), key=lambda pair: -_together(*pair))
+    x, y = pairs[0]
+    others = (pair for pair in pairs if (len(pair[0].lines), len(pair[1].lines)) != (len(x.lines), len(y.lines)))
+    sure = all(_together(*other) < _together(x, y) - _DOUBT for other in others)
+    blur = min(_blur(sharp_x, x.lines, x.pitch), _blur(sharp_y, y.lines, y.pitch))
+    return Grid(x.lines, y.lines, x.pitch, y.pitch, x.score, y.score, blur, sure)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Comb:
+    """Lines of one axis; `gain` is what they gather, `score` how far a regular comb stands out of the profile."""
+
+    lines: NDArray[np.float64]
+    pitch: float
+    score: float
+    gain: float = 0.0
+
+
+def _together(x: _Comb, y: _Comb) -> float:
+    """What two combs gather, less what it costs that their pitches differ: pixels are square."""
+    return x.gain + y.gain - _UNEQUAL * math.log(x.pitch / y.pitch) ** 2
 
 
 def search_pitch(*smooth: Profile) -> float:
@@ -173,13 +198,17 @@ def _fold(value: Profile, pitches: NDArray[np.float64]) -> NDArray[np.float64]:
     return best
 
 
-def _lines(profile: Profile, pitch: float, exact: bool) -> tuple[NDArray[np.float64], float, float]:
-    """Cell borders of one axis, the pitch that was settled on, and the grid score."""
+def _combs(profile: Profile, pitch: float, exact: bool, whole: bool) -> list[_Comb]:
+    """The lines of the regular comb near `pitch` that stands out most, followed where they drift.
+
+    With `whole` also those of pictures that hold a whole number of cells, about as many: where lines drift, the best
+    regular comb often has one cell too many or too few.
+    """
     length = len(profile) - 1
     mean = profile.mean()
     if mean <= 0 or length < 3 * pitch:
         count = max(1, round(length / pitch))
-        return np.linspace(0, length, count + 1), length / count, 0.0
+        return [_Comb(np.linspace(0, length, count + 1), length / count, 0.0)]
     reach = 0.0 if exact else 0.06 * pitch
     step = 0.25 * pitch / length
     best, origin, chosen = -np.inf, 0.0, pitch
@@ -192,10 +221,17 @@ def _lines(profile: Profile, pitch: float, exact: bool) -> tuple[NDArray[np.floa
             best, origin, chosen = float(on[index]), float(phases[index]), float(candidate)
     first = origin if origin <= chosen / 2 else origin - chosen
     count = round(length / pitch) if exact else max(1, round((length - first) / chosen))
-    lines = _follow(profile, first + chosen * np.arange(count + 1, dtype=np.float64), chosen, exact)
+    regular = [first + chosen * np.arange(count + 1, dtype=np.float64)]
+    if whole:
+        regular += [np.linspace(0, length, n + 1) for n in range(max(2, count - _COUNTS), count + _COUNTS + 1)]
+    followed = _follow(profile, regular, [exact] + [True] * (len(regular) - 1))
+    found = [
+        _Comb(lines, float(comb[1] - comb[0]), best / float(mean), gain)
+        for comb, (lines, gain) in zip(regular, followed, strict=True)
+    ]
     if not exact:
-        lines = _fill_border(lines, chosen, length)
-    return lines, chosen, best / float(mean)
+        found[0] = replace(found[0], lines=_fill_border(found[0].lines, chosen, length))
+    return found
 
 
 def _fill_border(lines: NDArray[np.float64], pitch: float, length: int) -> NDArray[np.float64]:
@@ -209,36 +245,50 @@ def _fill_border(lines: NDArray[np.float64], pitch: float, length: int) -> NDArr
     return np.concatenate([head, inner, tail])
 
 
-def _follow(profile: Profile, lines: NDArray[np.float64], pitch: float, exact: bool) -> NDArray[np.float64]:
-    """The lines that gather most change while each step stays near the pitch (dynamic programming over offsets).
+def _follow(
+    profile: Profile, combs: list[NDArray[np.float64]], anchored: list[bool]
+) -> list[tuple[NDArray[np.float64], float]]:
+    """For each regular comb: the lines that gather most change while each step stays near its pitch, and how much.
 
-    Where the number of cells is `exact` the first and the last line belong to the borders, though not quite firmly.
+    Dynamic programming over offsets from the comb's places, for all combs together. Where a comb is `anchored` its
+    first and last line belong to the borders, though not quite firmly. A line that gathers no more than the mean adds
+    nothing, so combs of different numbers of lines compare.
     """
     length = len(profile) - 1
-    offsets = np.arange(-_REACH, _REACH + 1) * (pitch / _FINE)
-    gain = np.interp(lines[:, None] + offsets, np.arange(length + 1), profile, left=0, right=0)
-    gain /= np.percentile(profile, 90) + 1e-9
-    gain -= 0.02 * (offsets / pitch) ** 2
-    if exact:
-        gain[0] -= _ANCHOR * ((lines[0] + offsets) / pitch) ** 2
-        gain[-1] -= _ANCHOR * ((lines[-1] + offsets - length) / pitch) ** 2
+    offsets = np.arange(-_REACH, _REACH + 1) / _FINE
+    strong, steps = float(np.percentile(profile, 90)) + 1e-9, len(offsets)
+    pitches = [float(comb[1] - comb[0]) for comb in combs]
+    gain = np.zeros((max(map(len, combs)), len(combs), steps))
+    for index, (comb, pitch, anchor) in enumerate(zip(combs, pitches, anchored, strict=True)):
+        at = comb[:, None] + offsets * pitch
+        own = np.interp(at, np.arange(length + 1), profile, left=0, right=0) / strong - 0.02 * offsets**2
+        if anchor:
+            own[0] -= _ANCHOR * (at[0] / pitch) ** 2
+            own[-1] -= _ANCHOR * ((at[-1] - length) / pitch) ** 2
+        gain[: len(comb), index] = own
     bend = _STIFF * (np.arange(-_TURN, _TURN + 1) / _FINE) ** 2
-    steps = len(offsets)
-    padded = np.full(steps + 2 * _TURN, -np.inf)
-    total = padded[_TURN:-_TURN]
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _TURN + 1)
+    padded = np.full((len(combs), steps + 2 * _TURN), -np.inf)
+    total = padded[:, _TURN:-_TURN]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _TURN + 1, axis=1)
     total[:] = gain[0]
-    came = np.empty((len(lines), steps), np.intp)
-    for k in range(1, len(lines)):
+    came = np.empty(gain.shape, np.intp)
+    totals = np.empty(gain.shape)
+    totals[0] = total
+    for k in range(1, len(gain)):
         through = windows - bend
-        came[k] = through.argmax(axis=1)
-        total[:] = through.max(axis=1) + gain[k]
-    path = np.empty(len(lines), np.intp)
-    path[-1] = int(total.argmax())
-    for k in range(len(lines) - 1, 0, -1):
-        path[k - 1] = path[k] + came[k, path[k]] - _TURN
-    followed = np.clip(lines + offsets[path], 0, length)
-    return np.maximum.accumulate(followed)
+        came[k] = through.argmax(axis=2)
+        total[:] = through.max(axis=2) + gain[k]
+        totals[k] = total
+    mean = float(profile.mean()) / strong
+    result = []
+    for index, (comb, pitch) in enumerate(zip(combs, pitches, strict=True)):
+        path = np.empty(len(comb), np.intp)
+        path[-1] = int(totals[len(comb) - 1, index].argmax())
+        for k in range(len(comb) - 1, 0, -1):
+            path[k - 1] = path[k] + came[k, index, path[k]] - _TURN
+        lines = np.maximum.accumulate(np.clip(comb + offsets[path] * pitch, 0, length))
+        result.append((lines, float(totals[len(comb) - 1, index].max()) - mean * len(comb)))
+    return result
 
 
 def _blur(profile: Profile, lines: NDArray[np.float64], pitch: float) -> float:

@@ -27,6 +27,8 @@ SHARP = 2.0
 """A number is proved where its neighbours leave at least this many times its squared error over."""
 _FINER = 0.45
 """Compression and noise leave finer cells 0.6 of the squared error or more; a size that is too coarse 0.3 or less."""
+_FLAT = 0.1
+"""Change in the middle of a cell, as a share of that at its border, up to which the cell is flat (blur: up to 0.03)."""
 _ROWS = 24
 """Rows and columns that are looked at."""
 _FEWEST = 8
@@ -192,6 +194,24 @@ def _finer_fits(sides: Sides, columns: int, rows: int, error: float) -> bool:
         for m in (2, 3)
         if 2 * m * columns <= len(sides[0]) and 2 * m * rows <= len(sides[1])
     )
+
+
+def has_plateaus(image: Pixels, columns: int, rows: int) -> bool:
+    """Whether the middles of the cells are flat, although their borders may be soft: blurred pixels.
+
+    Interpolation goes on changing in the middle of a cell, half as fast as at its border or faster. `image` is
+    (h, w, 4) RGBA.
+    """
+    for side, cells in zip(_sampled(image), (columns, rows), strict=True):
+        if len(side) < 3 * cells:
+            return False
+        change = np.abs(np.diff(side, axis=0)).mean(axis=1)
+        lines = np.arange(1, cells) * (len(side) / cells)
+        middles = lines + len(side) / cells / 2
+        at_lines, at_middles = (np.interp(at - 1, np.arange(len(change)), change).mean() for at in (lines, middles))
+        if at_middles > _FLAT * at_lines:
+            return False
+    return True
 
 
 def _errors(sides: Sides, columns: int, rows: int, kernel: str) -> tuple[float, float]:

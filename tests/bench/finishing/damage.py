@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -62,7 +63,7 @@ def crop(picture: Pixels, pitch: float, rng: np.random.Generator) -> tuple[Pixel
     for length in picture.shape[:2]:
         start, stop = int(rng.uniform(0, 2 * pitch)), length - int(rng.uniform(0, 0.3 * length))
         windows.append(slice(start, stop))
-        cells.append(slice(int(start / pitch + 0.5), int(stop / pitch + 0.5)))
+        cells.append(slice(math.ceil(start / pitch - 0.5), math.floor(stop / pitch + 0.5)))
     return picture[windows[0], windows[1]], (cells[0], cells[1])
 
 

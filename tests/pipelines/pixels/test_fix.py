@@ -298,6 +298,17 @@ def test_an_unknown_option_for_soft_pixels_is_refused() -> None:
         read_soft("blend")
 
 
+def test_a_small_icon_whose_lines_all_fit_is_reduced_and_the_answer_says_so() -> None:
+    """Nine different lines on every fifth pixel: 20 bits against a drawing of 80x80."""
+    icon = np.full((16, 16, 4), (20, 60, 90, 255), np.uint8)
+    icon[2:13, 3:14, :3] = (240, 200, 40)
+    icon[4:9, 6:11, :3] = (200, 30, 30)
+    icon[11:12, 1:15, :3] = (250, 250, 250)
+    fixed = fix_pictures([times(icon, 5)])
+    np.testing.assert_array_equal(fixed.frames[0].image, icon)
+    assert "80x80 (pitch 1) is possible too" in fixed.notes[0]
+
+
 def test_an_icon_on_every_second_pixel_is_not_halved() -> None:
     """An icon whose lines lie nearly all on even places looks almost like an enlargement of one of half the size."""
     icon = np.full((48, 48, 4), (20, 60, 90, 255), np.uint8)

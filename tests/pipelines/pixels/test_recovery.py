@@ -37,6 +37,16 @@ def drawing(seed: int = 0, side: int = 32) -> Pixels:
     return picture
 
 
+def dense(seed: int) -> Pixels:
+    """Small blobs everywhere, so that nearly every line is seen."""
+    rng = np.random.default_rng(seed)
+    picture = drawing(seed)
+    for _ in range(160):
+        top, left = rng.integers(0, 31, 2)
+        picture[top : top + rng.integers(1, 3), left : left + rng.integers(1, 3), :3] = COLORS.rgb[rng.integers(6)]
+    return picture
+
+
 def enlarged(picture: Pixels, pitch: float, warp: float = 0) -> Pixels:
     length = round(len(picture) * pitch)
     at = np.arange(length) + 0.5
@@ -201,3 +211,50 @@ def test_fixing_finds_the_size_that_a_picture_really_has() -> None:
 def test_fixing_real_pixels_changes_nothing() -> None:
     for seed in range(6):
         np.testing.assert_array_equal(fix_pictures([drawing(seed)]).frames[0].image, drawing(seed))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("pitch", [8, 9, 11])
+def test_lines_that_drift_by_half_a_cell_keep_the_number_of_cells(seed: int, pitch: int) -> None:
+    truth = dense(seed)
+    soft = ndimage.gaussian_filter(enlarged(truth, pitch, warp=4).astype(float), (0.7, 0.7, 0))
+    assert right(fix_pictures([np.rint(soft).astype(np.uint8)]).frames[0].image, truth) > 0.99
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("pitch", [8, 9, 11])
+def test_a_size_that_flat_areas_hide_is_never_wrong_silently(seed: int, pitch: int) -> None:
+    truth = drawing(seed + 20)
+    soft = ndimage.gaussian_filter(enlarged(truth, pitch, warp=4).astype(float), (0.7, 0.7, 0))
+    fixed = fix_pictures([np.rint(soft).astype(np.uint8)])
+    assert fixed.frames[0].image.shape == truth.shape or fixed.notes
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.15])
+@pytest.mark.parametrize("pitch", [4, 5, 9, 16])
+def test_blurred_pixels_come_back_one_by_one(sigma: float, pitch: int) -> None:
+    for seed in range(3):
+        truth = drawing(seed + 40)
+        soft = ndimage.gaussian_filter(enlarged(truth, pitch).astype(float), (sigma * pitch, sigma * pitch, 0))
+        assert right(fix_pictures([np.rint(soft).astype(np.uint8)]).frames[0].image, truth) == 1
+
+
+@pytest.mark.parametrize("pitch", [5, 6, 12])
+def test_pixels_that_are_shifted_by_part_of_a_pixel_come_back_one_by_one(pitch: int) -> None:
+    truth = drawing(7)
+    for shift in ((0.5, -0.9), (-0.3, 0.7)):
+        moved = ndimage.shift(enlarged(truth, pitch).astype(float), (*shift, 0), order=1, mode="nearest")
+        assert right(fix_pictures([np.rint(moved).astype(np.uint8)]).frames[0].image, truth) == 1
+
+
+def test_lone_pixels_of_a_close_color_stay_where_the_picture_has_no_noise() -> None:
+    """Grain in grass is drawn; only what noise explains is settled."""
+    truth = drawing(9)
+    grass = np.array([56, 183, 100, 255]), np.array([66, 195, 110, 255])
+    truth[4:28, 4:28] = grass[0]
+    truth[6:26:4, 6:26:4] = grass[1]
+    soft = np.rint(ndimage.gaussian_filter(enlarged(truth, 10).astype(float), (1.2, 1.2, 0))).astype(np.uint8)
+    image = fix_pictures([soft]).frames[0].image.astype(int)
+    assert image.shape == truth.shape
+    assert np.abs(image[6:26:4, 6:26:4] - grass[1]).max() <= 3
+    assert np.abs(image[5:25:4, 5:25:4] - grass[0]).max() <= 3
