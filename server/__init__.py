@@ -1,1 +1,1 @@
-"""What an assistant talks to: MCP server, tools, resources, command line, the game's project and its library."""
+"""Serve assistants, terminals and pages: MCP server, command line, features, library, deploys."""

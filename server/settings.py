@@ -1,6 +1,6 @@
-"""What the person who starts the server decides: environment variables `DGX_PIXELS_*`, or the command line.
+"""Settings of the person who starts the server: environment variables `DGX_PIXELS_*`, or the command line.
 
-What a game's team decides is in the game's `dgx-pixels.toml` (see `server.project.game`).
+The settings of a game's team are in the game's `dgx-pixels.toml` (see `server.project.game`).
 """
 
 from __future__ import annotations

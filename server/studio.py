@@ -102,7 +102,7 @@ class Studio:
             self.engine.preload(named)
         except Cancelled:  # the client has left already
             return
-        import pipelines.sprites.draw  # noqa: F401 (what finishes a drawing is imported meanwhile)
+        import pipelines.sprites.draw  # noqa: F401 (import the finishing while the model loads)
 
     def project(self, named: str | Path | None = None) -> Project | None:
         """Return the game of a request, read from disk each time; None where there is none.

@@ -1,4 +1,4 @@
-"""The command `dgx-pixels`: which commands there are. Each is loaded when it is used; what it does is in its module."""
+"""Run the command `dgx-pixels`: COMMANDS lists its commands, and each is imported when it is used."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The console of all commands: text of unknown origin is shown, never obeyed.
+"""Print text of unknown origin to a terminal without letting it control the terminal.
 
 Prompts, file names, answers of a game and metadata of LoRAs may hold escape sequences of terminals and rich's own
-markup. `SafeConsole` makes control characters visible in whatever is printed; `shown` escapes markup as well.
+markup. `SafeConsole` makes control characters visible in all output; `shown` escapes markup as well.
 """
 
 from __future__ import annotations

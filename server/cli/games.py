@@ -1,4 +1,4 @@
-"""The commands `init-game`, `check` and `assets-ron`: what `server.deploy.bevy` finds and offers, for a person."""
+"""The commands `init-game`, `check` and `assets-ron`, over `server.deploy.bevy`."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def models(action: str = "list", name: str = "sdxl", *, yes: bool = False, proje
 
 
 def pull_model(name: str, *, yes: bool = False) -> None:
-    """Fetches what a model needs; what is there already is not fetched again, and an interrupted pull goes on."""
+    """Fetches the missing files of a model; an interrupted pull is resumed."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from pipelines.models.catalog import hub_repos

@@ -1,4 +1,4 @@
-"""Pictures in a terminal: two pixels a character cell, by half-block characters in true colour.
+"""Show pictures in a terminal: two pixels per character cell, with half-block characters in true colour.
 
 rich reduces the colours to what the terminal has; without colours or without Unicode a picture becomes shades of text.
 """

@@ -22,7 +22,7 @@ def run(
     set: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
     project: Path | None = None,
 ) -> None:
-    """Run a workflow; one that was interrupted goes on where it was.
+    """Run a workflow, or resume one that was interrupted.
 
     Parameters
     ----------

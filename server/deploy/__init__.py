@@ -1,1 +1,1 @@
-"""Putting assets into a game and taking them back."""
+"""Put assets into a game and take them back."""

@@ -110,7 +110,7 @@ class AssetsFolder:
                 os.replace(name, target, src_dir_fd=staging, dst_dir_fd=there)
 
     def remove(self, path: str) -> None:
-        """Removes the file; one that is gone already is no error.
+        """Removes the file, if it is there.
 
         Raises:
             DeployError: the disk refuses.

@@ -8,7 +8,7 @@ One deploy or undo, under a lock that all threads and processes share:
 4. in one transaction, record the deployment (or its undo) and delete the row
 
 A row that is found later, by any process, belongs to a change that was cut off: `recover` finishes it where every file
-is as after, and else brings every file back to before. A file that somebody else changed meanwhile is left alone. The
+is as after, and else brings every file back to before. A file that somebody else changed in between is left alone. The
 journal may come with a cloned game: rows are checked like requests.
 """
 
@@ -132,7 +132,7 @@ def change(
     Args:
         path: the picture's, by which an undo finds the deployment.
         files: path -> (the bytes before, the bytes after); None: no file.
-        overwrite: whether a file that appears meanwhile may be replaced.
+        overwrite: whether a file that appears in between may be replaced.
 
     Raises:
         DeployError, LibraryError: a file is in the way, or the disk refuses; nothing was changed then.
@@ -308,7 +308,7 @@ def _entry(row: sqlite3.Row) -> Entry:
 
 
 def _states(assets: AssetsFolder, entry: Entry) -> dict[str, str]:
-    """path -> the SHA-256 of what is there now; "?" where a folder, a link or a device was put there meanwhile."""
+    """Returns path -> SHA-256 of the file now; "?" if a folder, a link or a device is there."""
     states: dict[str, str] = {}
     for one in entry.changes:
         try:

@@ -1,1 +1,1 @@
-"""What the product does, one module for each feature. Tools, commands and workflow steps call these."""
+"""The features, one module for each. Tools, commands and workflow steps call them."""

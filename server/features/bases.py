@@ -1,4 +1,4 @@
-"""LoRAs that were trained on other weights than those that drew: a fact in the recipe, a sentence in the answer.
+"""Warn of LoRAs that were trained on other weights than those that draw.
 
 `record_bases` compares the hash in a LoRA's file with the revision of the model that drew. Files that do not name the
 weights that they were trained on are skipped.

@@ -1,7 +1,7 @@
-"""Pictures for eyes: what an assistant or a terminal shows of pixel art. Never what is written into a game.
+"""Make previews of pixel art for assistants, terminals and pages.
 
-Enlarges by whole factors with nearest neighbour, lays transparent pixels on a chequered ground, sets pictures side by
-side. Pillow and numpy are imported when first used.
+Pictures are enlarged by whole factors with nearest neighbour, laid on a chequered background and set side by side.
+Pillow and numpy are imported when first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one way in which a feature keeps an asset: PNG with recipe, further files, report, and the palette rule.
+"""Save an asset: PNG with recipe, further files, gate report and palette. All features use this function.
 
 An asset's palette (`details["palette"]`) is what its picture shows: RRGGBB, in the order of the palette that it was
 finished with, else sorted.

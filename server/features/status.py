@@ -1,4 +1,4 @@
-"""What is the case: models, engine, game, library. Reads only; loads no model."""
+"""Report the state of models, engine, game and library. Loads no model."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Watch a game's folder: what is saved there becomes a picture in assets/.
+"""Watch a game's folder and turn files that are saved there into pictures in assets/.
 
 Saving `name.sprite.json` draws its picture, saving `name.aseprite` imports its frames, and saving a palette file
-repaints every deployed sprite that is locked to it, without drawing again. What was seen before is kept in
-`.dgx-pixels/watch.json`. One line a file goes to `say`; an error never ends the watch. Events come from watchdog;
-nothing is done before the file was quiet for QUIET seconds.
+repaints every deployed sprite that is locked to it, without drawing again. `.dgx-pixels/watch.json` keeps the state of
+the files. `say` gets one line for each file; an error does not end the watch. Events come from watchdog, and a file is
+read when it has not changed for QUIET seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The operations of workflow steps: the studio's features under their tools' names, and a few that lay out data.
+"""Define the operations of workflow steps: the features by their tools' names, and a few that lay out data.
 
 Arguments are the features' request models, results are JSON values. Every operation may be called again with the same
 arguments: assets have content-hash ids, deploys skip identical bytes.

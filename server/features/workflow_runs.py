@@ -34,7 +34,7 @@ class Ran:
 def run(
     studio: Studio, name_or_path: str, given: Mapping[str, Any], on_progress: OnProgress, project: str | None = None
 ) -> Ran:
-    """Runs a shipped workflow, or a file, for a game; goes on where an unfinished run of the same stopped.
+    """Runs a shipped workflow, or a file, for a game; resumes an unfinished run of the same inputs.
 
     Raises:
         ProjectError: no game was found.

@@ -1,1 +1,1 @@
-"""The library of what was made: records and their SQLite store."""
+"""The library of assets: records and their SQLite store."""

@@ -104,7 +104,7 @@ class Database:
         return os.access(self._folder, os.W_OK) and (not self._path.exists() or os.access(self._path, os.W_OK))
 
     def _open(self) -> sqlite3.Connection:
-        """The open connection, or a new one where the file was removed or replaced meanwhile."""
+        """Returns the open connection, or a new one if the file was removed or replaced."""
         identity = self._identify()
         if self._connection is None or identity is None or identity != self._identity:
             self.close()
@@ -189,7 +189,7 @@ class Database:
 
 
 def _refuse_super_journal(path: Path) -> None:
-    """Refuses a rollback journal that names a super-journal: SQLite would delete the file of that name, wherever it is.
+    """Refuses a rollback journal that names a super-journal: SQLite would delete the file of that name anywhere.
 
     Our own never name one (sqlite.org/fileformat.html, "The Rollback Journal"; pager_delsuper in pager.c). Such a
     journal can only come with a game that somebody prepared.

@@ -1,7 +1,7 @@
 """Read and write files below one folder without following symbolic links (openat with O_NOFOLLOW, as in openat(2)).
 
 A library's folder may come with a cloned game, so every step below the folder is opened relative to the step before:
-a link that is put there, even meanwhile, is refused and never followed. Linux and macOS.
+a link that is put there at any time is refused and never followed. Linux and macOS.
 """
 
 from __future__ import annotations

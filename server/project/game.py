@@ -173,7 +173,7 @@ def matches(folder: Path, pattern: str) -> Iterator[Path]:
     """What a pattern of a game's file finds below the folder.
 
     Raises:
-        ValueError: it is no pattern, or has `**` more than once: each one multiplies the time by the number of folders.
+        ValueError: it is not a pattern, or has `**` twice: each one multiplies the time by the number of folders.
     """
     if pattern.count("**") > 1:
         raise ValueError(f"'{clipped(visible(pattern), 40)}' has '**' more than once")

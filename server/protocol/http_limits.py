@@ -1,4 +1,4 @@
-"""A time limit for requests over HTTP: uvicorn itself waits without end for a client that connects and says nothing."""
+"""Limit the time of requests over HTTP; uvicorn itself waits forever for a client that connects and sends nothing."""
 
 from __future__ import annotations
 

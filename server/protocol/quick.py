@@ -1,4 +1,4 @@
-"""A FastMCP that starts without a docstring parser, and takes `initialize` after a probe over stdio."""
+"""Start FastMCP without its docstring parser, and accept `initialize` after a probe over stdio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the server is reached: stdio by default; HTTP on loopback only, with a token, Host and Origin checked."""
+"""Serve over stdio by default, or over HTTP on loopback only, with a token, Host and Origin checked."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What publishes the server: launcher, bundle, icon, skill."""
+"""Publish the server: launcher, bundle, icon, skill."""

@@ -93,7 +93,7 @@ def test_a_broken_picture_is_reported_and_the_next_good_one_recovers(studio: Stu
     (at_port.assets / path).write_bytes(good[:60])
     verification = answer({path: good[:60]})
     assert verification.state == "reload_failed"
-    assert "goes on showing what it had before" in verification.note
+    assert "still shows the earlier picture" in verification.note
     assert at_port.state(path)["generation"] >= 1
     data = picture()
     done = deploy(studio, asset(studio, data), path, overwrite=True)

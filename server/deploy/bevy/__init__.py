@@ -1,1 +1,1 @@
-"""The game's side of the server: what a Bevy project needs, and what a running game shows. Imports no torch."""
+"""Check Bevy projects and ask running games. Imports no torch."""

@@ -1,7 +1,7 @@
-"""What a Bevy project is made of: versions, features, and what its sources say about assets and the remote protocol.
+"""Read facts about a Bevy project: versions, features, and the use of assets and remote protocol in its sources.
 
-Reads Cargo.toml (workspaces too), Cargo.lock and the crate's own .rs files; runs nothing and writes nothing. Where to
-look is `server.project.game`'s to say; what to advise is `server.deploy.bevy.doctor`'s.
+Reads Cargo.toml (workspaces too), Cargo.lock and the crate's own .rs files; runs nothing and writes nothing.
+`server.project.game` finds the game, `server.deploy.bevy.doctor` advises.
 """
 
 from __future__ import annotations

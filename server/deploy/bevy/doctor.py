@@ -1,4 +1,4 @@
-"""The doctor of a Bevy project: what keeps a deployed picture from the screen, in the order to fix it.
+"""Find what keeps a deployed picture from the screen of a Bevy game, in the order to fix it.
 
 Reads the project and asks the running game, both through their own modules. Changes nothing; `init_game` does, when
 asked. Each finding that is not fine holds the exact lines for the Bevy version at hand.
@@ -148,7 +148,7 @@ def _assets(project: Project, bevy: BevyProject) -> Iterator[Finding]:
             topic,
             "advice",
             f"{project.assets} is on a {kind} mount, where changes made elsewhere are not noticed.",
-            "Keep the dev plugin in the game: a deploy asks it to reload, whatever the watcher sees.",
+            "Keep the dev plugin in the game: a deploy asks it to reload, also where the watcher sees nothing.",
         )
     if bevy.says(r"AssetMode::Processed"):
         yield Finding(

@@ -1,4 +1,4 @@
-"""What the running game shows: a screenshot by whatever way the game offers, and a sprite found in it to the pixel.
+"""Take a screenshot of the running game by one of several ways, and find a sprite in it to the pixel.
 
 The ways, best first: the dev plugin (windows and off-screen cameras), bevy_brp_extras, and the protocol's own means
 (Bevy 0.19 and later, a window).

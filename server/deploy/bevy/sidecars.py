@@ -41,7 +41,7 @@ _META = """\
 
 
 def image_meta(minor: int, *, repeat: bool = False, rows: int = 1) -> str:
-    """A `.meta` for a picture: nearest-neighbour sampling, whatever the game's ImagePlugin says.
+    """Makes the `.meta` of a picture: nearest-neighbour sampling, also if the game's ImagePlugin says otherwise.
 
     Args:
         minor: the game's Bevy, the 19 of 0.19.1; from 15 on.

@@ -1,11 +1,11 @@
-"""What a running game made of a deployment: the witness that `server.deploy.deploy` asks.
+"""Verify that a running game shows a deployed picture.
 
-The ladder, best proof first:
-1. the dev plugin tells the hash of the pixels that the game holds ("reloaded" is then a fact);
-2. without it, the sprite is looked for, pixel by pixel, in a screenshot taken before and one taken after;
-3. otherwise the word is "deployed_unverified".
+The ways, best proof first:
+1. the dev plugin returns the hash of the pixels that the game holds, which proves "reloaded";
+2. without it, the sprite is searched, pixel by pixel, in a screenshot taken before and one taken after;
+3. otherwise the answer is "deployed_unverified".
 
-Whatever the game does, an answer takes at most `PATIENCE` seconds. Writes nothing but, for Bevy before 0.17, a touch.
+The answer takes at most `PATIENCE` seconds. Nothing is written, except that Bevy before 0.17 gets the file touched.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def witness(project: Project, paths: tuple[str, ...]) -> Callable[[Mapping[str, 
             verification = Verification("deployed_unverified", f"{_silent(before.client.port)} {_IN_PLACE}")
         except BrpError as error:
             verification = Verification("deployed_unverified", f"The game could not be asked: {error} {_IN_PLACE}")
-        except Exception as error:  # whatever a game answers, the files are in place and the deploy says so
+        except Exception as error:  # the files are in place, and the deploy reports that after any answer of a game
             verification = Verification("deployed_unverified", f"{_odd(before.client.port, error)} {_IN_PLACE}")
         note = clipped(visible(verification.note), LONGEST_NOTE)
         return Verification(verification.state, note, clock.spent, verification.screenshot)
@@ -257,7 +257,7 @@ def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes]
         if state["hash"] != wanted and state["failed"] > was.get("failed", 0):
             return Verification(
                 "reload_failed",
-                f"The game could not load {path}: {text_of(state['error'])}. It goes on showing what it had before; "
+                f"The game could not load {path}: {text_of(state['error'])}. It still shows the earlier picture; "
                 "deploy another picture, or take this one back with undo_deploy.",
             )
         notes.append(_seen(path, was, state, wanted))

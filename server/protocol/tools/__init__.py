@@ -1,1 +1,1 @@
-"""One module a group of tools; each has `register(mcp, studio)` and is listed in `server.protocol.app.TOOL_MODULES`."""
+"""One module for each group of tools, with `register(mcp, studio)`; `server.protocol.app.TOOL_MODULES` lists them."""

@@ -1,4 +1,4 @@
-"""Tools and resources for what was made: put it into the game, take it back, list it, read it."""
+"""The tools deploy_asset, undo_deploy and list_assets, and the resources of assets."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ GALLERY_VIEW = "ui://dgx-pixels/gallery.html"
 class DeployAnswer(BaseModel):
     """What deploy_asset and undo_deploy answer."""
 
-    state: str = Field(description="written, replaced, identical (nothing was to do) or undone")
+    state: str = Field(description="written, replaced, identical (nothing to do) or undone")
     asset_id: str = ""
     path: str = Field(description="The picture, relative to assets/: what the game loads")
     paths: list[str] = Field(description="All files, absolute")
     project: str
-    verification: str = Field(description="What the running game says: reloaded, deployed_not_loaded_by_game, ...")
+    verification: str = Field(description="The running game's answer: reloaded, deployed_not_loaded_by_game, ...")
     note: str = ""
     seconds: float = 0.0
     next_step: str = ""

@@ -11,7 +11,7 @@ from server.studio import Studio
 
 
 class FindingItem(BaseModel):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     topic: str
     state: str = Field(description="fine, advice (could be better) or broken (a deployed picture will not show)")

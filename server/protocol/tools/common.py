@@ -1,4 +1,4 @@
-"""What every tool shares: work in a thread with progress and cancel, results with a preview, errors for the user.
+"""Shared by all tools: work in a thread with progress and cancel, results with a preview, errors for the user.
 
 def register(mcp: FastMCP, studio: Studio) -> None:
     @mcp.tool(title="Draw", output_schema=schema(Drawn), annotations=makes())

@@ -1,4 +1,4 @@
-"""Tools that put variants side by side and learn which one is preferred."""
+"""The tools compare_models and record_preference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools that take one request object inside and flat arguments outside.
+"""Give a tool the fields of its request model as arguments.
 
 @mcp.tool(title="Draw", ...)
 @flat

@@ -1,4 +1,4 @@
-"""Prompts that a user picks from a menu, and the words that complete their arguments."""
+"""Prompts that a user picks from a menu, and completions of their arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools that tell: which models there are, and what the machine, the engine and the game's library are doing."""
+"""The tools list_models and get_status."""
 
 from __future__ import annotations
 

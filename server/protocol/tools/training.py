@@ -1,4 +1,4 @@
-"""Tools that teach the models a game's own style: start a job, follow it, stop it."""
+"""The tools train_lora, get_job and cancel_job."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class JobItem(BaseModel):
     message: str = ""
     error: str = ""
     lora: str = Field(default="", description="The finished file: ComfyUI and A1111 load it too")
-    samples: list[str] = Field(default=[], description="Pictures of the same words and seeds as it learned")
+    samples: list[str] = Field(default=[], description="Pictures of the same prompts and seeds, over time")
     loss_plot: str = ""
     folder: str = ""
     uri: str = ""
@@ -60,7 +60,7 @@ class JobAnswer(BaseModel):
     """What get_job and cancel_job answer: one job, or all of them."""
 
     jobs: list[JobItem]
-    dataset: dict[str, Any] = Field(default={}, description="What was taken and refused, of a single job")
+    dataset: dict[str, Any] = Field(default={}, description="Files taken and refused, of a single job")
     next_step: str = ""
 
 
@@ -77,7 +77,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     ) -> ToolResult:
         """Use when new pictures should look like a game's own art (20 to 50 sprites): trains a LoRA on it.
         Returns the job_id of a job that outlives this session. Captions: metadata.jsonl, a
-        .txt beside a picture, or file names. `resume` goes on with a stopped job.
+        .txt beside a picture, or file names. `resume` continues a stopped job.
         Example: train_lora(dataset="assets/sprites", name="mygame")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
@@ -131,7 +131,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         tags={"train"},
     )
     async def cancel_job(job_id: JobId, ctx: Context) -> ToolResult:
-        """Use when a training job should stop: it keeps a checkpoint, train_lora(resume=job_id) goes on later.
+        """Use when a training job should stop: it keeps a checkpoint; train_lora(resume=job_id) continues it.
         Example: cancel_job(job_id="0123456789abcdef")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
@@ -203,7 +203,7 @@ def _spec(job: Job) -> dict[str, Any]:
 
 
 def _follow(job_id: str) -> str:
-    return f"get_job(job_id='{job_id}', wait_seconds=45) follows it; it goes on without this session."
+    return f"get_job(job_id='{job_id}', wait_seconds=45) follows it. The job continues without this session."
 
 
 def _next_step(job: Job) -> str:
@@ -214,4 +214,4 @@ def _next_step(job: Job) -> str:
             f"compare_models(variants=['', '+ {job.name}']) shows it beside the base; record_preference with "
             "adopt=true makes the better one the game's style."
         )
-    return f"train_lora(resume='{job.id}') goes on from its last checkpoint."
+    return f"train_lora(resume='{job.id}') continues from its last checkpoint."

@@ -1,4 +1,4 @@
-"""run_workflow: a whole job, from the shipped workflows or a JSON file of the game."""
+"""The tool run_workflow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RunAnswer(BaseModel):
     """What run_workflow answers."""
 
     workflow: str
-    run: str = Field(description="The run's name; an unfinished one goes on when the same call is made again")
+    run: str = Field(description="The run's name; the same call resumes an unfinished run")
     outputs: dict[str, Any]
     done: int = Field(description="Steps and items done now")
     resumed: int = Field(description="Steps and items that an earlier, unfinished run had done")
