@@ -49,7 +49,7 @@ def test_replacing_and_undoing_are_proved_too(studio: Studio, at_port: Game) -> 
     assert find_sprite(pixels(verification.screenshot), pixels(first))
 
 
-def test_a_picture_of_another_size_is_shown_and_said(studio: Studio) -> None:
+def test_a_picture_of_another_size_is_shown_and_reported(studio: Studio) -> None:
     data = picture(48, 64)
     done = deploy(studio, asset(studio, data), "sprites/chest.png", overwrite=True)
     assert done.verification.state == "reloaded"
@@ -57,7 +57,7 @@ def test_a_picture_of_another_size_is_shown_and_said(studio: Studio) -> None:
     assert find_sprite(pixels(done.verification.screenshot), pixels(data))
 
 
-def test_a_file_that_nothing_loads_is_told_apart_also_in_a_new_folder(studio: Studio, at_port: Game) -> None:
+def test_a_file_that_nothing_loads_is_recognised_also_in_a_new_folder(studio: Studio, at_port: Game) -> None:
     done = deploy(studio, asset(studio, picture()), "sprites/deep/er/idol.png")
     assert done.verification.state == "deployed_not_loaded_by_game"
     assert 'asset_server.load("sprites/deep/er/idol.png")' in done.verification.note
@@ -146,7 +146,7 @@ def test_a_sheet_can_be_previewed_playing(at_port: Game) -> None:
     assert at_port.client.call("dgx_pixels/clear")["cleared"] == 1
 
 
-def test_a_game_that_hangs_is_said_to_hang_within_five_seconds(studio: Studio, at_port: Game) -> None:
+def test_a_game_that_hangs_is_reported_within_five_seconds(studio: Studio, at_port: Game) -> None:
     at_port.signal(signal.SIGSTOP)
     try:
         started = time.monotonic()

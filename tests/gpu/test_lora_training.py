@@ -106,7 +106,7 @@ def test_a_step_that_cannot_be_recorded_is_a_plain_one(monkeypatch: pytest.Monke
     assert losses == pytest.approx([expected.step() for _ in range(4)], rel=0.02)
 
 
-def test_a_run_begun_on_a_cpu_goes_on_with_graphs(tmp_path: Path) -> None:
+def test_a_run_begun_on_a_cpu_continues_with_graphs(tmp_path: Path) -> None:
     options = replace(OPTIONS, batch=2)
     resident = DiffusersBackend("cpu").resident(embedded_model())
     first = Trainer(resident, build_cache(resident, read_dataset(SPRITES), options), options)
@@ -120,7 +120,7 @@ def test_a_run_begun_on_a_cpu_goes_on_with_graphs(tmp_path: Path) -> None:
     assert not second.replayed.failed
 
 
-def test_a_job_without_graphs_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_without_graphs_notes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Replayed, graph: Any) -> None:
         raise RuntimeError("operation not permitted when stream is capturing.")
 
@@ -133,7 +133,7 @@ def test_a_job_without_graphs_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "not permitted when stream is capturing." in read_json(tmp_path / "job" / "state.json")["message"]
 
 
-def test_a_job_learns_with_graphs_and_says_nothing_of_it(tmp_path: Path) -> None:
+def test_a_job_trains_with_graphs_without_a_note(tmp_path: Path) -> None:
     jobs = Jobs(tmp_path / "jobs")
     options = options_for(embedded_model(), steps=200, sample_every=100)
     spec = JobSpec("game", str(SPRITES), "embedded", str(tmp_path / "loras"), options, prompts=("red dragon",))

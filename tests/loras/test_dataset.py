@@ -129,7 +129,7 @@ def test_a_sheet_without_layout_is_cut_by_the_size_that_is_given(tmp_path: Path)
     assert len(read_dataset(tmp_path / "slime.png").examples) == 1
 
 
-def test_the_same_picture_is_learned_once_whatever_its_margin_or_scale(tmp_path: Path) -> None:
+def test_the_same_picture_is_learned_once_at_any_margin_or_scale(tmp_path: Path) -> None:
     save(tmp_path / "a.png", sprite(1))
     save(tmp_path / "b.png", np.pad(sprite(1), ((4, 1), (0, 7), (0, 0))))
     save(tmp_path / "c.png", sprite(1).repeat(4, 0).repeat(4, 1))

@@ -82,7 +82,7 @@ def test_a_job_whose_pictures_are_broken_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_while_training_is_told_and_the_job_goes_on_afterwards(
+def test_a_disk_that_fills_up_while_training_is_reported_and_the_job_continues_afterwards(
     sprites: Path, tmp_path: Path
 ) -> None:
     jobs = Jobs(tmp_path / "jobs")
@@ -99,7 +99,7 @@ def test_a_disk_that_fills_up_while_training_is_told_and_the_job_goes_on_afterwa
     assert (job.status, job.done) == ("done", 3), job.error
 
 
-def test_too_little_room_is_said_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_is_reported_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10 << 20))
     weights = {"a": SimpleNamespace(numel=lambda: 1_000_000)}
     with pytest.raises(TrainingError, match=r"needs about 66 MB .* 10 MB are free. Free some space and resume"):

@@ -96,7 +96,7 @@ def test_a_cancel_amid_training_ends_it_within_one_step_and_loses_none(sprites: 
 
 
 @pytest.mark.slow
-def test_a_failure_is_told_in_the_users_words(tmp_path: Path) -> None:
+def test_a_failure_is_reported_with_the_users_model(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     jobs = Jobs(tmp_path / "jobs")
     asked = replace(spec(tmp_path / "empty", tmp_path, steps=2), model="no/such/model")
@@ -175,7 +175,7 @@ def test_a_spec_is_read_as_it_was_written(sprites: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("job_id", ["", "x", "../../etc", "0123456789abcdee"])
-def test_an_unknown_job_is_told(tmp_path: Path, job_id: str) -> None:
+def test_an_unknown_job_is_reported(tmp_path: Path, job_id: str) -> None:
     with pytest.raises(JobError, match="There is no job"):
         Jobs(tmp_path / "jobs").get(job_id)
 

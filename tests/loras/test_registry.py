@@ -38,7 +38,7 @@ def soon(holds: Callable[[], bool]) -> bool:
     return holds()
 
 
-def test_a_file_that_is_dropped_in_is_usable_at_once(registry: Registry) -> None:
+def test_a_file_that_is_dropped_in_is_usable_immediately(registry: Registry) -> None:
     assert registry.list() == []
     registry.watch()
     assert registry.list() == []

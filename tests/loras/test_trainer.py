@@ -55,7 +55,7 @@ def answer(unet: Any) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_a_run_that_stopped_goes_on_with_the_very_same_losses(tmp_path: Path) -> None:
+def test_a_run_that_stopped_continues_with_the_same_losses(tmp_path: Path) -> None:
     scheduler = V_PREDICTION
     whole = trainer(scheduler=scheduler)
     losses = [whole.step() for _ in range(4)]
@@ -75,7 +75,7 @@ def test_a_run_that_stopped_goes_on_with_the_very_same_losses(tmp_path: Path) ->
         assert torch.equal(answer(whole.unet), answer(second.unet))
 
 
-def test_a_checkpoint_from_a_gpu_goes_on_as_a_cpu_computes(tmp_path: Path) -> None:
+def test_a_checkpoint_from_a_gpu_continues_as_a_cpu_computes(tmp_path: Path) -> None:
     first, second = trainer(), trainer()
     first.step()
     save_state(tmp_path / "checkpoint.pt", first.state())
@@ -131,7 +131,7 @@ def test_a_single_picture_fills_a_batch() -> None:
     run.step()
 
 
-def test_a_loss_that_is_no_number_ends_the_run_with_advice() -> None:
+def test_a_loss_that_is_not_finite_ends_the_run_with_advice() -> None:
     run = trainer()
     run.cache.buckets[0].mean.fill_(float("nan"))
     with pytest.raises(TrainingError, match="lower rate"):

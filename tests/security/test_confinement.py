@@ -90,7 +90,7 @@ def test_a_settings_file_that_is_a_link_out_of_the_game_is_refused(game: Path, n
         '[workspace]\nmembers = [1, "", "../*", "a/../../*", "/etc"]\n',
     ],
 )
-def test_a_manifest_with_odd_values_is_no_crash(game: Path, manifest: str) -> None:
+def test_a_manifest_with_odd_values_does_not_crash(game: Path, manifest: str) -> None:
     (game.parent / "other").mkdir()
     (game.parent / "other/Cargo.toml").write_text('[package]\nname = "o"\n[dependencies]\nbevy = "0.19"\n')
     (game / "Cargo.toml").write_text(manifest)

@@ -128,7 +128,7 @@ def test_a_folder_with_pipes_and_sockets_in_it_is_learned_from_without_them(tmp_
     assert {name for name, _ in dataset.refused} == {"pipe.png", "socket.png", "orc.png"}
 
 
-def test_the_watch_goes_on_after_a_pipe_and_an_endless_file(studio: Studio, game: Path) -> None:
+def test_the_watch_continues_after_a_pipe_and_an_endless_file(studio: Studio, game: Path) -> None:
     lines: list[str] = []
     watch = Watch(studio, studio.require_project(), lines.append)
     os.mkfifo(game / "pipe.sprite.json")

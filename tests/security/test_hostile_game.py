@@ -97,7 +97,7 @@ def put(studio: Studio, golem: Asset, game: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
-def test_a_deploy_is_done_and_says_so_whatever_the_game_answers(
+def test_a_deploy_is_done_and_reported_for_any_answer_of_the_game(
     kind: str, put: Callable[[int], str], studio: Studio
 ) -> None:
     with listening(ANSWERS[kind]) as port:

@@ -100,7 +100,7 @@ def test_comparisons_keep_their_votes_and_an_open_one_takes_one(studio: Studio) 
     assert not kept.veiled()
 
 
-def test_an_unfinished_workflow_run_goes_on(before: Path, studio: Studio) -> None:
+def test_an_unfinished_workflow_run_continues(before: Path, studio: Studio) -> None:
     done = run(studio, "items.json", {"subjects": "items.csv"}, no_progress).result
     assert (done.resumed, done.done, done.failed) == (14, 8, [])
     assert len(list((before / "mygame" / "assets" / "items").glob("*.png"))) == 10

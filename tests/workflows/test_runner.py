@@ -97,7 +97,7 @@ def test_one_bad_item_is_its_own_line_and_the_others_are_made(tmp_path: Path) ->
     assert [r["path"] for r in result.outputs["paths"]] == ["items/potion.png", "items/key.png"]
 
 
-def test_an_unfinished_run_goes_on_where_it_was_and_does_nothing_twice(tmp_path: Path) -> None:
+def test_an_unfinished_run_continues_where_it_was_and_does_nothing_twice(tmp_path: Path) -> None:
     subjects = ["potion", "broken thing", "key"]
     first = run(tmp_path, BATCH, {"subjects": subjects})
     second = run(tmp_path, BATCH, {"subjects": subjects})

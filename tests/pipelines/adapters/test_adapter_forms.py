@@ -174,7 +174,7 @@ def test_names_that_diffusers_puts_before_a_unet_are_read() -> None:
     assert family_of({"transformer.mid_block.attentions.0.proj_in.lora_A.weight": (4, 4)}, {}) == ""
 
 
-def test_a_bundled_embedding_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_bundled_embedding_is_left_out_and_reported(tmp_path: Path) -> None:
     plain = write(tmp_path / "plain.safetensors", lora(tiny(), in_unet))
     bundled = {
         **load_file(plain),

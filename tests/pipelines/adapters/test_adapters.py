@@ -317,7 +317,7 @@ def test_taking_the_stack_off_gives_back_every_bit_where_it_was(tmp_path: Path) 
         assert stack.stack == ()
 
 
-def test_a_stack_gives_the_same_bits_whatever_was_merged_before(tmp_path: Path) -> None:
+def test_a_stack_gives_the_same_bits_after_any_earlier_stack(tmp_path: Path) -> None:
     modules = tiny()
     a = write(tmp_path / "a.safetensors", lora(modules, everywhere, seed=1))
     b = write(tmp_path / "b.safetensors", lora(modules, in_unet, seed=2))
@@ -396,7 +396,7 @@ LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
         (["bundle_emb.x.clip_l"], "no LoRA weights"),
     ],
 )
-def test_what_cannot_be_merged_is_refused_with_words(tmp_path: Path, names: list[str], words: str) -> None:
+def test_what_cannot_be_merged_is_refused_with_a_reason(tmp_path: Path, names: list[str], words: str) -> None:
     path = write(tmp_path / "x.safetensors", {name: torch.randn(3, 3) for name in names})
     with pytest.raises(AdapterError, match=words):
         WeightStack(tiny()).apply([(path, 1.0)])

@@ -73,7 +73,7 @@ def same(pieces: Sequence[Pixels], tiles: Sequence[Pixels]) -> bool:
     color=st.sampled_from([CLEAR, BLACK, MAGENTA]),
     opaque=st.booleans(),
 )
-def test_a_grid_of_a_known_tile_size_is_cut_whatever_its_gap_and_margin(
+def test_a_grid_of_a_known_tile_size_is_cut_at_any_gap_and_margin(
     columns: int, rows: int, width: int, height: int, gap: int, margin: int, color: tuple[int, ...], opaque: bool
 ) -> None:
     tiles = (full if opaque else blobs)(columns * rows, width, height)
@@ -121,7 +121,7 @@ def test_empty_cells_are_left_out_and_rows_are_runs() -> None:
     assert (found.pieces[4].x, found.pieces[4].y) == (32, 16)
 
 
-def test_a_clear_rest_at_the_right_is_no_obstacle() -> None:
+def test_a_clear_rest_at_the_right_does_not_matter() -> None:
     tiles = blobs(4)
     sheet = laid(tiles, 4, rest=10)
     assert same(cut(sheet, slice_grid(sheet, "s.png", (16, 16))), tiles)

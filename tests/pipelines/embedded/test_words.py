@@ -109,7 +109,7 @@ def test_a_word_with_nothing_near_it_stays_unknown(word: str):
         ("red kitty", "synonym"),
     ],
 )
-def test_how_a_prompt_is_read_is_told(prompt: str, how: str):
+def test_how_a_prompt_is_read_is_reported(prompt: str, how: str):
     assert how_read(prompt) == how
 
 

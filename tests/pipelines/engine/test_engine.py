@@ -63,7 +63,7 @@ def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[object
     return thread, outcome
 
 
-def test_every_step_is_told_in_the_thread_that_asked(engine: Engine):
+def test_every_step_is_reported_in_the_thread_that_asked(engine: Engine):
     told: list[tuple[int, int]] = []
     threads: set[int] = set()
 
@@ -105,7 +105,7 @@ def test_requests_are_drawn_in_the_order_in_which_they_came(engine: Engine, back
     assert [r.seeds for r in backend.requests] == [(1,), (2,), (3,)]
 
 
-def test_who_waits_is_told_behind_what(engine: Engine, backend: FakeBackend):
+def test_waiting_requests_learn_what_they_wait_for(engine: Engine, backend: FakeBackend):
     backend.gate = threading.Semaphore(0)
     first, _ = in_thread(lambda: engine.draw(request(1)))
     until(lambda: len(backend.requests) == 1)
@@ -141,7 +141,7 @@ def test_a_cancel_frees_the_engine_within_one_step(engine: Engine, backend: Fake
     assert engine.draw(request(2)).images
 
 
-def test_an_error_reaches_who_asked_and_the_engine_goes_on(engine: Engine):
+def test_an_error_reaches_its_caller_and_the_engine_continues(engine: Engine):
     with pytest.raises(ModelError, match="no model 'imaginary'"):
         engine.draw(request(1, model="imaginary"))
     assert "imaginary" in engine.status()["last_error"]

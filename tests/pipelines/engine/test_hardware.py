@@ -73,7 +73,7 @@ def test_a_dgx_spark_in_order_has_nothing_to_change() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_what_to_change(changes: dict, topic: str, state: str, words: str) -> None:
+def test_what_is_wrong_is_reported_with_what_to_change(changes: dict, topic: str, state: str, words: str) -> None:
     found = judge(dataclasses.replace(SPARK, **changes))
     wrong = [finding for finding in found if finding.topic == topic]
     assert [finding.state for finding in wrong] == [state]
@@ -109,7 +109,7 @@ def test_another_card_with_a_low_clock_is_not_called_a_failed_power_supply() -> 
         ("1, 2, 3, 4", {"clock": 1, "busy": 2}),
     ],
 )
-def test_what_nvidia_smi_says_of_clocks_is_read(line: str, facts: dict) -> None:
+def test_clocks_are_read_from_nvidia_smi(line: str, facts: dict) -> None:
     assert read_clocks(line) == facts
 
 
@@ -120,7 +120,7 @@ def test_a_laptop_without_a_gpu_is_fine_as_it_is() -> None:
     assert {finding.state for finding in judge(laptop)} == {"fine"}
 
 
-def test_this_machine_is_described_in_json_and_in_words() -> None:
+def test_this_machine_is_described_in_json_and_as_text() -> None:
     machine = look()
     assert machine.memory > machine.memory_free > 0
     facts = json.loads(json.dumps(describe()))["facts"]

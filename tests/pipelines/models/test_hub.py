@@ -127,7 +127,7 @@ def test_a_pull_shows_what_it_will_do_and_then_does_it(server: Hub):
     assert again.size == 0
 
 
-def test_an_interrupted_pull_goes_on_where_it_was(server: Hub, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_pull_continues_where_it_was(server: Hub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1 << 16)
     plan = plan_pull([REPO], server.endpoint)
 
@@ -166,7 +166,7 @@ def test_without_a_hub_the_cache_is_used(server: Hub):
         plan_pull([REPO], "http://127.0.0.1:1")
 
 
-def test_what_the_hub_does_not_have_is_said_in_words(server: Hub):
+def test_what_the_hub_does_not_have_is_an_error_with_advice(server: Hub):
     with pytest.raises(ModelError, match="no model 'studio/other'"):
         plan_pull([Repo("studio/other")], server.endpoint)
 

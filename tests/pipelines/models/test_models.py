@@ -87,7 +87,7 @@ def test_the_revision_changes_with_the_weights(tiny_sdxl: Path, tmp_path: Path):
     assert revision_of(folder_model(copy)) != before
 
 
-def test_a_pickle_is_refused_in_words(tiny_sdxl: Path, tmp_path: Path):
+def test_a_pickle_is_refused_with_a_reason(tiny_sdxl: Path, tmp_path: Path):
     copy = shutil.copytree(tiny_sdxl, tmp_path / "copy")
     weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
@@ -108,7 +108,7 @@ def test_broken_weights_are_named(tiny_sdxl: Path, tmp_path: Path, part: str):
         DiffusersBackend("cpu").load(str(copy))
 
 
-def test_what_is_no_sdxl_is_refused(tiny_sdxl: Path, tmp_path: Path):
+def test_models_other_than_sdxl_are_refused(tiny_sdxl: Path, tmp_path: Path):
     with pytest.raises(ModelError, match="no model 'imaginary'"):
         find_model("imaginary")
     with pytest.raises(ModelError, match=r"model_index\.json is missing"):
@@ -197,7 +197,7 @@ def test_the_longest_unused_model_leaves_when_the_next_needs_room(tiny_sdxl: Pat
         backend.load(str(second))
 
 
-def test_no_room_on_the_device_is_said_in_words_and_the_others_leave(tiny_sdxl: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_room_on_the_device_is_an_error_and_the_others_leave(tiny_sdxl: Path, monkeypatch: pytest.MonkeyPatch):
     backend = DiffusersBackend("cpu")
     backend.load("embedded")
     backend.load(str(tiny_sdxl))

@@ -212,7 +212,7 @@ def ring(color: tuple[int, int, int]) -> tuple[Pixels, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("ground", ["white", "gray"])
-def test_a_hole_in_the_background_color_is_said_and_can_be_cleared(ground: str) -> None:
+def test_a_hole_in_the_background_color_is_reported_and_can_be_cleared(ground: str) -> None:
     color = GROUNDS[ground]
     assert color is not None
     picture, drawn, hole = ring(color)
@@ -268,7 +268,7 @@ def test_a_glow_stays_round_a_sprite_that_is_outlined_and_placed() -> None:
     assert int((fixed.frames[0].image[..., 3] == 96).sum()) > 20
 
 
-def test_colors_beyond_the_limit_are_said() -> None:
+def test_colors_beyond_the_limit_are_reported() -> None:
     rng = np.random.default_rng(4)
     picture = np.full((32, 32, 4), 255, np.uint8)
     picture[..., :3] = rng.integers(0, 256, (40, 3))[rng.integers(0, 40, (32, 32))]
@@ -277,7 +277,7 @@ def test_colors_beyond_the_limit_are_said() -> None:
     assert "40 colours became" in fixed.notes[0]
 
 
-def test_a_pitch_that_the_picture_does_not_show_is_said() -> None:
+def test_a_pitch_that_the_picture_does_not_show_is_reported() -> None:
     rng = np.random.default_rng(5)
     noise = rng.integers(0, 256, (200, 200, 4), dtype=np.uint8)
     noise[..., 3] = 255

@@ -67,7 +67,7 @@ def test_a_strip_of_large_blocks_is_read_in_reading_order(tmp_path: Path) -> Non
         ("a.aco", b"", ".hex"),
     ],
 )
-def test_a_file_that_is_no_palette_says_why(name: str, data: bytes, says: str, tmp_path: Path) -> None:
+def test_a_file_without_a_palette_is_refused_with_a_reason(name: str, data: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(PaletteError, match=says):
         read_palette(tmp_path / name)

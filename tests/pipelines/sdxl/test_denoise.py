@@ -160,7 +160,7 @@ def test_guidance_acts_only_in_its_part_of_the_steps():
     assert calls == [2, 4, 4, 2]
 
 
-def test_a_region_of_weight_one_is_drawn_by_its_own_words():
+def test_a_region_of_weight_one_is_drawn_by_its_own_prompt():
     parts = embedded()
     words = words_for(parts, None, 32)
     swapped = words.positive.rows([1, 0])

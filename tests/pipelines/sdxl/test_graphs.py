@@ -141,7 +141,7 @@ def test_fused_attention_still_trains_through_wrapped_layers() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained.values())
 
 
-def test_keys_of_the_words_made_at_once_answer_the_same_and_see_merged_adapters(tmp_path: Any) -> None:
+def test_cross_attention_kv_made_together_answers_the_same_and_sees_merged_adapters(tmp_path: Any) -> None:
     plain, quick = unet(), unet()
     words = WordKeys(quick)
     random_adapter(plain, tmp_path / "a.safetensors", rank=4)
@@ -211,7 +211,7 @@ def test_a_wide_head_as_products_answers_the_same() -> None:
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_words_go_through_the_captured_call_and_are_encoded_anew_for_merged_encoders() -> None:
+def test_prompts_use_the_captured_call_and_are_encoded_again_for_merged_encoders() -> None:
     parts = build(SIZES["tiny"], CPU, torch.float32)
     plain, prompts = prompts_of(parts), prompts_of(parts)
     FastModel(parts["unet"], parts["vae"], prompts, compiles=False)

@@ -117,7 +117,7 @@ def test_a_locked_palette_and_an_outline_are_kept(engine: Engine):
     assert sprite.report.passed
 
 
-def test_unknown_words_are_told(engine: Engine):
+def test_unknown_words_are_reported(engine: Engine):
     (sprite,) = draw_sprites(engine, replace(DRAGON, prompt="red Quuxosaurus, dragon"))
     assert sprite.unknown_words == ("quuxosaurus",)
 
@@ -132,7 +132,7 @@ def test_unknown_words_are_told(engine: Engine):
         ({"candidates": 0}, "at least 1"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_in_words(fake: Engine, changes: dict[str, object], words: str):
+def test_what_cannot_be_drawn_is_refused_with_a_reason(fake: Engine, changes: dict[str, object], words: str):
     with pytest.raises(InvalidRequest, match=words):
         draw_sprites(fake, replace(DRAGON, **changes))  # pyright: ignore[reportArgumentType]
 

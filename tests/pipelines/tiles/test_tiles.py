@@ -52,7 +52,7 @@ def test_blob_tiles_from_quarters_are_those_painted_whole():
     assert all(np.array_equal(a, b) for a, b in zip(whole, quarters, strict=True))
 
 
-def test_platform_tiles_meet_where_ground_goes_on():
+def test_platform_tiles_meet_where_ground_continues():
     upper, lower = terrains(16)
     shown = [sides(LAYOUTS["platformer"], i) for i in range(47)]
     tiles = join_sides(paint_platforms(upper, lower, 5), shown)

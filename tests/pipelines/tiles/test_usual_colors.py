@@ -69,7 +69,7 @@ def test_a_texture_that_has_its_colour_stays_as_it_is() -> None:
     np.testing.assert_array_equal(kept, locked)
 
 
-def test_a_palette_without_the_colour_is_said() -> None:
+def test_a_palette_without_the_colour_is_reported() -> None:
     texture = drawn((0.8, -0.01, 0.12))
     _, near = keep_usual(texture, lock(texture, BLUES), usual("sand"), BLUES)
     assert not near

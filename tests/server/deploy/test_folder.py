@@ -85,7 +85,7 @@ def test_a_missing_assets_folder_is_made(root: Path) -> None:
     assert (root / "assets/hero.png").read_bytes() == b"new"
 
 
-def test_a_file_that_appears_meanwhile_is_not_overwritten(root: Path) -> None:
+def test_a_file_that_appears_in_between_is_not_overwritten(root: Path) -> None:
     state = root / ".dgx-pixels"
     assets, library = AssetsFolder(root, "assets", state), Library(state)
     with exclusive(assets, library):

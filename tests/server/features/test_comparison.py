@@ -153,7 +153,7 @@ def test_a_variant_that_cannot_be_read_shows_the_form(text: str) -> None:
 # Ranking
 
 
-def test_the_strengths_of_simulated_voters_lie_in_their_intervals_as_often_as_said() -> None:
+def test_the_strengths_of_simulated_voters_lie_in_their_intervals_as_often_as_stated() -> None:
     import numpy as np
 
     rng, truth = np.random.default_rng(0), {"a": 1.2, "b": 0.4, "c": -0.3, "d": -1.3}
@@ -234,7 +234,7 @@ def test_adopting_keeps_the_form_of_the_file(game: Path, studio: Studio, before:
     assert (game / "dgx-pixels.toml").read_text() == after
 
 
-def test_a_style_file_that_broke_meanwhile_is_left_alone(game: Path, studio: Studio) -> None:
+def test_a_style_file_that_broke_in_between_is_left_alone(game: Path, studio: Studio) -> None:
     project = studio.require_project()
     (game / "dgx-pixels.toml").write_text("model = \n")
     with pytest.raises(ProjectError, match="not TOML"):

@@ -115,7 +115,7 @@ async def test_a_finished_sprite_keeps_its_file_byte_for_byte(game: Path, settin
     assert said["passed"]
 
 
-async def test_sixteen_bits_and_color_profiles_are_said(game: Path, settings: Settings) -> None:
+async def test_sixteen_bits_and_color_profiles_are_reported(game: Path, settings: Settings) -> None:
     ramp = np.repeat(np.repeat(np.arange(256, dtype=np.uint16).reshape(16, 16) * 257, 8, 0), 8, 1)
     Image.fromarray(ramp).save(game / "deep.png")
     said = await ask(game, settings, picture="deep.png")

@@ -97,7 +97,7 @@ async def test_a_job_is_started_from_the_games_own_art_and_can_be_followed(
         ({"resume": "x"}, "There is no job"),
     ],
 )
-async def test_what_cannot_be_trained_is_said_at_once(
+async def test_what_cannot_be_trained_is_refused_immediately(
     client: Client[Any], settings: Settings, arguments: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ToolError, match=words):

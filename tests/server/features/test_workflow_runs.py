@@ -60,7 +60,7 @@ def test_a_sprite_and_an_item_set_and_an_animation_run_as_shipped(studio: Studio
     assert (game / "assets/sprites/items/shield.png").is_file()
 
 
-def test_a_batch_that_was_stopped_goes_on_and_draws_nothing_twice(studio: Studio, backend: FakeBackend) -> None:
+def test_a_batch_that_was_stopped_continues_and_draws_nothing_twice(studio: Studio, backend: FakeBackend) -> None:
     class Stopped(Exception):
         pass
 

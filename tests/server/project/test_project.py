@@ -47,12 +47,12 @@ def test_the_argument_goes_before_the_setting_and_that_before_the_rest(
     assert [project and project.name for project in found] == ["a", "b", "c", "d"]
 
 
-def test_nothing_named_and_nothing_there_is_no_game(nowhere: Path) -> None:
+def test_nothing_named_and_nothing_there_finds_no_game(nowhere: Path) -> None:
     assert find_project(None, None) is None
 
 
 @pytest.mark.parametrize("text", ["[package]\nname = 'x'\n", "[dependencies]\nserde = '1'\n"])
-def test_a_crate_without_bevy_is_no_game(nowhere: Path, text: str) -> None:
+def test_a_crate_without_bevy_is_not_a_game(nowhere: Path, text: str) -> None:
     with pytest.raises(ProjectError, match="not a Bevy game"):
         find_project(make(nowhere / "tool", text), None)
 

@@ -83,7 +83,7 @@ def test_a_client_with_tasks_gets_one_and_follows_it_to_the_finished_lora(art: P
 
 
 @pytest.mark.slow
-def test_a_task_is_cancelled_and_clients_without_tasks_get_the_job_at_once(art: Path, tmp_path: Path) -> None:
+def test_a_task_is_cancelled_and_clients_without_tasks_get_the_job_immediately(art: Path, tmp_path: Path) -> None:
     with raw_server(tmp_path / "data", "4") as child:
         wire = Wire(child)
         asked = {"name": "mygame", "steps": 50_000, "rank": 2}

@@ -108,7 +108,7 @@ async def test_a_client_that_drops_pictures_gets_picture_and_text_alone(
     assert json.loads(answer.content[1].text)["asset_id"]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-async def test_gates_and_scores_are_told_when_asked_for(client: Client[Any]) -> None:
+async def test_gates_and_scores_are_in_the_answer_when_asked_for(client: Client[Any]) -> None:
     short = (await ask(client, "generate_sprite", prompt="red dragon", seed=1))["sprites"][0]
     assert "gates" not in short
     long = (await ask(client, "generate_sprite", prompt="red dragon", seed=1, details=True))["sprites"][0]
@@ -254,7 +254,7 @@ async def test_cancel_frees_the_engine_and_keeps_nothing(client: Client[Any], ba
     assert (await ask(client, "generate_sprite", prompt="imp"))["asset_id"]
 
 
-async def test_a_status_is_told_while_another_client_draws(server: FastMCP, backend: FakeBackend) -> None:
+async def test_a_status_is_answered_while_another_client_draws(server: FastMCP, backend: FakeBackend) -> None:
     backend.gate = threading.Semaphore(0)
     async with two_clients(server) as (one, other):
         call = asyncio.create_task(one.call_tool("generate_sprite", {"prompt": "red dragon"}))
@@ -264,7 +264,7 @@ async def test_a_status_is_told_while_another_client_draws(server: FastMCP, back
         assert (await call).structured_content
 
 
-async def test_two_clients_at_once_both_get_their_own(server: FastMCP) -> None:
+async def test_two_clients_at_the_same_time_both_get_their_own(server: FastMCP) -> None:
     async with two_clients(server) as (one, other):
         answers = await asyncio.gather(
             *(ask(one, "generate_sprite", prompt="red dragon", seed=n) for n in range(5)),

@@ -66,7 +66,7 @@ def test_a_connection_that_is_closed_counts_as_no_game(tmp_path: Path) -> None:
         BrpClient(game.port).discover()
 
 
-def test_nothing_on_the_port_is_said_at_once() -> None:
+def test_nothing_on_the_port_is_reported_immediately() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])

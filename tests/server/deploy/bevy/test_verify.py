@@ -131,7 +131,7 @@ def test_another_game_on_the_port(tmp_path: Path, project: Project, deploy: Call
     assert game.asked == ["rpc.discover", "dgx_pixels/status"]
 
 
-def test_a_dev_plugin_of_another_version_is_said(project: Project, deploy: Callable[..., Verification]) -> None:
+def test_a_dev_plugin_of_another_version_is_reported(project: Project, deploy: Callable[..., Verification]) -> None:
     with StandIn(project.assets, protocol=7) as game:
         said = deploy(game, png(2))
     assert said.state == "deployed_unverified"
@@ -162,7 +162,7 @@ def test_without_the_plugin_a_screen_that_does_not_show_it_proves_nothing(
 
 
 @pytest.mark.parametrize("version", ["0.15.3", "0.16.1", "0.17.3", "0.18.1"])
-def test_old_games_without_any_means_are_said_to_be_unverified(
+def test_old_games_without_any_means_are_unverified(
     version: str, project: Project, deploy: Callable[..., Verification]
 ) -> None:
     with StandIn(project.assets, version, plugin=False) as game:
