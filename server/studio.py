@@ -52,9 +52,12 @@ class Studio:
         """The engine, made when first asked for (this imports what draws)."""
         with self._lock:
             if self._engine is None:
-                from pipelines.engine.engine import Engine
+                from pipelines.engine.light_imports import without_collections
 
-                self._engine = Engine(self._backend or self._real_backend())
+                with without_collections():
+                    from pipelines.engine.engine import Engine
+
+                    self._engine = Engine(self._backend or self._real_backend())
             return self._engine
 
     @property

@@ -1,6 +1,6 @@
 """Import diffusers' UNet without the packages that drawing never calls.
 
-diffusers 0.42 imports transformers, peft, scipy.stats, torch._dynamo and all of its own model classes to define one
+diffusers 0.42 imports transformers, peft, accelerate, scipy.stats, torch._dynamo and all model classes to define one
 UNet: 6 of the 9 processor seconds that the first sprite took. It uses them only inside functions that this package does
 not call. While the block runs, an import of them inside diffusers gives a placeholder whose names are looked up in the
 real package when they are first used; afterwards the placeholders are gone and every import is the real one.
@@ -10,18 +10,32 @@ docs/decisions/0110-light-imports.md has the measurements.
 
 from __future__ import annotations
 
+import gc
 import importlib
+import importlib.metadata
 import importlib.util
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-_DEFERRED = ("transformers", "peft", "scipy.stats")
+_DEFERRED = (
+    "transformers",
+    "peft",
+    "accelerate",
+    "requests",
+    "huggingface_hub.hf_api",
+    "huggingface_hub.file_download",
+    "scipy.stats",
+    "scipy.integrate",
+    "diffusers.loaders.single_file_utils",
+    "diffusers.utils.dynamic_modules_utils",
+)
 _UNREAD_PACKAGES = (
     "diffusers.models.transformers",
     "diffusers.models.unets",
@@ -49,6 +63,8 @@ def light_imports() -> Iterator[None]:
         finder = _Placeholders([name for name in _DEFERRED if name not in sys.modules])
         sys.meta_path.insert(0, finder)
         dynamo = _hide_dynamo(torch)
+        distributions = importlib.metadata.packages_distributions
+        importlib.metadata.packages_distributions = lambda: _Distributions(distributions)
         try:
             import diffusers.models  # noqa: F401 (the package whose subpackages are skipped below)
 
@@ -60,8 +76,27 @@ def light_imports() -> Iterator[None]:
                     _forget(module)
         finally:
             sys.meta_path.remove(finder)
+            importlib.metadata.packages_distributions = distributions
             for module in (*finder.made, *dynamo):
                 _forget(module)
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Within the block, the garbage collector is off; afterwards what exists is left out of its passes.
+
+    A thousand modules that load make no garbage, and the collector walks over all of them again and again: half a
+    processor second of the first sprite.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class _Later:
@@ -121,6 +156,29 @@ class _Placeholders(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """See `importlib.abc.Loader`: nothing is executed."""
+
+
+class _Distributions(Mapping[str, list[str]]):
+    """What `importlib.metadata.packages_distributions` returns, read when it is first asked for.
+
+    It opens the file list of every installed package. diffusers asks it about three packages, where they are installed.
+    """
+
+    def __init__(self, read: Callable[[], Mapping[str, list[str]]]) -> None:
+        self._read = read
+
+    @cached_property
+    def _found(self) -> Mapping[str, list[str]]:
+        return self._read()
+
+    def __getitem__(self, name: str) -> list[str]:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def _hide_dynamo(torch: ModuleType) -> list[ModuleType]:

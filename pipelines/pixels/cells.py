@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_banded
 
 from pipelines.pixels.grid import Grid
 from pipelines.records import Pixels
@@ -136,4 +135,6 @@ def _without_leak(native: NDArray[np.floating], leak: float) -> NDArray[np.float
     bands = np.full((3, rows), leak)
     bands[1] = 1 - 2 * leak
     bands[1, [0, -1]] = 1 - leak
+    from scipy.linalg import solve_banded
+
     return solve_banded((1, 1), bands, native.reshape(rows, -1)).reshape(native.shape)

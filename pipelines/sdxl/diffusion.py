@@ -23,6 +23,7 @@ from pipelines.embedded.words import read_prompt
 from pipelines.engine import hardware
 from pipelines.engine.backend import OnStep
 from pipelines.engine.hardware import free_bytes
+from pipelines.engine.light_imports import without_collections
 from pipelines.errors import DrawingError, InvalidRequest, OutOfMemory
 from pipelines.models.catalog import (
     Model,
@@ -143,7 +144,8 @@ class DiffusersBackend:
             dtype = pick_dtype(model, self.device)
             self._admit(model, dtype)
             try:
-                resident = load_model(model, self.device, dtype)
+                with without_collections():
+                    resident = load_model(model, self.device, dtype)
             except torch.OutOfMemoryError as error:
                 self._make_room(model)
                 raise OutOfMemory(f"{self.device} has no room for '{model.id}'.") from error

@@ -144,6 +144,8 @@ def _load_part(model: Model, name: str, dtype: torch.dtype, folder: Path | None 
     extra: dict[str, Any] = {"variant": "fp16"} if ".fp16." in weights[0].name else {}
     if unified_memory():
         extra["disable_mmap"] = True  # mapped files are copied twice there, and crawl
+    if model.draws_pixels:
+        extra["low_cpu_mem_usage"] = False  # saves nothing here and imports accelerate
     try:
         return _loader(model, name).from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, **extra

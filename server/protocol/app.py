@@ -127,6 +127,7 @@ def create_server(
         lifespan=lifespan,
         middleware=[FriendlyErrors(), PreloadOnListing(studio), Results(studio), Arguments(studio), Questions()],
         mask_error_details=True,
+        dereference_schemas=False,  # `Arguments` does it
         auth=auth,
     )
     for module in TOOL_MODULES:

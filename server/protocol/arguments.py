@@ -21,6 +21,7 @@ from fastmcp.tools import Tool, ToolResult
 
 from pipelines.choices import Outline
 from server.errors import ServerError
+from server.protocol.schemas import inlined, small_schema
 from server.studio import Studio
 
 OUTLINES = get_args(Outline)
@@ -102,8 +103,8 @@ class Arguments(Middleware):
         return [
             tool.model_copy(
                 update={
-                    "parameters": small_schema(tool.parameters),
-                    "output_schema": tool.output_schema and small_schema(tool.output_schema),
+                    "parameters": small_schema(inlined(tool.parameters)),
+                    "output_schema": tool.output_schema and small_schema(inlined(tool.output_schema)),
                 }
             )
             for tool in tools
@@ -124,30 +125,6 @@ class Arguments(Middleware):
         except ServerError:
             pass  # the tool says it
         return asset_path(arguments["path"], folder, default)
-
-
-def small_schema(schema: Any) -> Any:
-    """The schema without nulls, bounds, empty defaults and the ban on unknown names, in every part.
-
-    An assistant carries all schemas along in its context. `null` still means "not given"; a value out of range or an
-    unknown argument is still answered with what is valid.
-    """
-    if isinstance(schema, list):
-        return [small_schema(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
-    if len(options) == 1 and isinstance(options[0], dict):
-        schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **options[0]}
-    if "enum" in schema:
-        schema = {key: value for key, value in schema.items() if key != "type"}
-    dropped = {"additionalProperties": (False,), "default": (None, "", [], {})}
-    return {
-        key: {name: small_schema(part) for name, part in value.items()} if key == "properties" else small_schema(value)
-        for key, value in schema.items()
-        if key not in ("minimum", "maximum")
-        and not any(value is other or value == other for other in dropped.get(key, ()) if type(value) is type(other))
-    }
 
 
 def read_arguments(schema: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

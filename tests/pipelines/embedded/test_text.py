@@ -87,14 +87,20 @@ from pipelines.records import DrawRequest
 from pipelines.sdxl.diffusion import DiffusersBackend
 backend = DiffusersBackend("cpu")
 backend.draw(DrawRequest(model="embedded", prompts=("red dragon",), seeds=(1,), width=32, height=32), lambda *_: None)
-unwanted = ("transformers", "peft", "scipy.stats", "torch._dynamo", "diffusers.hooks", "diffusers.models.transformers")
+unwanted = ("transformers", "peft", "accelerate", "requests", "scipy.stats", "scipy.integrate", "torch._dynamo",
+            "diffusers.hooks", "diffusers.models.transformers", "huggingface_hub.hf_api")
 print([name for name in unwanted if name in sys.modules])
-import scipy, torch._dynamo, transformers, peft
+import scipy, torch._dynamo, transformers, peft, accelerate, requests, importlib.metadata, diffusers
 from pipelines.embedded.architecture import load_embedded
 from diffusers.models.transformers import FluxTransformer2DModel
 from diffusers.models.autoencoders import AutoencoderKL
 load_embedded().unet.set_adapters
 is_module = issubclass(transformers.CLIPTextModel, torch.nn.Module)
+assert scipy.integrate.quad(lambda x: x, 0, 2)[0] == 2 and issubclass(requests.Timeout, OSError)
+assert issubclass(accelerate.hooks.AlignDevicesHook, accelerate.hooks.ModelHook)
+from diffusers.utils.dynamic_modules_utils import get_class_from_dynamic_module
+assert get_class_from_dynamic_module.__name__ == "get_class_from_dynamic_module"
+assert "torch" in importlib.metadata.packages_distributions()
 print(callable(torch._dynamo.explain), scipy.stats.norm.cdf(0.0), is_module)
 """
     if torch.cuda.is_available():

@@ -185,3 +185,32 @@ def test_serving_loads_nothing_heavy(game: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"
+
+
+def test_listing_the_tools_imports_no_http_client_and_no_session_store(game: Path) -> None:
+    code = (
+        "import sys\nfrom server.protocol.app import create_server\nfrom server.settings import Settings\n"
+        "create_server(Settings(preload='none')).run(transport='stdio', show_banner=False)\n"
+        "print([m for m in ('requests', 'jsonref', 'key_value', 'beartype') if m in sys.modules], file=sys.stderr)"
+    )
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
+    messages = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "DGX_PIXELS_PROJECT": str(game)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=-1, stdout=-1, stderr=-1, text=True, cwd=game, env=environment
+    ) as child:
+        assert child.stdin
+        assert child.stdout
+        assert child.stderr
+        for message in messages:
+            child.stdin.write(json.dumps(message) + "\n")
+        child.stdin.flush()
+        listed = [json.loads(child.stdout.readline()) for _ in range(2)][1]
+        child.stdin.close()
+        imported = child.stderr.read().strip().splitlines()[-1]
+    assert len(listed["result"]["tools"]) > 10
+    assert imported == "[]"

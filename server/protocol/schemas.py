@@ -1,0 +1,48 @@
+"""Make the JSON schemas of tools small: an assistant carries all of them along in its context."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with every `$ref` replaced by what it names: some clients read no references.
+
+    fastmcp does the same with a package that imports an HTTP client, a quarter of a second before the tools are listed.
+    The schemas of this server name nothing that refers to itself.
+    """
+    definitions = schema.get("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [resolved(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        named = definitions[part["$ref"].removeprefix("#/$defs/")] if "$ref" in part else {}
+        return {key: resolved(value) for key, value in {**named, **part}.items() if key not in ("$ref", "$defs")}
+
+    return resolved(schema)
+
+
+def small_schema(schema: Any) -> Any:
+    """The schema without nulls, bounds, empty defaults and the ban on unknown names, in every part.
+
+    An assistant carries all schemas along in its context. `null` still means "not given"; a value out of range or an
+    unknown argument is still answered with what is valid.
+    """
+    if isinstance(schema, list):
+        return [small_schema(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) == 1 and isinstance(options[0], dict):
+        schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **options[0]}
+    if "enum" in schema:
+        schema = {key: value for key, value in schema.items() if key != "type"}
+    dropped = {"additionalProperties": (False,), "default": (None, "", [], {})}
+    return {
+        key: {name: small_schema(part) for name, part in value.items()} if key == "properties" else small_schema(value)
+        for key, value in schema.items()
+        if key not in ("minimum", "maximum")
+        and not any(value is other or value == other for other in dropped.get(key, ()) if type(value) is type(other))
+    }
