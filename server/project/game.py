@@ -79,12 +79,16 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A game: the folder that holds its Cargo.toml, its assets folder (it may not exist yet), and its style."""
+    """A game: the folder that holds its Cargo.toml, its assets folder (it may not exist yet), and its style.
+
+    `port` is the port of the running game where the request names one (`/path/to/game:15703`), else 0.
+    """
 
     root: Path
     assets: Path
     name: str
     style: Style
+    port: int = 0
 
     @property
     def state(self) -> Path:
@@ -99,6 +103,10 @@ class Project:
 
 def find_project(argument: str | Path | None, setting: Path | None) -> Project | None:
     """Finds the game that a request is about; None where nothing is named and the working directory is not in a game.
+
+    Args:
+        argument: the game's root; `:15703` behind it names the port that the running game listens on.
+        setting: the root from the server's settings, likewise.
 
     Raises:
         ProjectError: what was named is not a game, or its files cannot be read.
@@ -117,16 +125,27 @@ def find_project(argument: str | Path | None, setting: Path | None) -> Project |
 
 
 def _named(folder: Path) -> Project:
+    folder, port = _port(folder)
     if folder.name == "Cargo.toml":
         folder = folder.parent
     if not folder.is_dir():
         raise ProjectError(f"There is no folder {folder}. Give the game's root: the folder that holds its Cargo.toml.")
     if project := _above(folder):
-        return project
+        return replace(project, port=port)
     raise ProjectError(
         f"{folder} is not a Bevy game: no Cargo.toml with a dependency on bevy, there or above. Give the game's root, "
         f"or put a {STYLE_FILE} into the folder (it may be empty) if the game is not built by cargo."
     )
+
+
+def _port(folder: Path) -> tuple[Path, int]:
+    """The folder and the port behind it; 0 where there is none, or where the whole is the name of a folder."""
+    found = re.fullmatch(r"(.+):([1-9]\d{0,4})", folder.name)
+    if not found or folder.exists():
+        return folder, 0
+    if int(found[2]) > 65535:
+        raise ProjectError(f"{found[2]} in {folder} is not a port: ports go up to 65535.")
+    return folder.with_name(found[1]), int(found[2])
 
 
 def _above(start: Path) -> Project | None:

@@ -67,8 +67,9 @@ EXIT_PATIENCE = 0.2
 INSTRUCTIONS = """\
 dgx-pixels draws pixel art and puts it into a Bevy game. Start with generate_sprite (the answer shows the picture and \
 gives an asset_id), look at it, then deploy_asset writes it into the game's assets/; undo_deploy takes that back. \
-The game is found from the working directory; otherwise give `project`, its root folder, to any tool. Its \
-dgx-pixels.toml fixes palette, sizes and outline for everything. The embedded model knows a small vocabulary: when a \
+The game is found from the working directory; otherwise give `project`, its root folder (`/game:15703` \
+names the running game's port too), to any tool. Its dgx-pixels.toml fixes palette, sizes and \
+outline for everything. The embedded model knows a small vocabulary: when a \
 result lists unknown_words, rephrase with plain nouns and colours ("red dragon", "stone floor"). get_status says what \
 the machine is doing."""
 

@@ -45,6 +45,9 @@ KINDS = (".png", ".sheet.json")
 """What the dev plugin tells the state of."""
 
 
+PORTS = 10
+"""How many ports are asked where none is named."""
+
 LONGEST_NOTE = 1200
 """Characters of the note in a deploy's answer."""
 
@@ -85,14 +88,20 @@ def word_hash(data: bytes) -> str:
     return f"{value:016x}"
 
 
-def port_of(project: Project) -> int:
-    """Where this game listens: `BRP_EXTRAS_PORT` as the game itself reads it, or the style's `brp_port`, or 15702."""
+def ports_of(project: Project) -> tuple[int, ...]:
+    """The ports where this game may listen, in the order to ask them.
+
+    One where it is named: with the project, in `BRP_EXTRAS_PORT` as the game itself reads it, or as the style's
+    `brp_port`. Else 15702 and those after it, which bevy_brp_mcp gives to further games.
+    """
     named = os.environ.get("BRP_EXTRAS_PORT", "")
-    return (
-        int(named)
-        if named.isascii() and named.isdecimal() and len(named) < 6
-        else project.style.brp_port or DEFAULT_PORT
-    )
+    if project.port:
+        return (project.port,)
+    if named.isascii() and named.isdecimal() and len(named) < 6:
+        return (int(named),)
+    if project.style.brp_port:
+        return (project.style.brp_port,)
+    return tuple(range(DEFAULT_PORT, DEFAULT_PORT + PORTS))
 
 
 def same_folder(one: str, other: Path) -> bool:
@@ -164,16 +173,33 @@ def witness(project: Project, paths: tuple[str, ...]) -> Callable[[Mapping[str, 
 
 
 def look(project: Project, paths: tuple[str, ...] = ()) -> Before:
-    """Who listens on the game's port, and what it has loaded of `paths`. Takes at most half of `PATIENCE`."""
+    """Who listens on the game's port, and what it has loaded of `paths`. Takes at most half of `PATIENCE`.
+
+    Where several ports come into question and the first is not this game's, the one is taken whose dev plugin reads
+    this game's assets.
+    """
     clock = _Clock(PATIENCE / 2)
-    before = Before(BrpClient(port_of(project)))
+    first, *others = ports_of(project)
+    before = _look(first, project, paths, clock, patience=1.2)
+    for port in others if before.problem else ():
+        other = _look(port, project, paths, clock, patience=0.3)
+        if other.problem is None and other.assets is not None:
+            before = other
+            break
+    before.spent = clock.spent
+    return before
+
+
+def _look(port: int, project: Project, paths: tuple[str, ...], clock: _Clock, *, patience: float) -> Before:
+    """Who listens on that port."""
+    before = Before(BrpClient(port))
     try:
-        before.discovery = before.client.discover(clock.left(1.2))
+        before.discovery = before.client.discover(clock.left(patience))
         _recognise(before, project, paths, clock)
     except NotRunning:
         before.problem = Verification(
             "game_not_running",
-            f"No game listens on port {before.client.port}. If it runs, check_project says what it lacks.",
+            f"No game listens on port {port}. If it runs, check_project says what it lacks.",
         )
     except NotBevy as error:
         before.problem = Verification(
@@ -182,12 +208,11 @@ def look(project: Project, paths: tuple[str, ...] = ()) -> Before:
             "brp_port in dgx-pixels.toml.",
         )
     except Silent:
-        before.problem = Verification("deployed_unverified", _silent(before.client.port))
+        before.problem = Verification("deployed_unverified", _silent(port))
     except BrpError as error:
         before.problem = Verification("deployed_unverified", f"The game could not be asked: {error}")
     except Exception as error:
-        before.problem = Verification("deployed_unverified", _odd(before.client.port, error))
-    before.spent = clock.spent
+        before.problem = Verification("deployed_unverified", _odd(port, error))
     return before
 
 

@@ -149,3 +149,16 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, text: str, words: str) ->
     file.write_text(text)
     with pytest.raises(ProjectError, match=words):
         read_style(file)
+
+
+def test_a_colon_in_the_name_of_a_folder_is_no_port(game: Path) -> None:
+    odd = game.with_name("game:15703")
+    game.rename(odd)
+    found = find_project(odd, None)
+    assert found
+    assert (found.root, found.port) == (odd.resolve(), 0)
+
+
+def test_a_port_that_cannot_be_one_is_refused(game: Path) -> None:
+    with pytest.raises(ProjectError, match="70000"):
+        find_project(f"{game}:70000", None)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from server.deploy.bevy import verify
 from server.deploy.bevy.screenshot import find_sprite, read_rgba
-from server.deploy.bevy.verify import PATIENCE, witness, word_hash
+from server.deploy.bevy.verify import PATIENCE, look, ports_of, witness, word_hash
 from server.library.records import Verification
 from server.project.game import Project, find_project
 from tests.server.deploy.bevy.standin import StandIn, fnv
@@ -129,6 +130,35 @@ def test_another_game_on_the_port(tmp_path: Path, project: Project, deploy: Call
     assert said.state == "game_not_running"
     assert f"belongs to another game: 'standin', which reads {other}" in said.note
     assert game.asked == ["rpc.discover", "dgx_pixels/status"]
+
+
+def test_of_several_games_the_one_that_reads_these_assets_is_asked(
+    tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other/assets"
+    other.mkdir(parents=True)
+    monkeypatch.delenv("BRP_EXTRAS_PORT", raising=False)
+    with StandIn(other) as stranger, StandIn(project.assets, held=(PATH,)) as game:
+        monkeypatch.setattr(verify, "ports_of", lambda _: (stranger.port, game.port))
+        answer = witness(project, (PATH,))
+        (project.assets / PATH).write_bytes(png(2))
+        assert answer({PATH: png(2)}).state == "reloaded"
+    assert "dgx_pixels/reload" not in stranger.asked
+
+
+def test_a_port_behind_the_project_is_the_one_that_is_asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRP_EXTRAS_PORT", "1")
+    with StandIn(project.assets, held=(PATH,)) as game:
+        named = find_project(f"{project.root}:{game.port}", None)
+        assert named
+        assert (named.root, named.port) == (project.root, game.port)
+        before = look(named)
+    assert before.problem is None
+
+
+def test_where_no_port_is_named_ten_are_asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BRP_EXTRAS_PORT", raising=False)
+    assert ports_of(project) == tuple(range(15702, 15712))
 
 
 def test_a_dev_plugin_of_another_version_is_reported(project: Project, deploy: Callable[..., Verification]) -> None:
