@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.embedded.canvas import place
 from pipelines.records import Pixels
@@ -24,10 +25,12 @@ WHITE = (255, 255, 255, 255)
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
     """A picture in its bucket: `image` is (height, width, 4) on the bucket's canvas; `native` is for SDXL's
-    original-size conditioning, (height, width) in pixels."""
+    original-size conditioning, (height, width) in pixels; `shown` (height, width) in 0..1 is how opaque it was, None
+    where the model draws transparency itself."""
 
     image: Pixels
     native: tuple[int, int]
+    shown: NDArray[np.float32] | None = None
 
 
 def buckets(resolution: int) -> list[tuple[int, int]]:
@@ -73,7 +76,9 @@ def fit_canvas(image: Pixels, resolution: int) -> Fitted:
     canvas[:] = WHITE
     top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
     canvas[top : top + image.shape[0], left : left + image.shape[1], :3] = flat
-    return Fitted(canvas, (height, width))
+    shown = np.zeros((height, width), np.float32)
+    shown[top : top + image.shape[0], left : left + image.shape[1]] = alpha[..., 0]
+    return Fitted(canvas, (height, width), shown)
 
 
 def true_pixels(image: Pixels) -> Pixels:

@@ -30,12 +30,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bucket:
-    """`n` pictures of one shape. `mean`, `std` (n, c, h, w): the autoencoder's distribution, as the UNet sees it."""
+    """`n` pictures of one shape. `mean`, `std` (n, c, h, w): the autoencoder's distribution, as the UNet sees it.
+
+    `mask` (n, 1, h, w) in 0..1: how much of each latent cell is opaque; None: everything is learned.
+    """
 
     mean: Tensor
     std: Tensor
     sizes: Tensor  # (n, 6): original height, width, crop top, left, target height, width
     caption: Tensor  # (n,) int64: row of the embeddings
+    mask: Tensor | None = None
+
+    def rows(self, indices: Sequence[int]) -> Bucket:
+        """The bucket with only some of its pictures."""
+        index = list(indices)
+        mask = None if self.mask is None else self.mask[index]
+        return Bucket(self.mean[index], self.std[index], self.sizes[index], self.caption[index], mask)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +74,8 @@ class Cache:
         for i, bucket in enumerate(self.buckets):
             for name in ("mean", "std", "sizes", "caption"):
                 tensors[f"{i}.{name}"] = getattr(bucket, name)
+            if bucket.mask is not None:
+                tensors[f"{i}.mask"] = bucket.mask
         data = save({k: v.contiguous().cpu() for k, v in tensors.items()}, {"about": json.dumps(self.about)})
         with synced(path) as file:
             file.write(data)
@@ -88,7 +100,8 @@ class Cache:
         buckets = []
         while f"{len(buckets)}.mean" in tensors:
             i = len(buckets)
-            buckets.append(Bucket(*(tensors[f"{i}.{n}"] for n in ("mean", "std", "sizes", "caption"))))
+            mean, std, sizes, caption = (tensors[f"{i}.{n}"] for n in ("mean", "std", "sizes", "caption"))
+            buckets.append(Bucket(mean, std, sizes, caption, tensors.get(f"{i}.mask")))
         return Cache(tuple(buckets), tensors["hidden"], tensors["pooled"], about)
 
 
@@ -132,7 +145,10 @@ def build_cache(
             done += 1
             on_progress(done, len(fitted))
         index = torch.tensor([rows[said[i]] for i in groups[shape]])
-        buckets.append(Bucket(torch.cat(means), torch.cat(stds), torch.tensor(sizes, dtype=torch.float32), index))
+        height, width = means[0].shape[-2:]
+        mask = _mask([fitted[i][1] for i in groups[shape]], (height, width)) if options.masked else None
+        sized = torch.tensor(sizes, dtype=torch.float32)
+        buckets.append(Bucket(torch.cat(means), torch.cat(stds), sized, index, mask))
     about = {
         "pictures": len(fitted),
         "captions": [c for c in rows if c],
@@ -176,6 +192,14 @@ def said_to(resident: Resident, caption: str, native: int) -> tuple[str, tuple[s
     if unread:
         caption = " ".join(w for w in caption.lower().split() if w.strip(".,;:!?'\"") not in unread)
     return caption, unread if left is None else left
+
+
+def _mask(fitted: Sequence[Fitted], cells: tuple[int, int]) -> Tensor | None:
+    """(n, 1, h, w): the opaque share of each latent cell; None where nothing is transparent or the model draws it."""
+    shown = [torch.from_numpy(fit.shown) for fit in fitted if fit.shown is not None]
+    if len(shown) != len(fitted) or all(bool((one == 1).all()) for one in shown):
+        return None
+    return torch.nn.functional.adaptive_avg_pool2d(torch.stack(shown).unsqueeze(1), cells)
 
 
 @torch.no_grad()

@@ -94,6 +94,7 @@ class Job:
     samples: tuple[str, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
     created: float = 0.0
+    model: str = ""
 
     @property
     def active(self) -> bool:
@@ -182,6 +183,7 @@ class Jobs:
             samples=tuple(str(p) for p in sorted((folder / "samples").glob("*.png"))),
             report=read_json(folder / "report.json"),
             created=spec.get("created", 0.0),
+            model=str(spec.get("model", "")),
         )
 
     def list(self) -> list[Job]:

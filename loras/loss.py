@@ -68,9 +68,17 @@ class NoiseSchedule:
         target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents if self.predicts_v else noise
         return seen, target
 
-    def loss(self, predicted: Tensor, target: Tensor, times: Tensor) -> Tensor:
-        """The weighted mean square error, a scalar."""
-        error = (predicted.float() - target.float()).square().mean(dim=(1, 2, 3))
+    def loss(self, predicted: Tensor, target: Tensor, times: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The weighted mean square error, a scalar.
+
+        With a `mask` (batch, 1, h, w) in 0..1 each picture's mean is over what the mask shows: a small sprite counts as
+        much as a large one, and what is outside of it teaches nothing (kohya's masked loss without its factor).
+        """
+        square = (predicted.float() - target.float()).square()
+        if mask is None:
+            error = square.mean(dim=(1, 2, 3))
+        else:
+            error = (square.mean(dim=1, keepdim=True) * mask).sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3)).clamp(min=1)
         return (error * self.weights[times]).mean()
 
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipelines.records import Pixels
 
 _GROUND, _INK, _FAINT, _LINE = (238, 238, 234), (40, 40, 46), (205, 205, 200), (32, 92, 168)
+_HELD = (190, 84, 20)
 _CELL, _PAD, _WORDS = 96, 8, 14
 
 
@@ -43,17 +44,24 @@ def enlarged(picture: Pixels, side: int) -> Image.Image:
     return image
 
 
-def loss_plot(losses: Sequence[float], step: int = 1, width: int = 640, height: int = 260) -> bytes:
+def loss_plot(
+    losses: Sequence[float],
+    step: int = 1,
+    width: int = 640,
+    height: int = 260,
+    validations: Sequence[tuple[int, float]] = (),
+) -> bytes:
     """A PNG of the loss: single values faint, a moving average over a twentieth of them as a line.
 
     Args:
         losses: one value every `step` training steps, in order; at least one.
+        validations: (training step, loss of the pictures that are held out), a second line.
     """
     values = np.asarray(losses, np.float64)
     span = max(1, len(values) // 20)
     padded = np.concatenate([np.full(span - 1, values[:span].mean()), values])
     mean = np.convolve(padded, np.ones(span) / span, "valid")
-    top = float(np.quantile(values, 0.98)) * 1.15 or 1.0
+    top = max([float(np.quantile(values, 0.98)), *(value for _, value in validations)]) * 1.15 or 1.0
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(11)
@@ -72,6 +80,14 @@ def loss_plot(losses: Sequence[float], step: int = 1, width: int = 640, height: 
     for index, value in enumerate(values):
         draw.point((x(index), y(value)), fill=(150, 175, 205))
     draw.line([(x(i), y(v)) for i, v in enumerate(mean)], fill=_LINE, width=2)
+    held = [(x(at / step - 1), y(value)) for at, value in validations]
+    if len(held) > 1:
+        draw.line(held, fill=_HELD, width=2)
+    for at, value in held:
+        draw.ellipse((at - 3, value - 3, at + 3, value + 3), fill=_HELD)
+    if held:
+        said = f"held out {validations[-1][1]:.4f}"
+        draw.text((right, upper + 14), said, fill=_HELD, font=font, anchor="ra")
     draw.text((left, height - 20), "0", fill=_INK, font=font)
     draw.text((right, height - 20), f"step {len(values) * step:,}", fill=_INK, font=font, anchor="ra")
     draw.text((right, upper), f"loss {mean[-1]:.4f}", fill=_LINE, font=font, anchor="ra")

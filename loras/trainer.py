@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from pipelines.sdxl.loading import Resident
 
 
+VALIDATION_TIMES = (0.1, 0.35, 0.6, 0.85)
+"""Shares of the timesteps at which a held-out picture is seen."""
+
+
 class Trainer:
     """One training run. It adds an adapter to the UNet of a resident model, which must not draw until the run ends."""
 
@@ -41,6 +46,9 @@ class Trainer:
         self.resident, self.cache, self.options = resident, cache, options
         self.done = 0
         self.losses: list[float] = []
+        self.validations: list[tuple[int, float]] = []
+        """(step, loss) of the pictures that are held out."""
+        self.buckets, self.held = hold_out(cache, options)
         device = resident.device
         self.schedule = NoiseSchedule.of(resident.scheduler, options.snr_limit).to(device)
         self.unet = resident.unet
@@ -49,21 +57,22 @@ class Trainer:
         self.averages = [p.detach().clone() for p in parameters] if options.average else []
         if options.checkpointing:
             self.unet.enable_gradient_checkpointing()
-        on_gpu: dict[str, Any] = {"fused": None, "capturable": False}
         self._rate: Tensor | None = None
         if device.type == "cuda":
             # the UNet may lie as compiled blocks want it, which is slower without them
             self.unet.to(memory_format=torch.contiguous_format)
-            self._rate = torch.tensor(options.rate, device=device)  # a graph reads it where it lies
-            on_gpu = {"fused": True, "capturable": True}
-        self.optimizer = torch.optim.AdamW(
-            parameters,
-            lr=options.rate if self._rate is None else self._rate,
-            betas=(0.9, 0.99),
-            weight_decay=0.01,
-            **on_gpu,
-        )
-        self.replayed = Replayed(self._learn, device)
+        if options.optimizer == "prodigy":
+            self.optimizer = make_prodigy(parameters, options.rate)
+            # Prodigy reads its estimate back at every step and dropout draws its own numbers: neither can be replayed
+            self.replayed = Replayed(self._learn, torch.device("cpu"))
+        else:
+            on_gpu: dict[str, Any] = {"fused": None, "capturable": False}
+            if device.type == "cuda":
+                self._rate = torch.tensor(options.rate, device=device)  # a graph reads it where it lies
+                on_gpu = {"fused": True, "capturable": True}
+            rate = options.rate if self._rate is None else self._rate
+            self.optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, **on_gpu)
+            self.replayed = Replayed(self._learn, torch.device("cpu") if options.dropout else device)
         self._plan: tuple[int, list[tuple[int, list[int]]]] = (-1, [])
 
     def step(self) -> float:
@@ -87,14 +96,16 @@ class Trainer:
         # 3. the loss and the optimizer step
         self._set_rate(options.rate_at(self.done))
         dtype = self.resident.dtype
-        value = self.replayed(
-            seen.to(dtype),
-            target,
-            times,
-            hidden.to(device, dtype),
-            pooled.to(device, dtype),
-            bucket.sizes[rows].to(device, dtype),
-        ).item()
+        with self._dropping():
+            value = self.replayed(
+                seen.to(dtype),
+                target,
+                times,
+                hidden.to(device, dtype),
+                pooled.to(device, dtype),
+                bucket.sizes[rows].to(device, dtype),
+                *(() if bucket.mask is None else (bucket.mask[rows].to(device),)),
+            ).item()
         if not math.isfinite(value):
             raise TrainingError(
                 f"The loss is NaN or infinite at step {self.done + 1}. Start again with a lower rate (now "
@@ -108,20 +119,84 @@ class Trainer:
         self.losses.append(value)
         return value
 
+    @torch.no_grad()
+    def validate(self) -> float | None:
+        """Measures the loss of the pictures that are held out; None where none are.
+
+        Each picture is seen at VALIDATION_TIMES with the same noise at every call, so that two values differ by what
+        was learned alone. Of the averaged weights where there is an average: these are exported.
+        """
+        if not self.held:
+            return None
+        device, dtype = self.resident.device, self.resident.dtype
+        losses = []
+        with self.averaged():
+            for number, (bucket, row) in enumerate(self.held):
+                draws = torch.Generator().manual_seed(self.options.seed * 1_000_003 + 700_001 + number)
+                one = bucket.rows([row])
+                for share in VALIDATION_TIMES:
+                    times = torch.tensor([int(share * len(self.schedule.alphas))], device=device)
+                    noise = torch.randn(one.mean.shape, generator=draws)
+                    seen, target = self.schedule.noised(one.mean.to(device), noise.to(device), times)
+                    hidden, pooled = self.cache.hidden[one.caption], self.cache.pooled[one.caption]
+                    with self._precision():
+                        predicted = self._predict(
+                            seen.to(dtype),
+                            times,
+                            hidden.to(device, dtype),
+                            pooled.to(device, dtype),
+                            one.sizes.to(device, dtype),
+                        )
+                    mask = None if one.mask is None else one.mask.to(device)
+                    losses.append(self.schedule.loss(predicted, target, times, mask))
+        value = float(torch.stack(losses).mean())
+        self.validations.append((self.done, value))
+        return value
+
+    def _predict(self, seen: Tensor, times: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
+        return self.unet(
+            seen,
+            times,
+            encoder_hidden_states=hidden,
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes},
+            return_dict=False,
+        )[0]
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        """Within it the adapter's dropout is at work, with random numbers of this step alone."""
+        layers = [
+            m for m in self.unet.modules() if isinstance(m, torch.nn.Dropout) and m.p > 0 and hasattr(m, "adapter")
+        ]
+        if not layers:
+            yield
+            return
+        device = self.resident.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(self.options.seed * 1_000_003 + self.done)
+            for layer in layers:
+                layer.train()
+            try:
+                yield
+            finally:
+                for layer in layers:
+                    layer.eval()
+
     def _learn(
-        self, seen: Tensor, target: Tensor, times: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor
+        self,
+        seen: Tensor,
+        target: Tensor,
+        times: Tensor,
+        hidden: Tensor,
+        pooled: Tensor,
+        sizes: Tensor,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Runs forward, backward and update. Returns the loss as a tensor: reading it would wait for the device."""
         self.optimizer.zero_grad(set_to_none=True)
         with self._precision():
-            predicted = self.unet(
-                seen,
-                times,
-                encoder_hidden_states=hidden,
-                added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes},
-                return_dict=False,
-            )[0]
-        loss = self.schedule.loss(predicted, target, times)
+            predicted = self._predict(seen, times, hidden, pooled, sizes)
+        loss = self.schedule.loss(predicted, target, times, mask)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
         self.optimizer.step()
@@ -138,18 +213,18 @@ class Trainer:
 
     def _batch(self) -> tuple[Bucket, list[int]]:
         """Returns bucket and rows of this step. Each picture comes once per epoch, in batches of one shape."""
-        per_epoch = sum(-(-len(b.mean) // self.options.batch) for b in self.cache.buckets)
+        per_epoch = sum(-(-len(b.mean) // self.options.batch) for b in self.buckets)
         epoch, place = divmod(self.done, per_epoch)
         if self._plan[0] != epoch:
             self._plan = epoch, self._epoch(epoch)
         index, rows = self._plan[1][place]
-        return self.cache.buckets[index], rows
+        return self.buckets[index], rows
 
     def _epoch(self, epoch: int) -> list[tuple[int, list[int]]]:
         draws = torch.Generator().manual_seed(self.options.seed * 1_000_003 + epoch + 500_009)
         batches: list[tuple[int, list[int]]] = []
         size = self.options.batch
-        for index, bucket in enumerate(self.cache.buckets):
+        for index, bucket in enumerate(self.buckets):
             n = len(bucket.mean)
             order = torch.randperm(n, generator=draws).tolist()
             for start in range(0, n, size):
@@ -167,6 +242,7 @@ class Trainer:
             "base": self.resident.revision,
             "done": self.done,
             "losses": self.losses,
+            "validations": self.validations,
             "weights": {name: p.detach() for name, p in self.weights.items()},
             "averages": self.averages,
             "optimizer": self.optimizer.state_dict(),
@@ -179,7 +255,8 @@ class Trainer:
             TrainingError: the state is of another run.
         """
         mine = (asdict(self.options), self.cache.about["dataset"], self.resident.revision)
-        if (state["options"], state["dataset"], state["base"]) != mine:
+        given = asdict(TrainOptions()) | state["options"]  # a checkpoint of an earlier version has fewer of them
+        if (given, state["dataset"], state["base"]) != mine:
             raise TrainingError(
                 "The checkpoint is of a run with other options, other pictures or another version of the model. Start "
                 "a new job instead."
@@ -190,11 +267,13 @@ class Trainer:
             for mine, theirs in zip(self.averages, state["averages"], strict=True):
                 mine.copy_(theirs)
         # fused and capturable belong to this device, also if the checkpoint comes from another
-        how = {name: self.optimizer.param_groups[0][name] for name in ("fused", "capturable")}
+        present = self.optimizer.param_groups[0]
+        how = {name: present[name] for name in ("fused", "capturable") if name in present}
         groups = [{**group, **how} for group in state["optimizer"]["param_groups"]]
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
         self.replayed.forget()
         self.done, self.losses = state["done"], list(state["losses"])
+        self.validations = [(step, loss) for step, loss in state.get("validations", ())]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -215,26 +294,41 @@ class Trainer:
             parameter.copy_(value)
 
     def factors(self) -> dict[str, Tensor]:
-        """Returns the LoRA by PEFT's names (`...to_q.lora_A.weight`), float32 on the CPU, averaged if asked."""
+        """Returns the LoRA by PEFT's names (`...to_q.lora_A.weight`), float32 on the CPU, averaged if asked.
+
+        `lora_B` is scaled by alpha / rank: with these factors alpha is the rank, which every loader assumes.
+        """
         with self.averaged():
-            return {name: p.detach().float().cpu().clone() for name, p in self.weights.items()}
+            found = {name: p.detach().float().cpu().clone() for name, p in self.weights.items()}
+        return {name: p * self.options.scale if ".lora_B." in name else p for name, p in found.items()}
 
 
 def add_adapter(unet: Any, options: TrainOptions) -> dict[str, torch.nn.Parameter]:
     """Adds a new LoRA to the UNet (B = 0, so its output does not change) and freezes all other weights.
 
-    alpha equals the rank, as exporters assume that write none.
+    Its dropout is off until a step turns it on.
 
     Returns:
         The LoRA's parameters by PEFT's names, in float32.
     """
     from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.lora import LoraLayer
 
     unet.requires_grad_(False)
-    config = LoraConfig(r=options.rank, lora_alpha=options.rank, target_modules=list(options.targets))
+    config = LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha or options.rank,  # type: ignore[arg-type] (a float is scaled with as well)
+        lora_dropout=options.dropout,
+        target_modules=list(options.targets),
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         inject_adapter_in_model(config, unet)
+    for layer in unet.modules():
+        if isinstance(layer, LoraLayer):
+            for drop in layer.lora_dropout.values():
+                drop.eval()
+                drop.adapter = True  # type: ignore[assignment] (a mark for `Trainer._dropping`)
     weights: dict[str, torch.nn.Parameter] = {}
     for name, parameter in unet.named_parameters():
         if "lora_" in name:
@@ -242,6 +336,50 @@ def add_adapter(unet: Any, options: TrainOptions) -> dict[str, torch.nn.Paramete
             parameter.requires_grad_(True)
             weights[name.replace(".default", "")] = parameter
     return weights
+
+
+def hold_out(cache: Cache, options: TrainOptions) -> tuple[tuple[Bucket, ...], list[tuple[Bucket, int]]]:
+    """(buckets to learn from, (bucket, row) of each picture that is held out), chosen by the run's seed.
+
+    Raises:
+        TrainingError: one picture cannot be split.
+    """
+    count = options.held_out(cache.count)
+    if not options.validation:
+        return cache.buckets, []
+    if cache.count < 2:
+        raise TrainingError("One picture cannot be split into what is learned and what is held out. Give more.")
+    draws = torch.Generator().manual_seed(options.seed * 1_000_003 + 600_001)
+    places = [(index, row) for index, bucket in enumerate(cache.buckets) for row in range(len(bucket.mean))]
+    held = sorted(places[i] for i in torch.randperm(len(places), generator=draws)[:count].tolist())
+    left = [[row for row in range(len(b.mean)) if (i, row) not in held] for i, b in enumerate(cache.buckets)]
+    kept = tuple(bucket.rows(rows) for bucket, rows in zip(cache.buckets, left, strict=True) if rows)
+    return kept, [(cache.buckets[index], row) for index, row in held]
+
+
+def make_prodigy(parameters: Sequence[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    """The optimizer Prodigy (Mishchenko & Defazio 2023), which finds its rate itself, with the settings that LoRA
+    trainers use: bias correction, a safeguard while the rate rises, decoupled weight decay.
+
+    Raises:
+        TrainingError: its library is not installed.
+    """
+    try:
+        from prodigyopt import Prodigy
+    except ImportError:
+        raise TrainingError(
+            "optimizer=prodigy needs the package prodigyopt: pip install 'dgx-pixels[train]'. The default, adamw, "
+            "needs nothing more."
+        ) from None
+    with redirect_stdout(sys.stderr):  # it prints that its weight decay is decoupled
+        return Prodigy(
+            parameters,
+            lr=rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.01,  # pyright: ignore[reportArgumentType] (its default is written 0)
+            use_bias_correction=True,
+            safeguard_warmup=True,
+        )
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
 cache.safetensors   latents and embeddings, made once; the pictures are not read again
 checkpoint.pt       the trainer's state, replaced every `save_every` steps
 report.json         which files of the dataset were taken and refused; dataset.png shows them
-samples/            step-000100.png, ...; loss.png
+samples/            step-000100.png, ...; loss.png; page.html shows all of them
+log.jsonl           loss, rate and validation loss by step; tensorboard/ the same as event files
 export/             the LoRA in diffusers' form; the kohya form is written where the spec says
 """
 
@@ -30,6 +31,7 @@ from pipelines.log import set_up_logging
 
 if TYPE_CHECKING:
     from loras.cache import Cache
+    from loras.log import RunLog
     from loras.trainer import Trainer
     from pipelines.sdxl.diffusion import DiffusersBackend
 
@@ -253,22 +255,31 @@ def _check_room(folder: Path, trainer: Trainer) -> None:
 
 
 def _loop(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend: DiffusersBackend) -> None:
+    from loras.log import RunLog
     from loras.trainer import save_state
 
     options = spec.options
     before = float(state.values.get("seconds", 0.0)) if trainer.done else 0.0
     cpu = float(state.values.get("cpu_seconds", 0.0)) if trainer.done else 0.0
     begun, first = time.monotonic(), trainer.done
+    log = RunLog(folder, trainer.done)
     try:
         if not trainer.done:
+            _validate(trainer, log)
             _show(folder, spec, state, trainer, backend)
         while trainer.done < options.steps:
             state.check()
+            rate = options.rate_at(trainer.done)
             loss = trainer.step()
+            log.write(trainer.done, loss=loss, rate=rate)
             last = trainer.done == options.steps
+            shows = trainer.done % options.sample_every == 0 or last
+            if shows:
+                _validate(trainer, log)
             if trainer.done % options.save_every == 0 or last:
+                log.flush()
                 save_state(folder / "checkpoint.pt", trainer.state())
-            if trainer.done % options.sample_every == 0 or last:
+            if shows:
                 _show(folder, spec, state, trainer, backend)
             seconds = time.monotonic() - begun
             pace = seconds / (trainer.done - first)
@@ -284,9 +295,18 @@ def _loop(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
                 eta_seconds=(options.steps - trainer.done) * pace,
             )
     except _Stopped:
+        log.flush()
         save_state(folder / "checkpoint.pt", trainer.state())
         state.values["done"] = trainer.done
         raise
+    finally:
+        with log:
+            pass
+
+
+def _validate(trainer: Trainer, log: RunLog) -> None:
+    if (value := trainer.validate()) is not None:
+        log.write(trainer.done, validation=value)
 
 
 def _by_hand(trainer: Trainer) -> str:
@@ -299,6 +319,7 @@ def _show(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
     """Writes the sample pictures and the plot of the loss."""
     from loras.captions import with_trigger
     from loras.files import synced
+    from loras.page import write_page
     from loras.preview import contact_sheet, loss_plot
     from loras.sampling import SAMPLES, sample
     from pipelines.models.presets import PRESETS
@@ -313,7 +334,8 @@ def _show(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
         file.write(contact_sheet(list(zip(pictures, prompts, strict=True))))
     if trainer.losses:
         with synced(folder / "loss.png") as file:
-            file.write(loss_plot(trainer.losses))
+            file.write(loss_plot(trainer.losses, validations=trainer.validations))
+    write_page(folder, spec.name, f"Step {trainer.done} of {spec.options.steps}, {trainer.cache.count} pictures.")
 
 
 def _export(folder: Path, spec: JobSpec, trainer: Trainer) -> Path:

@@ -34,6 +34,7 @@ COMMANDS = {
         "Draw every *.sprite.json and take every .aseprite of the game as soon as it is saved.",
     ),
     "gallery": ("server.cli.workflows:gallery", "Write or serve a page of everything that was made."),
+    "train": ("server.cli.training:train", "Teach a LoRA the game's own style, and follow the job."),
     "export": ("server.cli.comfyui:export", "Write a sprite's recipe as a ComfyUI workflow."),
     "import": ("server.cli.comfyui:import_workflow", "Read a ComfyUI workflow as a recipe, and draw it."),
     "status": ("server.cli.commands:status", "Show the game, the library and the last deployments."),

@@ -49,6 +49,11 @@ def split_motions(given: Any) -> Any:
     return [item for item in cleaned if item != ""]
 
 
+def as_options(given: Any) -> Any:
+    """An object ({"alpha": 8}) as the text "alpha=8"; anything else as it is."""
+    return ", ".join(f"{name}={value}" for name, value in given.items()) if isinstance(given, dict) else given
+
+
 def within(least: int, most: int) -> AfterValidator:
     """A number, or None, from `least` to `most`."""
 
@@ -289,5 +294,6 @@ class TrainRequest(Request):
     rank: Annotated[int | None, Field(description="4 to 64; default: 16.")] = None
     rate: Annotated[float | None, Field(description="Learning rate.")] = None
     resolution: Annotated[int | None, Field(description="SDXL: 512, 768 or 1024.")] = None
-    tile_size: Annotated[int | None, Field(description="Pixels of a sheet's tiles; gaps and margins are found.")] = None
+    tile_size: Annotated[int | None, Field(description="Of a sheet's tiles, in pixels.")] = None
     prompts: Annotated[tuple[str, ...] | None, Field(description="To draw samples of.")] = None
+    options: Annotated[str, BeforeValidator(as_options), Field(description="docs/lora.md: 'alpha=8'.")] = ""

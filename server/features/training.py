@@ -30,14 +30,15 @@ def start_training(studio: Studio, request: TrainRequest, *, project: str | None
     """
     from loras.dataset import read_dataset
     from loras.jobs import JobSpec
-    from loras.options import TrainOptions, options_for
+    from loras.options import TrainOptions, options_for, parse_options
     from pipelines.models.catalog import find_model
 
     game = studio.project(project)
     source = dataset_path(game, request.dataset)
     named = find_model(studio.model(game.style if game else Style(), request.model))
     numbers = {field.name for field in fields(TrainOptions)} & type(request).model_fields.keys()
-    options = options_for(named, **request.model_dump(include=numbers))
+    more = parse_options(request.options)
+    options = options_for(named, **request.model_dump(include=numbers) | more)
     tile_size = (request.tile_size, request.tile_size) if request.tile_size else None
     pictures = read_dataset(source, tile_size)
     spec = JobSpec(

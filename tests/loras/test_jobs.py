@@ -15,6 +15,7 @@ import pytest
 from loras.errors import JobError
 from loras.files import read_json, write_json
 from loras.jobs import Job, Jobs, JobSpec
+from loras.log import LOG, read_log
 from loras.options import options_for
 from loras.processes import identity, is_running
 from loras.registry import read_lora
@@ -24,7 +25,7 @@ from pipelines.models.catalog import embedded_model
 MOST_SECONDS = 240
 
 
-def spec(sprites: Path, tmp_path: Path, **options: int) -> JobSpec:
+def spec(sprites: Path, tmp_path: Path, **options: float) -> JobSpec:
     wanted = options_for(embedded_model(), batch=1, rank=2, **options)
     return JobSpec("mygame", str(sprites), "embedded", str(tmp_path / "loras"), wanted, prompts=("red dragon",))
 
@@ -51,7 +52,7 @@ def stopped_job(jobs: Jobs, sprites: Path, tmp_path: Path, status: str, worker: 
 @pytest.mark.slow
 def test_a_job_killed_at_work_is_resumed_and_ends_with_a_lora(sprites: Path, tmp_path: Path) -> None:
     jobs = Jobs(tmp_path / "jobs")
-    job = jobs.start(spec(sprites, tmp_path, steps=6, save_every=1, sample_every=100))
+    job = jobs.start(spec(sprites, tmp_path, steps=6, save_every=1, sample_every=100, validation=0.4))
     with pytest.raises(JobError, match="training 'mygame' now"):
         jobs.start(spec(sprites, tmp_path, steps=6))
     job = until(jobs, job, 2)
@@ -69,6 +70,11 @@ def test_a_job_killed_at_work_is_resumed_and_ends_with_a_lora(sprites: Path, tmp
     assert read_lora(Path(job.result)).state == "available"
     assert job.report["taken"] == 3
     assert [Path(p).name for p in job.samples] == ["step-000000.png", "step-000006.png"]
+    log = read_log(job.folder / LOG)
+    assert [line["step"] for line in log if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in log if "validation" in line] == [0, 6]
+    assert "samples/step-000006.png" in (job.folder / "page.html").read_text()
+    assert list((job.folder / "tensorboard").iterdir())
     with pytest.raises(JobError, match="is done"):
         jobs.resume(job.id)
     with pytest.raises(JobError, match="There is a LoRA 'mygame'"):

@@ -41,6 +41,7 @@ class JobItem(BaseModel):
     lora: str = Field(default="", description="The finished file: ComfyUI and A1111 load it too")
     samples: list[str] = Field(default=[], description="Pictures of the same prompts and seeds, over time")
     loss_plot: str = ""
+    page: str = Field(default="", description="An HTML file with the loss and all samples")
     folder: str = ""
     uri: str = ""
 
@@ -77,7 +78,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     ) -> ToolResult:
         """Use when new pictures should look like a game's own art (20 to 50 sprites): trains a LoRA on it.
         Returns the job_id of a job that outlives this session. Captions: metadata.jsonl, a
-        .txt beside a picture, or file names. `resume` continues a stopped job.
+        .txt beside a picture, or file names.
         Example: train_lora(dataset="assets/sprites", name="mygame")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
@@ -85,7 +86,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
             if resume:
                 job = studio.jobs.get(resume)
-                make_room(studio, str(_spec(job).get("model", "")))
+                make_room(studio, job.model)
                 answer = TrainAnswer(job=_item(studio.jobs.resume(resume)), next_step=_follow(resume))
                 return result(answer)
             on_progress(0, 1, "reading the pictures")
@@ -176,7 +177,7 @@ def ended(job: Job) -> dict[str, Any]:
 
 
 def _item(job: Job) -> JobItem:
-    plot = job.folder / "loss.png"
+    plot, page = job.folder / "loss.png", job.folder / "page.html"
     return JobItem(
         job_id=job.id,
         name=job.name,
@@ -191,15 +192,10 @@ def _item(job: Job) -> JobItem:
         lora=job.result,
         samples=list(job.samples[-8:]),
         loss_plot=str(plot) if plot.exists() else "",
+        page=str(page) if page.exists() else "",
         folder=str(job.folder),
         uri=f"job://{job.id}",
     )
-
-
-def _spec(job: Job) -> dict[str, Any]:
-    from loras.files import read_json
-
-    return read_json(job.folder / "spec.json")
 
 
 def _follow(job_id: str) -> str:

@@ -58,6 +58,19 @@ async def client(art: Path, settings: Settings, backend: FakeBackend) -> AsyncIt
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "given", ["alpha=4, validation=0.2, optimizer=prodigy", {"alpha": 4, "validation": 0.2, "optimizer": "prodigy"}]
+)
+async def test_options_of_training_are_text_or_an_object(client: Client[Any], settings: Settings, given: Any) -> None:
+    answer = (await client.call_tool("train_lora", {"options": given})).structured_content
+    assert answer is not None
+    options = JobSpec.read(settings.data_dir / "jobs" / answer["job"]["job_id"] / "spec.json").options
+    assert (options.alpha, options.validation, options.optimizer, options.rate) == (4, 0.2, "prodigy", 1.0)
+    with pytest.raises(ToolError, match="with a name of: alpha"):
+        await client.call_tool("train_lora", {"options": "colour=red"})
+
+
+@pytest.mark.anyio
 async def test_a_job_is_started_from_the_games_own_art_and_can_be_followed(
     client: Client[Any], settings: Settings
 ) -> None:
