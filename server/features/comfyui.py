@@ -12,7 +12,7 @@ from pipelines.errors import InvalidRequest, explain
 from server.errors import ServerError
 from server.features.recipes import palette_words
 from server.features.sprites import Drawn, keep_sprite
-from server.project.game import Style
+from server.project.game import Style, local_weights
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress
@@ -46,11 +46,15 @@ def export_comfyui(studio: Studio, asset_id: str, *, project: str | None = None,
     Raises:
         LibraryError: there is no such asset.
         InvalidRequest: an asset or a model that cannot be drawn there.
+        ProjectError: the asset's recipe comes with a game and names a file outside of it.
         AdapterError: a LoRA of the recipe is not here any more.
     """
     from workflows.comfyui.export import export_recipe
 
-    _, asset = studio.find_asset(asset_id, studio.project(project))
+    home, asset = studio.find_asset(asset_id, studio.project(project))
+    if home is not studio.library(None):  # a game's database may come from anywhere
+        loras = tuple(lora.name for lora in asset.recipe.loras)
+        local_weights(home.folder.parent, asset.recipe.model, loras, f"The recipe of {asset.id}")
     return export_recipe(asset.recipe, lambda name: studio.loras.find(name).path, checkpoint)
 
 

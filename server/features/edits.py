@@ -15,6 +15,9 @@ from server.features.save import save_asset
 from server.project.game import local_weights
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pipelines.records import OnProgress, Pixels
     from server.features.requests import EditRequest
     from server.library.records import Asset
@@ -79,7 +82,7 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
         sides = _side(request.width or recipe.width), _side(request.height or recipe.height)
         sprite = edit.resize(image, recipe, *sides)
     else:
-        mask = edit.mask_of_place(image, request.place) if request.place else None
+        mask = _mask(studio, game, image, request.place) if request.place else None
         drawn_with = request.model or recipe.model
         if home is not studio.library(None):  # a game's database may come from anywhere
             loras = tuple(lora.name for lora in recipe.loras)
@@ -106,6 +109,28 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
     same_size = sprite.image.shape == image.shape
     changed = int((sprite.image != image).any(axis=-1).sum()) if same_size else sprite.image.shape[0] * image.shape[1]
     return Edited(game, library, image, sprite.image, kept, changed, sprite.unknown_words)
+
+
+def _mask(studio: Studio, game: Project | None, image: Pixels, place: str) -> NDArray[np.bool_]:
+    """Which pixels may change: rectangles, a mask picture (a file or an asset), or a part by its name.
+
+    Raises:
+        InvalidRequest, ImageError, LibraryError: none of these, or one that cannot be used.
+    """
+    from pipelines.pixels.png import read_picture
+    from pipelines.sprites.edit import mask_of_place
+    from pipelines.sprites.mask import is_rectangles, mask_of_picture, mask_of_rectangles
+    from server.features.pixel_fix import find_picture
+
+    height, width = image.shape[:2]
+    if is_rectangles(place) and not place.isdecimal():
+        return mask_of_rectangles(place, width, height)
+    if not re.search(r"[./\\]|^[0-9a-f]{12}$", place):
+        return mask_of_place(image, place)
+    if file := find_picture(game, place):
+        return mask_of_picture(read_picture(file), width, height)
+    home, asset = studio.find_asset(place, game)
+    return mask_of_picture(read_picture(home.read(asset)), width, height)
 
 
 def parse_recolor(text: str) -> dict[str, str]:

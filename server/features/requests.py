@@ -194,7 +194,7 @@ class EditRequest(Request):
     place: Annotated[
         str,
         AfterValidator(str.strip),
-        Field(description='Only this part: "hat", "head", "body", "legs", "boots", "top", "left", "middle".'),
+        Field(description="Only this part: 'hat', 'body', 'left boot', rectangles 'x,y,w,h; ...', a mask PNG."),
     ] = ""
     recolor: Annotated[str, AfterValidator(str.strip), Field(description="Swap colours: 'old:new, ff0000:3f6fd0'.")] = (
         ""

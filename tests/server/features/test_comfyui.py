@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pipelines.errors import InvalidRequest
 from pipelines.records import LoraWeight, Recipe
-from server.errors import LibraryError, ServerError
+from server.errors import LibraryError, ProjectError, ServerError
 from server.features.comfyui import (
     draw_imported,
     export_comfyui,
@@ -49,6 +49,12 @@ def test_an_unknown_asset_is_refused(studio: Studio) -> None:
 def test_a_lora_that_is_gone_is_named(studio: Studio) -> None:
     with pytest.raises(InvalidRequest.__mro__[1], match="no LoRA 'gone'"):
         export_comfyui(studio, kept(studio, loras=(LoraWeight("gone"),)))
+
+
+def test_a_recipe_that_comes_with_a_game_names_no_file_outside_of_it(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "secret.safetensors").write_bytes(b"x")
+    with pytest.raises(ProjectError, match="outside the game"):
+        export_comfyui(studio, kept(studio, loras=(LoraWeight(str(tmp_path / "secret.safetensors")),)))
 
 
 def test_the_lora_folder_is_linked_and_what_is_there_stays(studio: Studio, comfyui: Path) -> None:
