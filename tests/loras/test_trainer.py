@@ -233,6 +233,7 @@ def test_both_forms_say_what_the_trainer_learned(tmp_path: Path) -> None:
         assert torch.equal(answer(other.unet), base)
 
 
+@pytest.mark.slow
 def test_stock_diffusers_loads_both_forms(tmp_path: Path) -> None:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 

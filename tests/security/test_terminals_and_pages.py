@@ -138,6 +138,7 @@ def test_an_odd_vote_is_a_bad_request(
     assert votes == [("a", "b")]
 
 
+@pytest.mark.slow
 def test_three_hundred_idle_connections_hold_few_threads_and_soon_none(
     page: tuple[int, str, list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def test_the_registry_entry_names_this_version_and_the_readme_has_its_mark() -> 
     assert f"<!-- mcp-name: {entry['name']} -->" in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_bundle_holds_the_sources_and_a_manifest_of_this_version(tmp_path: Path) -> None:
     names = write_bundle(tmp_path / "dgx-pixels.mcpb")
     with zipfile.ZipFile(tmp_path / "dgx-pixels.mcpb") as bundle:
@@ -48,6 +49,7 @@ def test_the_bundle_holds_the_sources_and_a_manifest_of_this_version(tmp_path: P
     assert not any("__pycache__" in name for name in names)
 
 
+@pytest.mark.slow
 def test_the_same_sources_give_the_same_bundle(tmp_path: Path) -> None:
     for name in ("a.mcpb", "b.mcpb"):
         write_bundle(tmp_path / name)

@@ -15,7 +15,16 @@ from pipelines.adapters.families import OtherFamilyError, family_of
 from pipelines.adapters.keys import parse_key, read_header
 from pipelines.adapters.stack import WeightStack
 from pipelines.errors import AdapterError
-from tests.pipelines.adapters.test_adapters import assert_changed, assert_close, in_unet, lora, outputs, tiny, write
+from tests.pipelines.adapters.test_adapters import (
+    assert_changed,
+    assert_close,
+    in_unet,
+    lora,
+    outputs,
+    plain_outputs,
+    tiny,
+    write,
+)
 
 LINEARS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.2"]
 CONVOLUTIONS = ["conv1", "conv2"]
@@ -51,12 +60,19 @@ def test_a_dora_of_peft_answers_as_peft_does(tmp_path: Path) -> None:
     model.save_pretrained(str(tmp_path))
     assert any("magnitude" in name for name in load_file(tmp_path / "adapter_model.safetensors"))
     theirs = outputs({**modules, "unet": model})
-    assert_changed(theirs, outputs(tiny()), (True, False, False))
+    assert_changed(theirs, plain_outputs(), (True, False, False))
     assert_close(merged(tmp_path)[:1], theirs[:1])
 
 
-@pytest.mark.parametrize("kind", ["LoHaConfig", "LoKrConfig"])
-@pytest.mark.parametrize("effective", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "effective"),
+    [
+        ("LoHaConfig", False),
+        ("LoKrConfig", True),
+        pytest.param("LoHaConfig", True, marks=pytest.mark.slow),
+        pytest.param("LoKrConfig", False, marks=pytest.mark.slow),
+    ],
+)
 def test_products_of_peft_answer_as_peft_does(tmp_path: Path, kind: str, effective: bool) -> None:
     import peft
 
@@ -67,7 +83,7 @@ def test_products_of_peft_answer_as_peft_does(tmp_path: Path, kind: str, effecti
     randomise(model, ("hada_", "lokr_"))
     model.save_pretrained(str(tmp_path))
     theirs = outputs({**modules, "unet": model})
-    assert_changed(theirs, outputs(tiny()), (True, False, False))
+    assert_changed(theirs, plain_outputs(), (True, False, False))
     assert_close(merged(tmp_path)[:1], theirs[:1])
 
 
@@ -76,16 +92,16 @@ def test_products_of_peft_answer_as_peft_does(tmp_path: Path, kind: str, effecti
     [
         {"algo": "lora"},
         {"algo": "lora", "dora_wd": True},
-        {"algo": "lora", "dora_wd": True, "wd_on_output": False},
-        {"algo": "lora", "use_tucker": True},
+        pytest.param({"algo": "lora", "dora_wd": True, "wd_on_output": False}, marks=pytest.mark.slow),
+        pytest.param({"algo": "lora", "use_tucker": True}, marks=pytest.mark.slow),
         {"algo": "loha"},
-        {"algo": "loha", "use_tucker": True},
-        {"algo": "loha", "dora_wd": True},
+        pytest.param({"algo": "loha", "use_tucker": True}, marks=pytest.mark.slow),
+        pytest.param({"algo": "loha", "dora_wd": True}, marks=pytest.mark.slow),
         {"algo": "lokr", "factor": 4},
-        {"algo": "lokr", "factor": 4, "decompose_both": True},
-        {"algo": "lokr", "factor": 4, "use_tucker": True, "decompose_both": True},
-        {"algo": "lokr", "factor": 4, "full_matrix": True},
-        {"algo": "lokr", "factor": 4, "dora_wd": True},
+        pytest.param({"algo": "lokr", "factor": 4, "decompose_both": True}, marks=pytest.mark.slow),
+        pytest.param({"algo": "lokr", "factor": 4, "use_tucker": True, "decompose_both": True}, marks=pytest.mark.slow),
+        pytest.param({"algo": "lokr", "factor": 4, "full_matrix": True}, marks=pytest.mark.slow),
+        pytest.param({"algo": "lokr", "factor": 4, "dora_wd": True}, marks=pytest.mark.slow),
         {"algo": "full", "train_norm": True},
     ],
     ids=str,
@@ -111,7 +127,7 @@ def test_files_of_lycoris_answer_as_lycoris_does(tmp_path: Path, options: dict[s
     path = tmp_path / "x.safetensors"
     network.save_weights(str(path), torch.float32, {})
     theirs = outputs(modules)
-    assert_changed(theirs, outputs(tiny()), (True, False, False))
+    assert_changed(theirs, plain_outputs(), (True, False, False))
     assert_close(merged(path)[:1], theirs[:1])
 
 

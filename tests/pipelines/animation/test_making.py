@@ -79,6 +79,7 @@ def test_the_answer_says_for_every_clip_what_was_drawn_and_what_moved(painted: C
     assert any("seed" in note for note in painted.notes)
 
 
+@pytest.mark.slow
 def test_the_same_seed_paints_the_same_sheet_and_a_figure_on_a_larger_canvas_stays_in_its_place() -> None:
     sprite = np.zeros((32, 32, 4), np.uint8)
     sprite[10:26, 5:21] = child()

@@ -124,6 +124,7 @@ def test_distilling_writes_an_adapter_that_a_weight_stack_merges(data: Path, che
     assert len(changed) > 100
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_where_an_unbroken_one_ends(data: Path, checkpoint: Path, tmp_path: Path):
     def command(out: str, *more: str) -> int:
         return distill.main([

@@ -154,6 +154,7 @@ def test_a_hundred_steps_from_nothing_bring_the_loss_down(sprites: list[Sprite])
     assert np.mean(losses[-30:]) < 0.7 * np.mean(losses[:10])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_unbroken_one(sprites: list[Sprite], tmp_path: Path):
     plan = Plan(steps=8, batch=4, warmup=2, dropout=0.1)
     whole, _ = trainer_of(sprites, plan)
