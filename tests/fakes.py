@@ -27,7 +27,7 @@ def fake_picture(prompt: str, seed: int, width: int, height: int) -> Pixels:
 
 
 class FakeBackend:
-    """Draws at once, or step by step as a test lets it: `gate` blocks each step until the test releases it."""
+    """Draws immediately, or step by step as a test lets it: `gate` blocks each step until the test releases it."""
 
     def __init__(self, steps: int = 4) -> None:
         self.steps = steps

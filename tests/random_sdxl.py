@@ -1,6 +1,6 @@
-"""SDXL built from its configuration with random weights: speed does not depend on what the weights say.
+"""Build SDXL from its configuration with random weights, on which speed does not depend.
 
-Owns the shapes of SDXL base 1.0 and of smaller models with the same layout; downloads nothing.
+There are the shapes of SDXL base 1.0 and of smaller models with the same layout; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def build(size: Size, device: torch.device, dtype: torch.dtype, seed: int = 0) -
 
 
 def tokenizer() -> Any:
-    """A word-level tokenizer with CLIP's length and special tokens: the embedding costs the same whatever the words."""
+    """A word-level tokenizer with CLIP's length and special tokens: the embedding costs the same for all prompts."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

@@ -35,7 +35,7 @@ def fuse_attention_inputs(model: nn.Module) -> None:
         module.set_processor(_FusedInputs())
 
 
-class WordKeys:
+class PromptKV:
     """Computes the keys and values of a prompt for every cross-attention of a UNet by one product.
 
     Within `given` the cross-attentions read them. Outside, or where a layer is wrapped, each layer computes its own.
@@ -51,8 +51,8 @@ class WordKeys:
             self._weight = _side_by_side([layer for m in self._layers for layer in (m.to_k, m.to_v)])
         for module in self._layers:
             # a buffer, so that compiled blocks take it as an input and share their code
-            module.register_buffer("words", None, persistent=False)
-            module.set_processor(_GivenWords())
+            module.register_buffer("prompt_kv", None, persistent=False)
+            module.set_processor(_GivenKV())
 
     @contextmanager
     def given(self, hidden: Tensor) -> Iterator[None]:
@@ -60,21 +60,21 @@ class WordKeys:
         if not self._layers:
             yield
             return
-        words = nn.functional.linear(hidden, self._weight).split(self._widths, dim=-1)
+        prompt_kv = nn.functional.linear(hidden, self._weight).split(self._widths, dim=-1)
         try:
-            for module, own in zip(self._layers, words, strict=True):
-                module.words = own
+            for module, own in zip(self._layers, prompt_kv, strict=True):
+                module.prompt_kv = own
             yield
         finally:
             for module in self._layers:
-                module.words = None
+                module.prompt_kv = None
 
 
 def split_wide_heads(model: nn.Module) -> None:
     """Attention whose heads no fused kernel serves becomes matrix products on a GPU."""
     for module in _attentions(model):
         if module.inner_dim // module.heads > WIDEST_FUSED_HEAD and not module.is_cross_attention:
-            module.set_processor(_Products())
+            module.set_processor(_MatrixProducts())
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -115,8 +115,8 @@ class _FusedInputs:
         return attn.to_out[0](mixed.transpose(1, 2).reshape(batch, tokens, -1))
 
 
-class _GivenWords:
-    """diffusers' attention processor for `WordKeys`; calls the plain processor where no prompt is given."""
+class _GivenKV:
+    """diffusers' attention processor for `PromptKV`; calls the plain processor where no prompt is given."""
 
     def __init__(self) -> None:
         self._plain = _plain_processor()
@@ -129,17 +129,17 @@ class _GivenWords:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Tensor:
-        words = attn.words
-        if words is None or attention_mask is not None or hidden_states.ndim != 3:
+        prompt_kv = attn.prompt_kv
+        if prompt_kv is None or attention_mask is not None or hidden_states.ndim != 3:
             return self._plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         batch, tokens, _ = hidden_states.shape
         query = attn.to_q(hidden_states).view(batch, tokens, attn.heads, -1).transpose(1, 2)
-        key, value = words.view(batch, words.shape[1], 2, attn.heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        key, value = prompt_kv.view(batch, prompt_kv.shape[1], 2, attn.heads, -1).permute(2, 0, 3, 1, 4).unbind()
         mixed = nn.functional.scaled_dot_product_attention(query, key, value)
         return attn.to_out[0](mixed.transpose(1, 2).reshape(batch, tokens, -1))
 
 
-class _Products:
+class _MatrixProducts:
     """diffusers' attention processor for `split_wide_heads`: a spatial self-attention with one head."""
 
     def __init__(self) -> None:

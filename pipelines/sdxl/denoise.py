@@ -48,7 +48,7 @@ Predict = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Words:
+class Conditionings:
     """The conditioning of a drawing: positive and negative prompt, and a second prompt for a region."""
 
     positive: Conditioning
@@ -82,28 +82,28 @@ def predict_with(unet: Any) -> Predict:
 
 
 def predict_guided(
-    predict: Predict, latents: Tensor, timestep: Tensor, words: Words, guidance: Sequence[float]
+    predict: Predict, latents: Tensor, timestep: Tensor, conditionings: Conditionings, guidance: Sequence[float]
 ) -> Tensor:
     """Predicts with classifier-free guidance, each picture with its own scale. A scale <= 1 costs no second pass.
 
     The predictions of region and main prompt are blended before guidance (both are linear), all in one call.
     """
-    guided = [i for i, scale in enumerate(guidance) if scale > 1] if words.negative is not None else []
+    guided = [i for i, scale in enumerate(guidance) if scale > 1] if conditionings.negative is not None else []
     batch = len(latents)
-    inputs, parts = [latents], [words.positive]
-    if words.region is not None:
+    inputs, parts = [latents], [conditionings.positive]
+    if conditionings.region is not None:
         inputs.append(latents)
-        parts.append(words.region)
-    if guided and words.negative is not None:
+        parts.append(conditionings.region)
+    if guided and conditionings.negative is not None:
         everyone = len(guided) == batch
         inputs.insert(0, latents if everyone else latents[guided])
-        parts.insert(0, words.negative if everyone else words.negative.rows(guided))
+        parts.insert(0, conditionings.negative if everyone else conditionings.negative.rows(guided))
     if len(parts) == 1:
-        return predict(latents, timestep, words.positive)
+        return predict(latents, timestep, conditionings.positive)
     prediction = predict(torch.cat(inputs), timestep, Conditioning.join(parts))
     without, wanted = prediction[: len(guided)], prediction[len(guided) : len(guided) + batch]
-    if words.region is not None and words.region_weight is not None:
-        wanted = torch.lerp(wanted, prediction[-batch:], words.region_weight)
+    if conditionings.region is not None and conditionings.region_weight is not None:
+        wanted = torch.lerp(wanted, prediction[-batch:], conditionings.region_weight)
     if not guided:
         return wanted
     if len(guided) == batch and len(set(guidance)) == 1:  # a plain number needs no copy and no wait for the device
@@ -160,7 +160,7 @@ def denoise(
     predict: Predict,
     scheduler: Any,
     latents: Tensor,
-    words: Words,
+    conditionings: Conditionings,
     guidance: Sequence[float],
     generators: Sequence[torch.Generator],
     *,
@@ -185,7 +185,7 @@ def denoise(
         # 1. predict
         scales = guidance if guided[0] <= i / total < guided[1] else unguided
         inputs = scheduler.scale_model_input(latents, timestep)
-        prediction = predict_guided(predict, inputs, timestep, words, scales)
+        prediction = predict_guided(predict, inputs, timestep, conditionings, scales)
         # 2. step to the next noise level
         latents = scheduler.step(prediction, timestep, latents, **extra, return_dict=False)[0].to(latents.dtype)
         # 3. put back what must stay, at the new noise level

@@ -38,8 +38,8 @@ from pipelines.models.presets import PRESETS, Preset
 from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
 from pipelines.sdxl.denoise import (
     Conditioning,
+    Conditionings,
     Keep,
-    Words,
     denoise,
     draw_noise,
     first_step,
@@ -338,7 +338,7 @@ def _draw(
         )
 
     prompts = resident.prompts
-    words = Words(
+    conditionings = Conditionings(
         positive=conditioning([prompts.encode(p) for p in request.prompts]),
         negative=conditioning([prompts.encode_negative(request.negative)] * batch) if plan.guidance > 1 else None,
         region=conditioning([prompts.encode(request.region.prompt)] * batch) if request.region else None,
@@ -351,7 +351,7 @@ def _draw(
     scheduler.set_timesteps(plan.steps)
     generators = [torch.Generator().manual_seed(seed) for seed in request.seeds]
     shape = (resident.unet.config.in_channels, request.height // resident.scale, request.width // resident.scale)
-    noise = draw_noise(shape, generators, words.positive.hidden)
+    noise = draw_noise(shape, generators, conditionings.positive.hidden)
     init = _encode(resident, request.init) if request.init else None
     begin = first_step(plan.steps, request.strength) if request.init else 0
     keep = None
@@ -370,7 +370,7 @@ def _draw(
             predict,
             scheduler,
             start_latents(scheduler, noise, init, begin),
-            words,
+            conditionings,
             [plan.guidance] * batch,
             generators,
             begin=begin,

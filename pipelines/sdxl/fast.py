@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.sdxl.attention import WordKeys, fuse_attention_inputs, split_wide_heads
+from pipelines.sdxl.attention import PromptKV, fuse_attention_inputs, split_wide_heads
 from pipelines.sdxl.denoise import Conditioning, Predict, predict_with
 from pipelines.sdxl.graphs import Captured, compiled_regions
 from pipelines.sdxl.text import PromptEncoder
@@ -28,12 +28,12 @@ class FastModel:
     def __init__(self, unet: Any, vae: Any, prompts: PromptEncoder, compiles: bool, tiny_vae: Any = None) -> None:
         self._unet, self._vae, self._tiny = unet, vae, tiny_vae
         self._plain = predict_with(unet)
-        self._words: WordKeys | None = None
+        self._prompt_kv: PromptKV | None = None
         device = unet.device
         self._compiles = compiles and device.type == "cuda"
         if self._compiles:
             fuse_attention_inputs(unet)
-            self._words = WordKeys(unet)
+            self._prompt_kv = PromptKV(unet)
             split_wide_heads(vae)
             self._lay_out(torch.channels_last)
         self._step = Captured(self._call_unet, device, compiled_regions(unet) if self._compiles else ())
@@ -80,7 +80,7 @@ class FastModel:
 
     def state(self) -> dict[str, Any]:
         """For get_status, as JSON values."""
-        parts = {"step": self._step, "decode": self._decode, "draft": self._draft, "words": self._encode}
+        parts = {"step": self._step, "decode": self._decode, "draft": self._draft, "prompts": self._encode}
         return {name: part.state() for name, part in parts.items()}
 
     def _lay_out(self, layout: torch.memory_format) -> None:
@@ -88,7 +88,7 @@ class FastModel:
             module.to(memory_format=layout)
 
     def _call_unet(self, latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        with self._words.given(hidden) if self._words else nullcontext():
+        with self._prompt_kv.given(hidden) if self._prompt_kv else nullcontext():
             return self._plain(latents, timestep, Conditioning(hidden, pooled, sizes))
 
     def _call_tiny(self, latents: Tensor) -> Tensor:

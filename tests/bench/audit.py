@@ -3,7 +3,7 @@
     python -m tests.bench.audit .venv-audit/bin/pip-audit
 
 Exit status 1: something vulnerable is pinned. A database that cannot be reached, or a tool that is not installed, is
-said and is no failure.
+reported and does not fail the run.
 """
 
 from __future__ import annotations

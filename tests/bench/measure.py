@@ -1,4 +1,4 @@
-"""Clocks, counted operations and the rows of the bench's table. Knows nothing of SDXL."""
+"""Measure times, count operations, and keep the rows of the bench's table."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Results:
     """Where table.txt, rows.jsonl and result.json grow line by line: a run that is killed leaves what it knew."""
 
     def add(self, row: Row) -> Row:
-        """Keeps the row and tells it at once."""
+        """Keeps the row and prints it immediately."""
         self.rows.append(row)
         self._tell(self.line(row), {"row": asdict(row)})
         return row
@@ -59,7 +59,7 @@ class Results:
         self._tell(f"  {name}: {value}", {"note": name, "value": value})
 
     def say(self, line: str) -> None:
-        """A line of the table that is no result."""
+        """Adds a line to the table that is not a result."""
         self._tell(line)
 
     def _tell(self, line: str, result: dict[str, Any] | None = None) -> None:

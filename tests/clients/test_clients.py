@@ -1,6 +1,6 @@
 """Real clients draw, see the picture, deploy and take back, led by a scripted model on loopback (`make test-clients`).
 
-The agent libraries live in `.venv-clients`, the command-line assistants in `.npm-clients`: they are no dependencies of
+The agent libraries live in `.venv-clients`, the command-line assistants in `.npm-clients`: they are not dependencies of
 the package. What is not installed is skipped.
 """
 

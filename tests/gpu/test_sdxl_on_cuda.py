@@ -124,7 +124,7 @@ def test_an_sdxl_in_float16_draws_sprites_gets_graphs_and_sees_every_change_of_i
         print(json.dumps(state))
         assert json.dumps(engine.status())
         assert not any(part["failed"] for part in state.values())
-        assert all(state[part]["graphs"] >= 1 for part in ("step", "decode", "words"))
+        assert all(state[part]["graphs"] >= 1 for part in ("step", "decode", "prompts"))
         assert state["step"]["compile"].startswith("on")
         assert state["step"]["compiled_graphs"] >= 1
         assert state["decode"]["compiled_graphs"] >= 1

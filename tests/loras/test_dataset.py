@@ -109,7 +109,7 @@ def test_a_sheet_is_cut_by_the_layout_beside_it(tmp_path: Path, layout: dict[str
     (tmp_path / name).write_text(json.dumps(layout))
     dataset = read_dataset(tmp_path)
     assert [(e.image.shape, e.caption) for e in dataset.examples] == [((16, 16, 4), "slime")] * 2
-    assert not dataset.refused  # the empty end of a row is no mistake
+    assert not dataset.refused  # the empty end of a row is not a mistake
 
 
 def test_every_frame_of_an_aseprite_file_is_a_picture(tmp_path: Path) -> None:

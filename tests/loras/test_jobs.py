@@ -1,4 +1,4 @@
-"""Jobs that outlive whoever started them: one real worker, and the ways in which a worker can be gone."""
+"""Jobs that outlive the process that started them: one real worker, and the ways in which a worker can end."""
 
 from __future__ import annotations
 

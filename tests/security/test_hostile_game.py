@@ -41,7 +41,7 @@ ANSWERS: dict[str, bytes] = {
     "an error code of NaN": HEAD + b"\r\n" + b'{"jsonrpc":"2.0","id":1,"error":{"code":NaN,"message":null}}',
     "a result that is null": reply(None),
     "methods that are numbers": reply({"info": {"version": 7}, "methods": [1, 2]}),
-    "methods that are no list": reply({"info": {"version": "0.19.1"}, "methods": 5}),
+    "methods that are not a list": reply({"info": {"version": "0.19.1"}, "methods": 5}),
     "info that is a list": reply({"info": [], "methods": []}),
     "a status of another form": reply(STATUS),
     "bytes that are not text": HEAD + b"\r\n" + bytes(range(256)),

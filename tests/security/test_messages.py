@@ -1,4 +1,4 @@
-"""What a user gets to see when something is wrong: a sentence with the reason, whatever raised the error."""
+"""Users see a sentence with the reason when something is wrong, for errors of every origin."""
 
 from __future__ import annotations
 

@@ -46,6 +46,6 @@ def studio(game: Path, settings: Settings, backend: FakeBackend) -> Iterator[Stu
 
 @pytest.fixture
 def golem(studio: Studio) -> Asset:
-    """A sprite in the game's library (its bytes are no picture: deploying does not look inside)."""
+    """A sprite in the game's library (its bytes are not a picture: deploying does not read them)."""
     recipe = Recipe("sprite", "mossy stone golem", 32, 32, seed=1)
     return studio.library(studio.project()).add("sprite", {"sprite.png": b"golem"}, recipe)

@@ -1,4 +1,4 @@
-"""A workflow runs as its file says, says where it is wrong, and goes on after a kill."""
+"""A workflow runs as its file says, names mistakes with their place, and continues after a kill."""
 
 from __future__ import annotations
 
@@ -111,11 +111,11 @@ def test_an_unfinished_run_continues_where_it_was_and_does_nothing_twice(tmp_pat
 
 def test_an_item_that_succeeds_the_second_time_goes_through_all_later_steps(tmp_path: Path) -> None:
     text = json.dumps(BATCH)
-    mended = operations(tmp_path / "log.txt")
-    broken = {**mended, "generate": Operation(Generate, _fails_once(mended["generate"].run))}
+    working = operations(tmp_path / "log.txt")
+    broken = {**working, "generate": Operation(Generate, _fails_once(working["generate"].run))}
     given = {"subjects": ["potion", "key", "ring"]}
     run_workflow(parse(text), text, given, broken, tmp_path, tmp_path / "runs")
-    second = run_workflow(parse(text), text, given, mended, tmp_path, tmp_path / "runs")
+    second = run_workflow(parse(text), text, given, working, tmp_path, tmp_path / "runs")
     assert [r["path"] for r in second.outputs["paths"]] == ["items/potion.png", "items/key.png", "items/ring.png"]
     assert (second.done, second.resumed) == (2, 4)
 

@@ -1,6 +1,6 @@
 """How well a checkpoint draws: `python -m tests.bench.embedded.quality [CHECKPOINT ...] --data DATA` (`make eval`).
 
-Owns the prompts, the rows of the table and the contact sheets. Everything is counted on pictures as a user gets them:
+Prints a table and writes contact sheets. Everything is counted on pictures as a user gets them:
 hard alpha, sixteen colours. Without the training data the rows that need it say so and are left out.
 """
 
@@ -317,7 +317,7 @@ def human_rows(sprites: Sequence[Sprite], device: str) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints a Markdown table, a column a checkpoint; sheets and eval.json go to --out."""
+    """Prints a Markdown table with a column for each checkpoint; sheets and eval.json go to --out."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.embedded.quality", description=__doc__)
     parser.add_argument("checkpoints", nargs="*", type=Path, default=[CHECKPOINT])
     parser.add_argument("--data", nargs="*", type=Path, default=[], help="the training data, for near-copies")

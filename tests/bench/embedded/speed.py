@@ -2,7 +2,7 @@
 
     python -m tests.bench.embedded.speed [--runs 15] [--sprites 100] [--json FILE]
 
-One UNet call of a 32x32 canvas takes about 30 ms on two cores, so what lies outside the UNet shows. Own road and stock
+One UNet call of a 32x32 canvas takes about 30 ms on two cores, so the rest shows. Own pipeline and stock
 pipeline take turns, so that what else the machine does hits both; best and median are given. The last line is JSON.
 """
 
@@ -52,13 +52,13 @@ class Timed:
         return result
 
 
-def in_turns(runs: int, **roads: Callable[[int], Any]) -> dict[str, list[float]]:
-    """Seconds of each run of each road; the first run of all is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in roads}
+def in_turns(runs: int, **arms: Callable[[int], Any]) -> dict[str, list[float]]:
+    """Returns the seconds of each run of each arm, without the first run of all."""
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
     for run in range(-1, runs):
-        for name, road in roads.items():
+        for name, arm in arms.items():
             begun = time.perf_counter()
-            road(run)
+            arm(run)
             if run >= 0:
                 seconds[name].append(time.perf_counter() - begun)
     return seconds
@@ -88,16 +88,16 @@ def main() -> None:
     recipe = Recipe("sprite", "red dragon", 32, 32, 1)
 
     def png(count: int, **changes: Any) -> Callable[[int], None]:
-        def road(run: int) -> None:
+        def arm(run: int) -> None:
             # new words each run: nothing comes out of the prompt cache
             own = replace(recipe, prompt=f"red dragon {'king ' * (run % 7)}", seed=100 * run, **changes)
             for sprite in draw_sprites(engine, own, count):
                 encode_png(sprite.image, sprite.recipe.to_json(), sprite.palette)
 
-        return road
+        return arm
 
     def pipeline(count: int, guidance: float) -> Callable[[int], None]:
-        def road(run: int) -> None:
+        def arm(run: int) -> None:
             stock(
                 [f"red dragon {'king ' * (run % 7)}"] * count,
                 num_inference_steps=model.steps,
@@ -105,7 +105,7 @@ def main() -> None:
                 generator=[torch.Generator().manual_seed(100 * run + i) for i in range(count)],
             )
 
-        return road
+        return arm
 
     results: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "runs": options.runs}
     for count in (1, 4):

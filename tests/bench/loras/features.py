@@ -1,6 +1,6 @@
 """A small feature network for KID: trained once, with a fixed seed, to tell which pack a sprite is from.
 
-A pack is an artist's way of drawing, so what tells packs apart is style. The network knows nothing of the two made-up
+A pack is an artist's way of drawing, so what tells packs apart is style. The network has not seen the two made-up
 styles, of the embedded model or of LoRAs. (A first one learned nouns and was blind to style: see docs/lora.md.)
 """
 

@@ -1,7 +1,7 @@
 """What is taught in the proof: for each style 40 sprites with words, and other sprites of it to measure against.
 
 Two styles are made by a rule from sprites that were held back from the embedded model's training; one is a real
-artist's. Owns which sprite goes where, fixed by the sprites alone. Knows no model and no distance.
+artist's. The split depends on the sprites alone, not on a model or a distance.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _real(folder: Path, plain: tuple[Pixels, ...], prompts: Sequence[str]) -> Le
     named = [(image, words) for image, words in real_sprites(folder) if words and words not in prompts]
     if len(named) < TRAINED + FEWEST:
         raise SystemExit(f"{len(named)} sprites with words in {folder} are too few; {TRAINED + FEWEST} are needed.")
-    # The sprites at both ends of the order were taught while the rule and the training were mended, and are used up
+    # The sprites at both ends of the order were taught while the rule and the training were developed, and are used up
     # (decision 0075): these are the middle ones.
     first = (len(named) - TRAINED) // 2
     others = named[:first] + named[first + TRAINED :]

@@ -2,7 +2,7 @@
 
     python -m tests.bench.loras.prove DATA... --out FOLDER [--real FOLDER...] [--picture FILE]
 
-Everything is kept in the folder, so that a run that was ended goes on. Fails (exit 1) where a distance does not shrink
+Everything is kept in the folder, so that an ended run can be continued. Fails (exit 1) where a distance does not shrink
 with p < 0.01 for every style, where weight 0 is not bit-equal to no LoRA, or where a stack of two is not what it says.
 A palette or outline distance in which base is as near as the style's own sprites are has nothing to teach: it is shown
 and not judged.
@@ -74,7 +74,7 @@ class Line:
 
 
 def taught(jobs: Jobs, style: str, dataset: Path, output: Path, steps: int) -> dict[str, Any]:
-    """Trains the style's LoRA as a job (or goes on with it); returns the job's last state."""
+    """Trains the style's LoRA as a job (or resumes it); returns the job's last state."""
     from pipelines.models.catalog import embedded_model
 
     job = next((j for j in jobs.list() if j.name == style), None)

@@ -4,7 +4,7 @@
 
 David Gervais' tiles for Angband (CC BY 3.0) are one artist's; Crossfire's (GPL) are many people's. No model here was
 trained on them (its sources are all CC0), and none of them is kept in the project. A folder of anybody's own sprites
-with metadata.jsonl does as well. Owns where pictures and words are in those files.
+with metadata.jsonl does as well. This module finds pictures and names in those files.
 """
 
 from __future__ import annotations

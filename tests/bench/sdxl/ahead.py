@@ -1,4 +1,4 @@
-"""Compiles the bench's shapes ahead, several processes at once, so that the bench itself finds the code in the cache.
+"""Compile the bench's shapes ahead, in several processes, so that the bench itself finds the code in the cache.
 
 A process takes about a minute a shape, nearly all of it on one core. Each draws with a model of its own; what they
 leave is inductor's cache on disk. Nothing is timed while they run.

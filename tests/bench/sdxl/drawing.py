@@ -13,7 +13,7 @@ from tests.bench.sdxl.rig import Rig
 
 
 def pictures(rig: Rig) -> None:
-    """Whole pictures, words encoded anew each time; then words and steps by themselves."""
+    """Measures whole pictures with the prompt encoded each time, then prompts and steps alone."""
     plan, side = rig.plan, rig.plan.sides[0]
     rig.time_picture(f"ours: {plan.steps} steps, guided", 1, side, plan.steps, 7.5)
     compare_with_stock(rig)

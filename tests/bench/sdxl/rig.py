@@ -1,6 +1,6 @@
 """What every arm of the bench draws with: one model with random weights in the project's own backend.
 
-Owns the plan of a run, the inputs of a single call and the counted operations. Pictures are drawn by
+It has the plan of a run, the inputs of a single call and the counted operations. Pictures are drawn by
 `DiffusersBackend.draw`, so a row says what the product does; only finishing and the queue are left out.
 """
 
@@ -137,7 +137,7 @@ class Rig:
         return guided * both + (steps - guided) * one + self.tflop("decode", batch, side)
 
     def draw(self, batch: int, side: int, steps: int, guidance: float, guided: float = 1.0) -> Drawing:
-        """Pictures by the backend, words encoded anew: a number in the prompt makes it one that was not seen."""
+        """Draws by the backend; a number in the prompt makes it new, so that it is encoded."""
         self.resident.model = replace(self.resident.model, guided=(0.0, guided))
         seen = next(self._words)
         request = DrawRequest(
@@ -160,7 +160,7 @@ class Rig:
     def time_picture(
         self, name: str, batch: int, side: int, steps: int, guidance: float, guided: float = 1.0, runs: int = 0
     ) -> Row:
-        """A row for a batch of pictures by our road, everything captured first."""
+        """Adds a row for a batch of pictures by our pipeline, with everything captured first."""
 
         def call() -> Any:
             return self.draw(batch, side, steps, guidance, guided)

@@ -5,8 +5,8 @@
     python -m tests.bench.sdxl.table --size full --arms "one step"     a CPU with 24 GB: proves that it fits
 
 Speed does not depend on what weights say: nothing is downloaded. The ceiling of every row is a matrix product, measured
-in the same run. Shapes are compiled ahead by several processes at once (ahead.py), because that is most of the time;
-then arms run in the order of their importance; a failure is printed and the next arm goes on.
+in the same run. Shapes are compiled ahead by several processes (ahead.py), because that is most of the time;
+then arms run in the order of their importance; a failure is printed and the next arm runs.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import torch._inductor.config
 from torch import Tensor
 
 from pipelines.sdxl import graphs
-from pipelines.sdxl.attention import WordKeys, fuse_attention_inputs, split_wide_heads
+from pipelines.sdxl.attention import PromptKV, fuse_attention_inputs, split_wide_heads
 from pipelines.sdxl.denoise import Conditioning, predict_with
 from pipelines.sdxl.graphs import Captured, compiled_regions
 from tests.bench.measure import Row, measure
@@ -113,12 +113,12 @@ def way(rig: Rig, name: str, rows: int, side: int) -> None:
     """A row for a step by that way."""
     chosen, unet = WAYS[name], rig.build()["unet"]
     fuse_attention_inputs(unet)
-    words = WordKeys(unet)
+    prompt_kv = PromptKV(unet)
     unet.to(memory_format=torch.channels_last)
     torch._dynamo.reset()  # compiled code does not look at the weights' layout again
 
     def call(latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        with words.given(hidden):
+        with prompt_kv.given(hidden):
             return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
 
     with torch._inductor.config.patch({"triton.enable_pdl": chosen.early}):
@@ -131,12 +131,12 @@ def any_shape(rig: Rig, shapes: Sequence[tuple[int, int]] = ()) -> None:
     """Regions compiled once for every number of rows and every canvas: what that costs a step, and what it saves."""
     unet, plan = rig.build()["unet"], rig.plan
     fuse_attention_inputs(unet)
-    words = WordKeys(unet)
+    prompt_kv = PromptKV(unet)
     unet.to(memory_format=torch.channels_last)
     torch._dynamo.reset()
 
     def call(latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        with words.given(hidden):
+        with prompt_kv.given(hidden):
             return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
 
     large, small = plan.sides[:2]

@@ -121,7 +121,7 @@ def compare_starts(rounds: int = 15) -> tuple[list[tuple[float, float]], list[tu
 
 
 async def call_milliseconds(rounds: int = 40) -> tuple[list[float], list[float]]:
-    """Milliseconds that generate_sprite and deploy_asset take on a backend that draws at once, finishing included."""
+    """Milliseconds that generate_sprite and deploy_asset take on a backend that draws immediately, with finishing."""
     from fastmcp import Client
 
     from server.protocol.app import create_server

@@ -62,7 +62,7 @@ TERRAINS = ("green grass floor", "gray stone floor", "brown dirt floor", "blue w
 
 
 def every_set(engine: Engine, seeds: int, picture: Path | None, console: Console) -> bool:
-    """Draws the sets and prints a line a pair; whether all gates hold."""
+    """Draws the sets and prints a line for each pair; returns whether all gates hold."""
     table = Table(
         "upper, lower",
         "pass",
@@ -131,7 +131,7 @@ def every_layout(engine: Engine, picture: Path | None, console: Console) -> bool
 
 
 def both_methods(engine: Engine, seeds: int, picture: Path | None, console: Console) -> None:
-    """Painted borders beside joint diffusion, a line a pair; says, and fails nothing."""
+    """Compares painted borders with joint diffusion, a line for each pair; never fails."""
     table = Table("upper, lower", title="painted | joint diffusion: wang16, 16 px")
     for name in ("pass", "seam, mean", "worst pair", "seconds, median"):
         table.add_column(name)

@@ -363,7 +363,7 @@ def test_a_file_that_was_trained_on_replaces_the_cached_one(tmp_path: Path) -> N
     stack.apply([(path, 1.0)])
     first, merged = snapshot(modules), stack.stack
     write(path, lora(modules, in_unet, rank=lambda n: 5, seed=2))
-    os.utime(path, ns=(0, merged[0].changed + 1))  # whatever the file system's clock resolves
+    os.utime(path, ns=(0, merged[0].changed + 1))  # at any resolution of the file system's clock
     stack.apply([(path, 1.0)])
     assert stack.stack != merged
     assert any(not torch.equal(first[n], t) for n, t in snapshot(modules).items())

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pipelines.sdxl.denoise import (
     Conditioning,
+    Conditionings,
     Keep,
-    Words,
     denoise,
     draw_noise,
     first_step,
@@ -70,14 +70,14 @@ def stock(
     return made.images
 
 
-def words_for(parts: dict[str, Any], negative: str | None, side: int) -> Words:
+def conditionings_for(parts: dict[str, Any], negative: str | None, side: int) -> Conditionings:
     prompts = encoder(parts)
     sizes = torch.tensor([[side, side, 0, 0, side, side]], dtype=torch.float32).expand(len(PROMPTS), -1)
 
     def conditioning(embeddings: list[Any]) -> Conditioning:
         return Conditioning(torch.cat([e.hidden for e in embeddings]), torch.cat([e.pooled for e in embeddings]), sizes)
 
-    return Words(
+    return Conditionings(
         conditioning([prompts.encode(p) for p in PROMPTS]),
         conditioning([prompts.encode_negative(negative or "")] * len(PROMPTS)),
     )
@@ -85,12 +85,14 @@ def words_for(parts: dict[str, Any], negative: str | None, side: int) -> Words:
 
 def ours(parts: dict[str, Any], scheduler: Any, steps: int, guidance: float, negative: str | None, side: int) -> Tensor:
     scheduler.set_timesteps(steps)
-    words = words_for(parts, negative, side)
+    conditionings = conditionings_for(parts, negative, side)
     generators = [torch.Generator().manual_seed(s) for s in SEEDS]
     cells = side // 2 ** (len(parts["vae"].config.block_out_channels) - 1)
-    noise = draw_noise((parts["unet"].config.in_channels, cells, cells), generators, words.positive.hidden)
+    noise = draw_noise((parts["unet"].config.in_channels, cells, cells), generators, conditionings.positive.hidden)
     latents = start_latents(scheduler, noise, None, 0)
-    return denoise(predict_with(parts["unet"]), scheduler, latents, words, [guidance] * len(PROMPTS), generators)
+    return denoise(
+        predict_with(parts["unet"]), scheduler, latents, conditionings, [guidance] * len(PROMPTS), generators
+    )
 
 
 def fresh(parts: dict[str, Any], name: str = "", **changes: Any) -> Any:
@@ -134,12 +136,12 @@ def test_each_picture_has_its_own_guidance_and_an_unguided_one_costs_nothing():
     def conditioning(value: float) -> Conditioning:
         return Conditioning(torch.zeros(2, 3, 4), torch.full((2, 5), value), torch.zeros(2, 6))
 
-    words = Words(conditioning(1.0), conditioning(0.25))
+    conditionings = Conditionings(conditioning(1.0), conditioning(0.25))
     latents = torch.zeros(2, 4, 2, 2)
-    mixed = predict_guided(predict, latents, torch.tensor(1), words, [3.0, 1.0])
+    mixed = predict_guided(predict, latents, torch.tensor(1), conditionings, [3.0, 1.0])
     assert mixed[:, 0, 0, 0].tolist() == [0.25 + 3 * 0.75, 1.0]
-    predict_guided(predict, latents, torch.tensor(1), words, [1.0, 1.0])
-    predict_guided(predict, latents, torch.tensor(1), words, [2.0, 2.0])
+    predict_guided(predict, latents, torch.tensor(1), conditionings, [1.0, 1.0])
+    predict_guided(predict, latents, torch.tensor(1), conditionings, [2.0, 2.0])
     assert seen == [3, 2, 4]
 
 
@@ -156,27 +158,29 @@ def test_guidance_acts_only_in_its_part_of_the_steps():
     scheduler.set_timesteps(4)
     generators = [torch.Generator().manual_seed(s) for s in SEEDS]
     noise = draw_noise((16, 16, 16), generators, torch.zeros(1))
-    denoise(counting, scheduler, noise, words_for(parts, None, 32), [1.5, 1.5], generators, guided=(0.25, 0.75))
+    denoise(counting, scheduler, noise, conditionings_for(parts, None, 32), [1.5, 1.5], generators, guided=(0.25, 0.75))
     assert calls == [2, 4, 4, 2]
 
 
 def test_a_region_of_weight_one_is_drawn_by_its_own_prompt():
     parts = embedded()
-    words = words_for(parts, None, 32)
-    swapped = words.positive.rows([1, 0])
+    conditionings = conditionings_for(parts, None, 32)
+    swapped = conditionings.positive.rows([1, 0])
 
-    def run(words: Words) -> Tensor:
+    def run(conditionings: Conditionings) -> Tensor:
         scheduler = fresh(parts)
         scheduler.set_timesteps(3)
         generators = [torch.Generator().manual_seed(s) for s in SEEDS]
         noise = draw_noise((16, 16, 16), generators, torch.zeros(1))
-        return denoise(predict_with(parts["unet"]), scheduler, noise, words, [1.5, 1.5], generators)
+        return denoise(predict_with(parts["unet"]), scheduler, noise, conditionings, [1.5, 1.5], generators)
 
     everywhere = torch.ones(2, 1, 16, 16)
-    by_region = run(Words(words.positive, words.negative, swapped, everywhere))
-    torch.testing.assert_close(by_region, run(Words(swapped, words.negative)), rtol=1e-4, atol=1e-4)
-    nowhere = run(Words(words.positive, words.negative, swapped, 0 * everywhere))
-    torch.testing.assert_close(nowhere, run(Words(words.positive, words.negative)), rtol=1e-4, atol=1e-4)
+    by_region = run(Conditionings(conditionings.positive, conditionings.negative, swapped, everywhere))
+    torch.testing.assert_close(by_region, run(Conditionings(swapped, conditionings.negative)), rtol=1e-4, atol=1e-4)
+    nowhere = run(Conditionings(conditionings.positive, conditionings.negative, swapped, 0 * everywhere))
+    torch.testing.assert_close(
+        nowhere, run(Conditionings(conditionings.positive, conditionings.negative)), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("scheduler", ["DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"])
@@ -194,7 +198,7 @@ def test_what_is_masked_off_stays_what_it_was(scheduler: str):
         predict_with(parts["unet"]),
         made,
         start_latents(made, noise, init, begin),
-        words_for(parts, None, 64),
+        conditionings_for(parts, None, 64),
         [1.0, 1.0],
         generators,
         begin=begin,
@@ -223,7 +227,7 @@ def test_the_strength_says_how_many_steps_are_taken():
         predict_with(parts["unet"]),
         scheduler,
         latents,
-        words_for(parts, None, 32),
+        conditionings_for(parts, None, 32),
         [1.0, 1.0],
         generators,
         begin=6,

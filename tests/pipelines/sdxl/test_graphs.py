@@ -17,7 +17,7 @@ from torch import Tensor
 from pipelines.adapters.stack import WeightStack
 from pipelines.engine.engine import Engine
 from pipelines.records import DrawRequest
-from pipelines.sdxl.attention import WordKeys, fuse_attention_inputs, split_wide_heads
+from pipelines.sdxl.attention import PromptKV, fuse_attention_inputs, split_wide_heads
 from pipelines.sdxl.denoise import Conditioning, predict_with
 from pipelines.sdxl.fast import FastModel
 from pipelines.sdxl.graphs import (
@@ -143,12 +143,12 @@ def test_fused_attention_still_trains_through_wrapped_layers() -> None:
 
 def test_cross_attention_kv_made_together_answers_the_same_and_sees_merged_adapters(tmp_path: Any) -> None:
     plain, quick = unet(), unet()
-    words = WordKeys(quick)
+    prompt_kv = PromptKV(quick)
     random_adapter(plain, tmp_path / "a.safetensors", rank=4)
 
     def both() -> tuple[Tensor, Tensor]:
         latents, timestep, hidden, pooled, sizes = inputs()
-        with torch.inference_mode(), words.given(hidden):
+        with torch.inference_mode(), prompt_kv.given(hidden):
             # what the layers are handed is not looked at
             ours = caller(quick)(latents, timestep, torch.zeros_like(hidden), pooled, sizes)
         with torch.inference_mode():
@@ -164,25 +164,25 @@ def test_cross_attention_kv_made_together_answers_the_same_and_sees_merged_adapt
 
 def test_outside_a_drawing_the_cross_attentions_make_their_own_keys() -> None:
     quick = unet()
-    words = WordKeys(quick)
+    prompt_kv = PromptKV(quick)
     with torch.inference_mode():
-        with pytest.raises(ZeroDivisionError), words.given(torch.zeros_like(inputs()[2])):
+        with pytest.raises(ZeroDivisionError), prompt_kv.given(torch.zeros_like(inputs()[2])):
             raise ZeroDivisionError
         assert torch.equal(caller(quick)(*inputs()), caller(pristine_unet())(*inputs()))
 
 
-def test_blocks_that_are_given_their_words_share_compiled_code() -> None:
+def test_blocks_that_are_given_their_kv_share_compiled_code() -> None:
     from torch._dynamo.testing import CompileCounter
 
     model, counter = unet(), CompileCounter()
-    words = WordKeys(model)
+    prompt_kv = PromptKV(model)
     regions = [(m, "forward") for m in model.modules() if type(m).__name__ == "BasicTransformerBlock"]
     widths = {m.norm1.normalized_shape for m, _ in regions}
     with torch.inference_mode(), compiled(regions, backend=counter):
-        with words.given(inputs()[2]):
+        with prompt_kv.given(inputs()[2]):
             caller(model)(*inputs())
         once = counter.frame_count
-        with words.given(inputs()[2] + 1):  # other tensors, the same code
+        with prompt_kv.given(inputs()[2] + 1):  # other tensors, the same code
             caller(model)(*inputs())
     assert len(regions) > counter.frame_count == once
     assert counter.frame_count <= 2 * len(widths)  # at two sizes of picture each
@@ -230,10 +230,10 @@ def test_a_drawing_that_wraps_or_a_unet_in_training_calls_the_module_itself() ->
 
     parts = build(SIZES["tiny"], CPU, torch.float32)
     fast = FastModel(parts["unet"], parts["vae"], prompts_of(parts), compiles=True)
-    latents, timestep, *words = inputs()
+    latents, timestep, *prompt = inputs()
     with torch.inference_mode():
-        quick = fast.predict()(latents, timestep, Conditioning(*words))
-        assert torch.equal(fast.predict(plain=True)(latents, timestep, Conditioning(*words)), quick)
+        quick = fast.predict()(latents, timestep, Conditioning(*prompt))
+        assert torch.equal(fast.predict(plain=True)(latents, timestep, Conditioning(*prompt)), quick)
         assert torch.equal(fast.decode(latents), fast.decode(latents, plain=True))
     assert fast.predict() is not fast.predict(plain=True)
     inject_adapter_in_model(LoraConfig(r=2, target_modules=["to_q"]), parts["unet"])

@@ -18,7 +18,7 @@ POTION = Recipe("sprite", "red potion", 32, 32, 5, candidates=3)
 
 
 class Pictures(FakeBackend):
-    """Draws these pictures in turn, whatever is asked for."""
+    """Draws these pictures in turn for any request."""
 
     def __init__(self, *pictures: Pixels) -> None:
         super().__init__()

@@ -49,7 +49,7 @@ def add_bundles(studio: Studio, count: int, size: int = 0) -> list[str]:
 
 
 def act(studio: Studio, action: str) -> None:
-    """Does one action; an undo of nothing is no error."""
+    """Does one action; an undo of nothing does not fail."""
     name, _, asset_id = action.partition(":")
     try:
         if name == "deploy":

@@ -1,7 +1,7 @@
 """A game as the Bevy Remote Protocol shows it, in Python: Bevy 0.15 to 0.20, with and without the dev plugin.
 
-It "loads" pictures from a folder when it is asked to reload (or at once, as a watcher would), and can be told to behave
-badly: to stay silent, to drip, to speak something else.
+It "loads" pictures from a folder when it is asked to reload (or immediately, as a watcher does), and can behave
+badly: stay silent, drip, or speak something else.
 """
 
 from __future__ import annotations

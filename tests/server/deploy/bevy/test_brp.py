@@ -1,4 +1,4 @@
-"""The protocol's client against games of every version, and against what is no game at all."""
+"""The protocol's client against games of every version, and against other programs."""
 
 from __future__ import annotations
 
