@@ -16,6 +16,7 @@ COMMANDS = {
         "server.cli.demo:demo",
         "Draw three sprites and a floor tile into the example game.",
     ),
+    "studio": ("server.terminal.command:studio", "Draw, compare and deploy in the terminal, without an assistant."),
     "generate": ("server.cli.commands:generate", "Draw a sprite."),
     "fix": ("server.cli.pixels:fix", "Get the real pixels back from a render, a screenshot or a JPEG."),
     "slice": ("server.cli.pixels:slice_sheet", "Cut a sheet or an .aseprite file into sprites or an animation."),
@@ -57,6 +58,24 @@ def main(arguments: list[str] | None = None) -> None:
 
         serve()
         return
+    try:
+        if words == ["studio"]:  # its first screen comes before the command-line parser is loaded
+            from server.terminal.command import studio
+
+            studio()
+        else:
+            _parse(words)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        from server.cli.console import SafeConsole, shown
+
+        SafeConsole(stderr=True).print(f"[bold red]dgx-pixels:[/] {shown(_sentence(error))}", highlight=False)
+        sys.exit(1)
+
+
+def _parse(words: list[str]) -> None:
+    """Run the command that the words name."""
     from cyclopts import App
 
     from server.cli.console import SafeConsole
@@ -71,15 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     for name, (place, line) in COMMANDS.items():
         app.command(place, name=name, help=line)
-    try:
-        app(words, exit_on_error=False, print_error=False)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        from server.cli.console import shown
-
-        SafeConsole(stderr=True).print(f"[bold red]dgx-pixels:[/] {shown(_sentence(error))}", highlight=False)
-        sys.exit(1)
+    app(words, exit_on_error=False, print_error=False)
 
 
 def _sentence(error: Exception) -> str:

@@ -67,7 +67,11 @@ def demo(*, prompt: str = "", size: int = 32, project: Path | None = None) -> No
     if not root.is_dir():
         raise ServerError("The example game is not here: run this in a clone, or give --project /path/to/your/game.")
     wishes = (Wish(prompt, size),) if prompt else WISHES
-    asyncio.run(run(wishes, root.resolve(), SafeConsole()))
+    console = SafeConsole()
+    asyncio.run(run(wishes, root.resolve(), console))
+    command = _shown(Path(sys.argv[0]).absolute())
+    where = f"{shown(command)} studio --project {shown(_shown(root.resolve()))}"
+    console.print(f"Next to try: [bold]{where}[/] draws, compares and deploys in this terminal.", soft_wrap=True)
 
 
 async def run(

@@ -1,0 +1,228 @@
+"""What the screens ask for: one Protocol, answered in this process (`local.py`) or by a running server (`remote.py`).
+
+Every method blocks, so screens call it in a thread (`work.py`). Errors are raised as the features and tools raise them.
+Imports nothing heavy: the first screen is drawn before numpy and the features are loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pipelines.records import Pixels
+
+OnProgress = Callable[[int, int, str], None]
+"""The same contract as `pipelines.records.OnProgress`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One asset as a screen shows it. `deployed` are paths in the game's assets/."""
+
+    id: str
+    kind: str
+    prompt: str
+    width: int
+    height: int
+    seed: int
+    model: str
+    palette: tuple[str, ...] = ()
+    deployed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What a screen shows of an asset: its picture, and of a sheet the frames of its clips.
+
+    `picture` is the sprite, the sheet, or the sample map of a tileset, as (height, width, 4) RGBA. `recipe` is what
+    makes it again, as JSON values; empty while a blind comparison hides it.
+    """
+
+    picture: Pixels
+    clips: Mapping[str, Sequence[Pixels]] = field(default_factory=dict)
+    fps: Mapping[str, float] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What one request drew, with the pictures, and the words of the prompt that the model does not know."""
+
+    pieces: tuple[Piece, ...]
+    pictures: tuple[Pixels, ...]
+    unknown_words: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What a deploy or undo did, in the tools' words: `state`, the running game's answer, the next step."""
+
+    state: str
+    path: str
+    asset_id: str
+    verification: str = ""
+    note: str = ""
+    screenshot: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What the screens need to know of the game and the models before anything is asked."""
+
+    game: str = ""
+    root: str = ""
+    size: int = 32
+    prefix: str = ""
+    """What the game's style puts before every prompt."""
+    model: str = "embedded"
+    models: tuple[str, ...] = ("embedded",)
+    presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    palettes: tuple[str, ...] = ()
+    loras: tuple[str, ...] = ()
+    newest: Piece | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A variant's place in the ranking: how often it would be preferred, 0..1, with the ends of its 95 % interval."""
+
+    key: str
+    share: float
+    low: float
+    high: float
+    won: float
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """A comparison. `labels` are the columns' headings (letters alone while it is blind); `cells[column][row]` are
+    asset ids, a row for each prompt and seed; `winner` is a column's letter, `tie`, or empty before the vote."""
+
+    id: str
+    labels: tuple[str, ...]
+    letters: tuple[str, ...]
+    rows: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    winner: str = ""
+    ranking: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that check_project looked at. `state`: fine, advice or broken."""
+
+    topic: str
+    state: str
+    what: str
+    change: str = ""
+    lines: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training job; steps count from 0, `loss` is of the last step."""
+
+    id: str
+    name: str
+    status: str
+    done: int
+    total: int
+    loss: float = 0.0
+    eta_seconds: float | None = None
+    message: str = ""
+    error: str = ""
+    active: bool = False
+    resumable: bool = False
+
+
+class Desk(Protocol):
+    """What the screens ask for."""
+
+    def home(self) -> Home:
+        """The game, its style and the models."""
+        ...
+
+    def warm(self) -> None:
+        """Load the model in the background."""
+        ...
+
+    def draw(self, fields: Mapping[str, Any], count: int, on_progress: OnProgress) -> Batch:
+        """Draw `count` sprites; `fields` are those of `SpriteRequest`."""
+        ...
+
+    def find(self, text: str = "", kind: str = "", limit: int = 50, offset: int = 0) -> tuple[list[Piece], int]:
+        """The newest assets, and how many there are in all."""
+        ...
+
+    def show(self, piece: Piece) -> Shown:
+        """An asset's picture, frames and recipe."""
+        ...
+
+    def edit(self, fields: Mapping[str, Any], on_progress: OnProgress) -> Batch:
+        """Change a sprite; `fields` are those of `EditRequest`. The result is a new asset."""
+        ...
+
+    def deploy(self, asset_id: str, path: str = "", *, overwrite: bool = False) -> Placed:
+        """Write an asset into the game."""
+        ...
+
+    def undo(self, path: str = "", *, overwrite: bool = False) -> Placed:
+        """Take the last deployment back."""
+        ...
+
+    def compare(
+        self,
+        prompts: Sequence[str],
+        variants: Sequence[str],
+        count: int,
+        size: int | None,
+        on_progress: OnProgress,
+        *,
+        blind: bool,
+    ) -> Contest:
+        """Draw the same prompts and seeds with each variant."""
+        ...
+
+    def vote(self, contest_id: str, winner: str) -> Contest:
+        """Record which column is better: its letter, or `tie`."""
+        ...
+
+    def adopt(self, contest_id: str, winner: str) -> str:
+        """Make a comparison's winner (its letter) the game's default; the file that was changed."""
+        ...
+
+    def check(self) -> list[Finding]:
+        """What stands between a deployed picture and the game's screen."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Engine, game, library and last deployments, as get_status answers."""
+        ...
+
+    def trainings(self) -> list[Training]:
+        """The training jobs, the newest first."""
+        ...
+
+    def samples(self, job_id: str) -> Pixels | None:
+        """The newest picture of a job's samples, or None."""
+        ...
+
+    def train(self, dataset: str, name: str) -> Training:
+        """Start a training job; an empty dataset is the game's assets."""
+        ...
+
+    def cancel_training(self, job_id: str) -> Training:
+        """Ask a job to stop."""
+        ...
+
+    def resume_training(self, job_id: str) -> Training:
+        """Go on with a stopped job."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held."""
+        ...

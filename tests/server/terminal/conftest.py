@@ -1,0 +1,38 @@
+"""The studio's app over a game on disk and a fake backend."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from server.settings import Settings
+from server.studio import Studio
+from server.terminal.app import StudioApp
+from server.terminal.local import LocalDesk
+from tests.fakes import FakeBackend
+from tests.server.terminal.driving import OpenStudio, settled, until
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def open_studio(game: Path, settings: Settings, backend: FakeBackend) -> OpenStudio:
+    """Opens the app in a window of `size`; the game is known when it gives the pilot, and no model is loaded."""
+
+    @asynccontextmanager
+    async def opened(size: tuple[int, int] = (80, 24), *, plain: bool = False) -> AsyncIterator[Pilot[None]]:
+        quiet = settings.model_copy(update={"preload": "none"})
+        app = StudioApp(LocalDesk(lambda: Studio(quiet, backend)), plain=plain)
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: app.awake)
+            await settled(pilot)
+            yield pilot
+
+    return opened

@@ -1,0 +1,169 @@
+"""The screen Create, by its keys."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from pipelines.pixels.png import read_picture
+from server.terminal.fields import Choice
+from server.terminal.picture import Picture
+from server.terminal.wall import Wall
+from tests.fakes import FakeBackend
+from tests.server.terminal.driving import OpenStudio, settled, studio_of, until, window_text, write
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_five_keys_draw_and_deploy(open_studio: OpenStudio, game: Path) -> None:
+    async with open_studio() as pilot:
+        await pilot.press("c", "a", "t", "enter", "d")
+        await settled(pilot)
+        deployed = read_picture(game / "assets/sprites/cat.png")
+        assert "written: sprites/cat.png" in window_text(pilot)
+        shown = pilot.app.screen.query_one("#big", Picture).frame
+        assert shown is not None
+        assert (shown == deployed).all()
+
+
+async def test_enter_on_an_empty_prompt_draws_the_example(open_studio: OpenStudio, backend: FakeBackend) -> None:
+    async with open_studio() as pilot:
+        assert "red dragon" in window_text(pilot)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "red dragon" in backend.requests[0].prompts[0]
+        assert len(pilot.app.screen.query_one(Wall).items) == 4
+
+
+async def test_undo_takes_the_file_away_again(open_studio: OpenStudio, game: Path) -> None:
+    async with open_studio() as pilot:
+        await write(pilot, "cat")
+        await pilot.press("enter")
+        await settled(pilot)
+        await pilot.press("d")
+        await settled(pilot)
+        assert (game / "assets/sprites/cat.png").exists()
+        await pilot.press("u")
+        await settled(pilot)
+        assert not (game / "assets/sprites/cat.png").exists()
+        assert "undone" in window_text(pilot)
+
+
+async def test_a_file_in_the_way_is_replaced_only_after_a_yes(open_studio: OpenStudio, game: Path) -> None:
+    in_the_way = game / "assets/sprites/cat.png"
+    in_the_way.parent.mkdir()
+    in_the_way.write_bytes(b"mine")
+    async with open_studio() as pilot:
+        await write(pilot, "cat")
+        await pilot.press("enter")
+        await settled(pilot)
+        for answer, kept in (("n", True), ("y", False)):
+            await pilot.press("d")
+            await settled(pilot)
+            assert "overwrite" in window_text(pilot)
+            await pilot.press(answer)
+            await settled(pilot)
+            assert (in_the_way.read_bytes() == b"mine") is kept
+        await pilot.press("u")
+        await settled(pilot)
+        assert in_the_way.read_bytes() == b"mine"
+
+
+async def test_d_while_something_is_drawn_never_deploys_an_earlier_picture(
+    open_studio: OpenStudio, backend: FakeBackend, game: Path
+) -> None:
+    async with open_studio() as pilot:
+        await write(pilot, "cat")
+        await pilot.press("enter")
+        await settled(pilot)
+        backend.gate = threading.Semaphore(0)
+        await pilot.press("p", "ctrl+u")
+        await write(pilot, "dog")
+        await pilot.press("enter", "d")
+        await until(pilot, lambda: len(backend.requests) == 2)
+        assert not (game / "assets").joinpath("sprites").exists()
+        backend.gate.release(100)
+        await settled(pilot)
+        assert [file.name for file in (game / "assets/sprites").iterdir()] == ["dog.png"]
+
+
+async def test_x_cancels_what_is_drawn_and_shows_what_was_there(open_studio: OpenStudio, backend: FakeBackend) -> None:
+    async with open_studio() as pilot:
+        await write(pilot, "cat")
+        await pilot.press("enter")
+        await settled(pilot)
+        backend.gate = threading.Semaphore(0)
+        await pilot.press("r")
+        await until(pilot, lambda: len(backend.requests) == 2)
+        assert "cancels" in window_text(pilot)
+        await pilot.press("x")
+        backend.gate.release(1)
+        await settled(pilot)
+        assert "Cancelled: cat" in window_text(pilot)
+        await until(pilot, lambda: pilot.app.screen.query_one("#big", Picture).size.height > 0)
+        assert studio_of(pilot).screen.query_one("#big", Picture).frame is not None
+
+
+async def test_a_kept_seed_is_drawn_first_with_the_next_prompt(open_studio: OpenStudio, backend: FakeBackend) -> None:
+    async with open_studio() as pilot:
+        await write(pilot, "cat")
+        await pilot.press("enter")
+        await settled(pilot)
+        await pilot.press("right", "k", "p", "ctrl+u")
+        await write(pilot, "dog")
+        await pilot.press("enter")
+        await settled(pilot)
+        kept = backend.requests[0].seeds[1]
+        assert backend.requests[1].seeds == (kept,)
+        assert len(backend.requests[2].seeds) == 3
+        assert pilot.app.screen.query_one(Wall).items[0].caption == str(kept)
+
+
+async def test_the_fields_become_the_request(open_studio: OpenStudio, backend: FakeBackend) -> None:
+    async with open_studio() as pilot:
+        await write(pilot, "cat")
+        await pilot.press("tab", "right", "right", "down", "right")
+        assert pilot.app.screen.query_one("#size", Choice).value == "16"
+        pilot.app.screen.query_one("#prompt", Input).focus()
+        await pilot.press("enter")
+        await settled(pilot)
+        assert len(backend.requests[0].seeds) == 1
+        picture = pilot.app.screen.query_one("#big", Picture).frame
+        assert picture is not None
+        assert picture.shape == (16, 16, 4)
+
+
+async def test_an_error_is_the_tools_sentence(open_studio: OpenStudio) -> None:
+    async with open_studio() as pilot:
+        await pilot.press("u")
+        pilot.app.screen.set_focus(None)
+        await pilot.press("u")
+        await settled(pilot)
+        assert "is left to undo" in window_text(pilot)
+
+
+async def test_a_prompt_that_is_edited_gives_another_sprite(open_studio: OpenStudio) -> None:
+    async with open_studio() as pilot:
+        await write(pilot, "cat")
+        await pilot.press("enter")
+        await settled(pilot)
+        await pilot.press("e", "ctrl+u")
+        await write(pilot, "blue cat")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert [item.caption for item in pilot.app.screen.query_one(Wall).items] != []
+        assert "blue cat" in window_text(pilot)
+
+
+async def test_the_question_mark_shows_every_key_even_in_the_prompt(open_studio: OpenStudio) -> None:
+    async with open_studio() as pilot:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert "Put the sprite into the game" in window_text(pilot)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "What do you want to see?" in window_text(pilot)
+        assert pilot.app.screen.query_one("#prompt", Input).value == ""
