@@ -53,9 +53,13 @@ class Judge(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, 4, 32, 32) colour times alpha and alpha, 0..1 -> logits (batch, kinds), (batch, nouns)."""
-        features = self.body(pictures)
-        pooled = self.drop(torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1))
+        pooled = self.drop(self.pooled(pictures))
         return self.kind(pooled), self.noun(pooled)
+
+    def pooled(self, pictures: Tensor) -> Tensor:
+        """What `forward` classifies: mean and maximum of each channel, (batch, 8 * width)."""
+        features = self.body(pictures)
+        return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
 
     def probabilities(self, pictures: Sequence[Pixels]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, kinds) and (n, nouns) for RGBA pictures of 32x32 pixels."""
@@ -81,11 +85,30 @@ def load_judge() -> Judge:
 
 def match(pictures: Sequence[Pixels], prompt: str) -> np.ndarray | None:
     """How well each picture, of any size, shows what the prompt asks for, 0..1; None where the judge has no noun."""
+    return compare(pictures, prompt)[0]
+
+
+def compare(pictures: Sequence[Pixels], prompt: str) -> tuple[np.ndarray | None, np.ndarray]:
+    """Sees pictures of any size that were drawn for one prompt: `match`, and how much each is like the others.
+
+    The likeness, 0..1, is the mean over the other pictures of the cosine of the judge's features, squared, times the
+    mean Bhattacharyya coefficient of its nouns; 1 for a single picture. What one drawing of four shows and the other
+    three do not is seldom what was asked for.
+    """
     judge = load_judge()
-    noun = noun_asked(prompt, judge.nouns)
-    if not noun:
-        return None
-    return judge.probabilities([as_seen(picture) for picture in pictures])[1][:, judge.nouns.index(noun)]
+    stacked = torch.from_numpy(np.stack([as_seen(picture) for picture in pictures])).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        pooled = judge.pooled(as_input(stacked))
+        noun = judge.noun(pooled).softmax(-1)
+        features, root = functional.normalize(pooled, dim=1), noun.sqrt()
+        others = max(len(pictures) - 1, 1)
+        cosine, overlap = (
+            ((matrix @ matrix.T).sum(1) - 1) / others if len(pictures) > 1 else torch.ones(1)
+            for matrix in (features, root)
+        )
+        likeness = (cosine.square() * overlap).clamp(0, 1)
+    asked = noun_asked(prompt, judge.nouns)
+    return noun[:, judge.nouns.index(asked)].numpy() if asked else None, likeness.numpy()
 
 
 def noun_asked(prompt: str, nouns: Sequence[str]) -> str:

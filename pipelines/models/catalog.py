@@ -118,6 +118,13 @@ class Model:
         """Textures that are drawn for a terrain by default: fewer where a drawing takes long."""
         return 12 if self.draws_pixels else 2
 
+    def sprite_candidates(self, count: int) -> int:
+        """Pictures to choose from for each of `count` sprites by default: up to four, at most eight in all.
+
+        Eight are one batch. A model that takes a second for each picture draws one.
+        """
+        return min(4, max(1, 8 // count)) if self.draws_pixels else 1
+
 
 def embedded_model() -> Model:
     """The model that ships in the package."""

@@ -33,7 +33,11 @@ REFINE = 0.38
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sprite:
-    """A finished sprite. `scores` are those of all its candidates, in the order in which they were drawn."""
+    """A finished sprite.
+
+    `scores` are those of all its candidates, in the order in which they were drawn; `other_seeds` draw the candidates
+    that were not kept, the next best first.
+    """
 
     recipe: Recipe
     image: Pixels
@@ -41,6 +45,7 @@ class Sprite:
     report: Report
     scores: tuple[float, ...] = ()
     unknown_words: tuple[str, ...] = ()
+    other_seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,8 @@ def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgres
         if model.draws_pixels and len(candidates) > 1:
             candidates = mark(candidates, recipe.prompt)
         scores = tuple(c.report.scores["score"] for c in candidates)
-        best = candidates[max(range(len(scores)), key=lambda c: (candidates[c].report.passed, scores[c]))]
+        order = sorted(range(len(scores)), key=lambda c: (candidates[c].report.passed, scores[c]), reverse=True)
+        best, others = candidates[order[0]], tuple(candidate_seed(recipe.seed, c) for c in order[1:])
         options = {name: value for name, value in recipe.options.items() if name != "batch"} | {"ground": grounds[i]}
         own = replace(
             recipe,
@@ -146,13 +152,16 @@ def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgres
             options=options | ({"batch": origin | {"at": i}} if len(recipes) > 1 else {}),
         )
         told = tuple(w for w in unknown if re.search(rf"(?<!\w){re.escape(w)}(?!\w)", recipe.prompt.lower()))
-        sprites.append(Sprite(own, best.image, best.palette, best.report, scores, told))
+        sprites.append(Sprite(own, best.image, best.palette, best.report, scores, told, others))
     return sprites
 
 
 def candidate_seed(seed: int, candidate: int) -> int:
-    """The seed of a sprite's n-th candidate: the sprite's own for the first, far from its neighbours' for others."""
-    return (seed + candidate * 0x9E3779B97F4A7C15) % 2**63
+    """The seed of a sprite's n-th candidate: the sprite's own for the first, far from its neighbours' for others.
+
+    Below 2**31, so that clients that read numbers as doubles can ask for it.
+    """
+    return (seed + candidate * 0x9E3779B1) % 2**31 if candidate else seed
 
 
 def plan_passes(model: Model, width: int, height: int, preset: str = "") -> tuple[_Pass, ...]:

@@ -26,14 +26,20 @@ if TYPE_CHECKING:
 _WORDS = re.compile(r"#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?(?:[\s,]+#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)*[\s,]*")
 
 
-def sprite_recipe(studio: Studio, project: Project | None, request: SpriteRequest) -> Recipe:
+def sprite_recipe(studio: Studio, project: Project | None, request: SpriteRequest, count: int = 1) -> Recipe:
     """The recipe of a sprite. Fields of the request that `Recipe` does not have become options, where they are set.
+
+    Args:
+        count: how many sprites are drawn together; the model's default number of candidates depends on it.
 
     Raises:
         ProjectError, PaletteError: as `compose_recipe`.
     """
+    from pipelines.models.catalog import find_model
+
     style = project.style if project else Style()
     side = request.size or style.size
+    candidates = request.candidates or find_model(studio.model(style, request.model)).sprite_candidates(count)
     return compose_recipe(
         studio,
         project,
@@ -44,7 +50,7 @@ def sprite_recipe(studio: Studio, project: Project | None, request: SpriteReques
         height=request.height or side,
         preset=request.preset,
         outline=request.outline or style.outline,
-        candidates=request.candidates,
+        candidates=candidates,
         options=request.model_dump(include=_options(), exclude_defaults=True),
     )
 

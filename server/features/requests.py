@@ -86,7 +86,7 @@ PaletteChoice = Annotated[
 ]
 Colors = Annotated[int | None, within(2, 64), Field(description="2 to 64, without a palette.")]
 Count = Annotated[int, within(1, 16), Field(description="How many, 1 to 16, with seeds one after another.")]
-Candidates = Annotated[int, within(1, 16), Field(description="Draw 1 to 16, keep the best.")]
+Candidates = Annotated[int | None, within(1, 16), Field(description="Draw 1 to 16, keep the best.")]
 
 
 class Request(BaseModel):
@@ -121,7 +121,7 @@ class SpriteRequest(Request):
     palette: PaletteChoice = ""
     colors: Colors = None
     outline: Annotated[Literal["", Outline], Field(description="Empty: the game's.")] = ""
-    candidates: Candidates = 1
+    candidates: Candidates = None
     dither: Annotated[int, Field(description="Side of the ordered dither pattern: 0 (none), 2, 4 or 8.")] = 0
 
 

@@ -29,6 +29,7 @@ class Drawn:
     asset: Asset
     image: Pixels
     unknown_words: tuple[str, ...] = ()
+    other_seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +62,7 @@ def generate_sprites(
 
     started = time.perf_counter()
     game = studio.project(project)
-    recipe = sprite_recipe(studio, game, request)
+    recipe = sprite_recipe(studio, game, request, count)
     library = studio.library(game)
     drawn = [keep_sprite(studio, library, sprite) for sprite in draw_sprites(studio.engine, recipe, count, on_progress)]
     unknown = dict.fromkeys(word for one in drawn for word in one.unknown_words)
@@ -85,7 +86,8 @@ def generate_each(
     groups: dict[str, list[tuple[int, Recipe]]] = {}
     for index, request in enumerate(requests):
         try:
-            recipe = sprite_recipe(studio, game, of_the_game(game, request, "generate_sprite") if game else request)
+            asked = of_the_game(game, request, "generate_sprite") if game else request
+            recipe = sprite_recipe(studio, game, asked, len(requests))
             groups.setdefault(replace(recipe, prompt="", seed=0).to_json(), []).append((index, recipe))
         except Exception as error:  # of this request alone
             outcomes[index] = error
@@ -122,4 +124,4 @@ def keep_sprite(studio: Studio, library: Library, sprite: Sprite) -> Drawn:
         palette=sprite.palette,
         details={"unknown_words": list(sprite.unknown_words)},
     )
-    return Drawn(asset, sprite.image, sprite.unknown_words)
+    return Drawn(asset, sprite.image, sprite.unknown_words, sprite.other_seeds)

@@ -27,6 +27,8 @@ class SpriteItem(BaseModel):
     passed: bool = Field(description="Whether every gate holds")
     gates: dict[str, bool] = {}
     scores: dict[str, float] = {}
+    sure: float | None = None
+    other_seeds: list[int] = []
 
 
 class SpriteAnswer(BaseModel):
@@ -82,6 +84,8 @@ def _answer(done: DrawnSprites, prompt: str) -> ToolResult:
             passed=sprite.asset.report["passed"],
             gates=sprite.asset.report["gates"],
             scores=sprite.asset.report["scores"],
+            sure=sprite.asset.report["scores"].get("recognised"),
+            other_seeds=list(sprite.other_seeds),
         )
         for sprite in done.sprites
     ]
