@@ -27,8 +27,8 @@ class SpriteItem(BaseModel):
     passed: bool = Field(description="Whether every gate holds")
     gates: dict[str, bool] = {}
     scores: dict[str, float] = {}
-    sure: float | None = None
-    other_seeds: list[int] = []
+    sure: float | None = Field(None, description="How sure a judge is that it shows the noun, 0 to 1")
+    other_seeds: list[int] = Field([], description="With candidates=1 they draw the others, the next best first")
 
 
 class SpriteAnswer(BaseModel):

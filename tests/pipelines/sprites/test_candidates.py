@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pipelines.engine.backend import OnStep
 from pipelines.engine.engine import Engine
 from pipelines.records import Drawing, DrawRequest, Pixels, Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
-from pipelines.sprites.draw import draw_sprites
+from pipelines.sprites.draw import candidate_seed, draw_sprites
 from tests.fakes import FakeBackend
 
 POTION = Recipe("sprite", "red potion", 32, 32, 5, candidates=3)
+SEEDS = [candidate_seed(POTION.seed, c) for c in range(4)]
 
 
 class Pictures(FakeBackend):
@@ -70,3 +72,23 @@ def test_a_prompt_without_a_noun_or_colour_leaves_the_scores_alone(drawn: dict[s
 def test_a_single_candidate_is_not_looked_at(drawn: dict[str, Pixels]):
     _, scores = kept(POTION, drawn["red potion"])
     assert "recognised" not in scores
+
+
+def test_what_one_candidate_of_four_shows_and_the_others_do_not_is_not_kept(drawn: dict[str, Pixels]):
+    red, blue, dragon = drawn["red potion"], drawn["blue potion"], drawn["red dragon"]
+    unknown = replace(POTION, prompt="xyzzy")
+    assert kept(unknown, dragon, red, blue, red)[0] != 0
+    at, scores = kept(unknown, dragon, red, dragon, dragon)
+    assert at != 1
+    assert 0.3 < scores["likeness"] < 1  # two of the three others are the same
+
+
+def test_the_other_seeds_draw_the_other_candidates_the_next_best_first():
+    engine = Engine(DiffusersBackend("cpu"))
+    (sprite,) = draw_sprites(engine, replace(POTION, candidates=4))
+    ranked = sorted(sprite.scores, reverse=True)
+    assert [sprite.scores[SEEDS.index(seed)] for seed in sprite.other_seeds] == ranked[1:]
+    (other,) = draw_sprites(engine, replace(POTION, seed=sprite.other_seeds[0], candidates=1))
+    engine.close()
+    assert not np.array_equal(other.image, sprite.image)
+    assert max(sprite.other_seeds) < 2**53  # as a double of a JavaScript client

@@ -89,7 +89,7 @@ def test_a_sprite_that_cannot_be_drawn_leaves_its_batch_alone(studio: Studio, ba
     assert "8 to 64 pixels, not 999" in str(second)
     assert isinstance(first, Drawn)
     assert isinstance(third, Drawn)
-    assert [r.prompts for r in backend.requests] == [("red key", "axe")]
+    assert [r.prompts for r in backend.requests] == [("red key", "red key", "axe", "axe")]  # two candidates each
 
 
 def test_where_a_batch_cannot_be_drawn_each_sprite_has_its_own_error(studio: Studio, backend: FakeBackend) -> None:

@@ -115,6 +115,21 @@ async def test_gates_and_scores_are_in_the_answer_when_asked_for(client: Client[
     assert all(long["gates"].values())
 
 
+async def test_one_sprite_is_the_best_of_four_and_the_answer_offers_the_others(
+    client: Client[Any], backend: FakeBackend
+) -> None:
+    one = (await ask(client, "generate_sprite", prompt="red dragon", seed=1))["sprites"][0]
+    assert [len(request.prompts) for request in backend.requests] == [4]
+    assert 0 <= one["sure"] <= 1
+    assert set(one["other_seeds"]) < set(backend.requests[0].seeds)
+    assert len(one["other_seeds"]) == 3
+    again = await ask(client, "generate_sprite", prompt="red dragon", seed=one["other_seeds"][0], candidates=1)
+    assert again["asset_id"] != one["asset_id"]
+    await ask(client, "generate_sprite", prompt="red dragon", count=4)
+    await ask(client, "generate_sprite", prompt="red dragon", count=9)
+    assert [len(request.prompts) for request in backend.requests[2:]] == [8, 8, 1]  # two of each; one of each
+
+
 async def test_a_sheet_is_cut_and_the_answer_shows_the_cuts(client: Client[Any], game: Path) -> None:
     sheet = np.zeros((18, 35, 4), np.uint8)
     sheet[1:17, 1:17] = (200, 40, 40, 255)
