@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipelines.embedded.architecture import SIZE
 from pipelines.embedded.canvas import place

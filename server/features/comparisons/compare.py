@@ -292,7 +292,9 @@ def compare_models(
     variants = [parse_variant(text, default) for text in request.variants]
     first = FIRST_SEED if request.seed is None else request.seed
     recipes = [
-        sprite_recipe(studio, game, SpriteRequest(prompt=prompt, size=request.size, seed=first, palette="none"))
+        sprite_recipe(
+            studio, game, SpriteRequest(prompt=prompt, size=request.size, seed=first, palette="none", candidates=1)
+        )
         for prompt in request.prompts
     ]
     seeds = range(first, first + max(0, request.count))
