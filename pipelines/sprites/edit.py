@@ -75,7 +75,7 @@ def mask_of_place(image: Pixels, words: str) -> NDArray[np.bool_]:
         part[y0:y1, x0:x1] = True
         mask &= part
     if not mask.any():
-        raise InvalidRequest(f"'{words}' points at two parts that have nothing in common. Name one.")
+        raise InvalidRequest(f"'{words}' names two parts that have nothing in common. Name one.")
     return mask
 
 

@@ -79,7 +79,7 @@ def deploy(request: Annotated[DeployRequest, Parameter(name="*")], *, project: P
 
     with Studio() as studio:
         done = put(studio, **dict(request), project=str(project) if project else None)
-    _tell(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
+    _print_deployed(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
 
 
 def undo(path: str = "", *, project: Path | None = None, overwrite: bool = False) -> None:
@@ -98,7 +98,7 @@ def undo(path: str = "", *, project: Path | None = None, overwrite: bool = False
 
     with Studio() as studio:
         done = take_back(studio, path, str(project) if project else None, overwrite=overwrite)
-    _tell(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
+    _print_deployed(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
 
 
 def status(*, project: Path | None = None) -> None:
@@ -109,21 +109,21 @@ def status(*, project: Path | None = None) -> None:
     project
         The game's root; default: found from the working directory.
     """
-    from server.features.status import status as tell
+    from server.features.status import status as read_status
 
     with Studio() as studio:
-        said = tell(studio, str(project) if project else None)
+        report = read_status(studio, str(project) if project else None)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    game = said["project"]
-    table.add_row("version", said["version"])
-    table.add_row("game", shown(f"{game['name']} ({game['root']})" if game else said["next_step"]))
+    game = report["project"]
+    table.add_row("version", report["version"])
+    table.add_row("game", shown(f"{game['name']} ({game['root']})" if game else report["next_step"]))
     if game:
         table.add_row("assets", shown(game["assets"]))
         table.add_row("style", shown(game["style_file"] or "default (no dgx-pixels.toml)"))
-    table.add_row("library", shown(f"{said['library']['assets']} assets in {said['library']['folder']}"))
-    for entry in said["deployments"]:
+    table.add_row("library", shown(f"{report['library']['assets']} assets in {report['library']['folder']}"))
+    for entry in report["deployments"]:
         table.add_row("deployed", shown(f"{entry['path']}  {entry['asset_id']}  {entry['verification']}"))
     SafeConsole().print(table)
 
@@ -137,7 +137,7 @@ def doctor() -> None:
     SafeConsole().print(shown(examine()))
 
 
-def _tell(state: str, paths: list[Path], note: str) -> None:
+def _print_deployed(state: str, paths: list[Path], note: str) -> None:
     console = SafeConsole()
     for path in paths:
         console.print(f"[bold]{state}[/]  {shown(path)}")

@@ -94,7 +94,7 @@ async def run(
             TextColumn("{task.description}"),
             BarColumn(),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[said]}"),
+            TextColumn("[dim]{task.fields[message]}"),
         )
         with Progress(*columns, console=console) as progress:
             for wish in wishes:
@@ -109,10 +109,10 @@ async def run(
 
 async def _ask(server: Connection, wish: Wish, bars: Progress) -> Granted:
     """Draws and deploys one wish."""
-    bar = bars.add_task(shown(f'"{wish.prompt}"'), total=None, said="")
+    bar = bars.add_task(shown(f'"{wish.prompt}"'), total=None, message="")
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        bars.update(bar, completed=progress, total=total, said=message or "")
+        bars.update(bar, completed=progress, total=total, message=message or "")
 
     begun = time.perf_counter()
     arguments = {"prompt": wish.prompt, "size": wish.size, "seed": 7, "candidates": 4}
@@ -120,7 +120,7 @@ async def _ask(server: Connection, wish: Wish, bars: Progress) -> Granted:
     arguments = {"asset_id": drawn["asset_id"], "path": wish.path, "overwrite": True}
     placed = await server.call("deploy_asset", arguments)
     seconds = time.perf_counter() - begun
-    bars.update(bar, completed=1, total=1, said=f"{placed['state']}: {placed['path']}")
+    bars.update(bar, completed=1, total=1, message=f"{placed['state']}: {placed['path']}")
     return Granted(wish, drawn, placed, await server.read(drawn["sprites"][0]["uri"]), seconds)
 
 

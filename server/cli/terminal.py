@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipelines.records import Pixels
 
 _SHADES = " .:-=+*#%@"
-_GROUND = (128, 114)
+_BACKGROUND = (128, 114)
 
 
 def picture_text(picture: Pixels, console: Console) -> Text:
@@ -31,8 +31,8 @@ def _half_blocks(picture: Pixels) -> Text:
     from server.features.preview import on_chequers
 
     text = Text(no_wrap=True, end="")
-    # on a grey ground: black outlines would vanish in a dark terminal, white ones in a light one
-    rows = on_chequers(picture, _GROUND)[..., :3].tolist()
+    # on a grey background: black outlines would vanish in a dark terminal, white ones in a light one
+    rows = on_chequers(picture, _BACKGROUND)[..., :3].tolist()
     for top, bottom in zip_longest(rows[::2], rows[1::2]):
         text.append("\n" if text else "")
         for x, color in enumerate(top):

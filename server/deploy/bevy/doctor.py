@@ -304,7 +304,7 @@ def _running(project: Project, bevy: BevyProject) -> Iterator[Finding]:
         yield Finding(
             topic,
             "advice",
-            f"{what}: it cannot be told whether it is this game.",
+            f"{what}: whether it is this game is unknown.",
             "Add the dev plugin and start it again." if bevy.minor in TESTED else "See 'dev plugin' above.",
         )
         return
