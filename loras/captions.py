@@ -72,7 +72,7 @@ def _from_table(table: Table) -> dict[str, str]:
 
 
 def beside(picture: Path) -> str:
-    """The caption in the `.txt` or `.caption` file of the picture's name; empty where there is none.
+    """Returns the caption in the `.txt` or `.caption` file of the picture's name; empty where there is none.
 
     Raises:
         TextError: the file is a symbolic link, or not text in UTF-8 or UTF-16.
@@ -103,7 +103,7 @@ def from_name(path: Path | str) -> str:
 
 
 def with_trigger(trigger: str, caption: str) -> str:
-    """The caption with the trigger word in front, once."""
+    """Returns the caption with the trigger word in front, once."""
     if not trigger or trigger in re.split(r"[\s,]+", caption):
         return caption or trigger
     return f"{trigger} {caption}".strip()

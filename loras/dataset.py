@@ -59,7 +59,7 @@ class Dataset:
         return digest.hexdigest()
 
     def report(self) -> dict[str, Any]:
-        """What was taken and refused, as JSON values; of many refusals the first fifty are listed."""
+        """Returns what was taken and refused, as JSON values; of many refusals the first fifty are listed."""
         reasons: dict[str, int] = {}
         for _, why in self.refused:
             reasons[why] = reasons.get(why, 0) + 1
@@ -120,7 +120,7 @@ def read_dataset(source: Path, tile_size: tuple[int, int] | None = None) -> Data
 
 
 def _inside(folder: Path) -> Path:
-    """The assets folder of a game, else the folder itself."""
+    """Returns the assets folder of a game, else the folder itself."""
     return folder / "assets" if (folder / "Cargo.toml").is_file() and (folder / "assets").is_dir() else folder
 
 
@@ -150,7 +150,7 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 
 def _from_metadata(path: Path, top: Path, tables: dict[Path, dict[str, str]]) -> str:
-    """The caption in the nearest metadata file between the picture and `top`."""
+    """Returns the caption in the nearest metadata file between the picture and `top`."""
     for folder in path.parents:
         if folder not in tables:
             files = [folder / name for name in captions.METADATA if (folder / name).is_file()]
@@ -194,13 +194,13 @@ def _read_file(reading: _Reading, path: Path, name: str, caption: str, tile_size
 
 
 def _why(error: PipelineError, path: Path) -> str:
-    """The reason without the file's name, so that a thousand files with one fault are one reason."""
+    """Returns the reason without the file's name, so that a thousand files with one fault are one reason."""
     said = str(error)
     return f"it {said.removeprefix(path.name).strip()}" if said.startswith(f"{path.name} ") else said
 
 
 def _identity(image: Pixels) -> bytes:
-    """A hash of what is to be seen: the same for another margin or other colours under transparent pixels."""
+    """Returns a hash of what is to be seen: the same for another margin or other colours under transparent pixels."""
     visible = image[..., 3] >= 128
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

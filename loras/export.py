@@ -48,7 +48,7 @@ class About:
         )
 
     def metadata(self) -> dict[str, str]:
-        """The header's key-value pairs (safetensors keeps strings only)."""
+        """Returns the header's key-value pairs (safetensors keeps strings only)."""
         made = datetime.now(UTC).isoformat(timespec="seconds")
         return {
             "format": "pt",

@@ -52,7 +52,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file's object; empty where there is none, or where it is broken."""
+    """Returns a JSON file's object; empty where there is none, or where it is broken."""
     try:
         value = json.loads(read_bytes(path, TEXT_LIMIT))
     except (OSError, ValueError, FileError, RecursionError):

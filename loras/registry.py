@@ -61,7 +61,7 @@ class Registry:
         self._observer: BaseObserver | None = None
 
     def list(self) -> list[LoraInfo]:
-        """All LoRAs, by name. While the folder is watched, it is read only after a change."""
+        """Returns all LoRAs, by name. While the folder is watched, it is read only after a change."""
         with self._lock:
             if self._listed is None or self._observer is None:
                 files = sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else []
@@ -71,7 +71,7 @@ class Registry:
             return list(self._listed)
 
     def find(self, name: str) -> LoraInfo:
-        """The LoRA of that name, or of that path. Always looks at the file itself.
+        """Returns the LoRA of that name, or of that path. Always looks at the file itself.
 
         Raises:
             AdapterError: there is none, or it is broken.
@@ -187,5 +187,5 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    """A text of the file's metadata, short and without control characters; empty where it is not text."""
+    """Returns a text of the file's metadata, short and without control characters; empty where it is not text."""
     return clipped(visible(value), 200) if isinstance(value, str) else ""

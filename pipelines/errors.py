@@ -81,7 +81,7 @@ class Cancelled(PipelineError):
 
 
 def explain(error: OSError, path: Path | str | None = None) -> str:
-    """What an operating system's error means for the user, and what to do next.
+    """Returns what an operating system's error means for the user, and what to do next.
 
     `path` names the file where the error itself does not, or names a temporary one.
     """
@@ -110,7 +110,7 @@ def explain(error: OSError, path: Path | str | None = None) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """The error as a message for the user; empty for an error that nobody expects.
+    """Returns the error as a message for the user; empty for an error that nobody expects.
 
     Expected are: `UserError`, what the operating system refuses, and what damaged or hostile input makes the parsers
     of the standard library, SQLite and pydantic raise. Control characters in the message are made visible.
@@ -119,7 +119,7 @@ def sentence(error: BaseException) -> str:
 
 
 def report(error: BaseException) -> str:
-    """A message for the user in every case: an unexpected error is logged with an id that the message names."""
+    """Returns a message for the user in every case: an unexpected error is logged with an id that the message names."""
     if message := sentence(error):
         logger.debug("%s", message, exc_info=error)
         return message

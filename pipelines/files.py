@@ -26,7 +26,7 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 def user_path(text: str | Path) -> Path:
-    """The path that a user wrote, with `~` and `~name` replaced by the home folder.
+    """Returns the path that a user wrote, with `~` and `~name` replaced by the home folder.
 
     Raises:
         InvalidRequest: the user does not exist, or the text cannot be a path.
@@ -63,7 +63,7 @@ def open_regular(path: Path | str, limit: int, name: str = "") -> BinaryIO:
 
 
 def read_bytes(path: Path | str, limit: int, name: str = "") -> bytes:
-    """The bytes of a regular file of at most `limit` bytes; one that grows while it is read is refused as well.
+    """Returns the bytes of a regular file of at most `limit` bytes; one that grows while it is read is refused as well.
 
     Raises:
         FileError, OSError: as `open_regular`.
@@ -76,7 +76,7 @@ def read_bytes(path: Path | str, limit: int, name: str = "") -> bytes:
 
 
 def too_large(path: Path | str, limit: int) -> str:
-    """The message for a file that is larger than `limit` bytes."""
+    """Returns the message for a file that is larger than `limit` bytes."""
     size = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
     return f"{path} is larger than {size}, which is the most that is read here. Give a smaller file."
 

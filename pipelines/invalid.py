@@ -14,7 +14,7 @@ MOST = 5
 
 
 def explain_invalid(error: ValidationError, whole: str = "arguments") -> str:
-    """What is wrong with each field: "size=x: input should be a valid integer; prompt: is required".
+    """Returns what is wrong with each field: "size=x: input should be a valid integer; prompt: is required".
 
     `whole` is the name of what was validated, where that was not a model's field.
     """
@@ -34,6 +34,6 @@ def _explain(detail: ErrorDetails, whole: str) -> str:
 
 
 def sentence_of(detail: ErrorDetails) -> str:
-    """What is wrong with one value, without a capital letter and a full stop: it follows a colon."""
+    """Returns what is wrong with one value, without a capital letter and a full stop: it follows a colon."""
     message = detail["msg"].removeprefix("Value error, ").rstrip(".")
     return message[:1].lower() + message[1:]

@@ -32,7 +32,7 @@ class Table:
 
 
 def parse_table(text: str, name: str) -> Table:
-    """The table in a text: blank rows are skipped, values and column names are stripped.
+    """Returns the table in a text: blank rows are skipped, values and column names are stripped.
 
     Args:
         text: the whole file.
@@ -89,7 +89,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _separator(header: str) -> str:
-    """The separator that stands most often in the header outside quotes; a comma where none does."""
+    """Returns the separator that stands most often in the header outside quotes; a comma where none does."""
     bare = re.sub(r'"[^"]*"', "", header)
     return max(_SEPARATORS, key=lambda mark: (bare.count(mark), mark == ","))
 

@@ -20,7 +20,7 @@ _ADVICE = "Save the file as UTF-8 (in most editors: Save as, encoding UTF-8)."
 
 
 def read_text(path: Path, name: str = "", limit: int = TEXT_LIMIT) -> str:
-    r"""The text of a regular file, without BOM, its line ends as `\n`.
+    r"""Returns the text of a regular file, without BOM, its line ends as `\n`.
 
     Args:
         path: the file.
@@ -40,7 +40,7 @@ def read_text(path: Path, name: str = "", limit: int = TEXT_LIMIT) -> str:
 
 
 def decode_text(data: bytes, name: str) -> str:
-    r"""The text of a file's bytes, without BOM, its line ends as `\n`.
+    r"""Returns the text of a file's bytes, without BOM, its line ends as `\n`.
 
     Raises:
         TextError: as `read_text`.
@@ -68,7 +68,7 @@ def encode_like(text: str, original: bytes) -> bytes:
 
 
 def parse_json(text: str, name: str) -> Any:
-    """The value of a JSON text.
+    """Returns the value of a JSON text.
 
     Raises:
         TextError: it is not JSON; it names the file and the line.
@@ -82,7 +82,7 @@ def parse_json(text: str, name: str) -> Any:
 
 
 def read_json(path: Path, name: str = "", limit: int = TEXT_LIMIT) -> Any:
-    """The value in a JSON file.
+    """Returns the value in a JSON file.
 
     Raises:
         TextError: it is not text, or not JSON.
@@ -106,5 +106,5 @@ def _unified(text: str) -> str:
 
 
 def _count(before: str) -> int:
-    """The number of the line that begins or goes on after `before`, from 1."""
+    """Returns the number of the line that begins or goes on after `before`, from 1."""
     return _unified(before).count("\n") + 1

@@ -47,7 +47,7 @@ def resolve_inputs(workflow: Workflow, given: Mapping[str, Any], project: Path) 
 
 
 def inside(path: str, project: Path, where: str) -> Path:
-    """The path below the project's root, with symlinks followed.
+    """Returns the path below the project's root, with symlinks followed.
 
     Raises:
         WorkflowError: it leads out of the project.
@@ -178,7 +178,7 @@ _KNOWN_COLUMNS = ("prompt", "name", "seed")
 
 
 def _row(row: Any, where: str, header: str = "") -> dict[str, Any]:
-    """A row as a mapping; a plain string is a prompt, and a row without a name is named after its prompt."""
+    """Returns a row as a mapping; a plain string is a prompt, and a row without a name is named after its prompt."""
     if isinstance(row, str):
         row = {"prompt": row}
     if isinstance(row, dict):
@@ -192,12 +192,12 @@ def _row(row: Any, where: str, header: str = "") -> dict[str, Any]:
 
 
 def _column(name: str) -> str:
-    """The column's name; a known one in lower case."""
+    """Returns the column's name; a known one in lower case."""
     return name.strip().lower() if name.strip().lower() in _KNOWN_COLUMNS else name
 
 
 def distinct_names(texts: Sequence[str]) -> list[str]:
-    """A safe file name (see `file_word`) for each text; a name that is taken gets a number."""
+    """Returns a safe file name (see `file_word`) for each text; a name that is taken gets a number."""
     return _distinct([file_word(text) for text in texts])
 
 
@@ -220,6 +220,6 @@ def _distinct(words: Sequence[str]) -> list[str]:
 
 
 def file_word(text: str) -> str:
-    """A word that is a safe file name: lowercase letters, digits and underscores, 48 characters at most."""
+    """Returns a word that is a safe file name: lowercase letters, digits and underscores, 48 characters at most."""
     word = "".join(c if c.isascii() and c.isalnum() else "_" for c in text.lower())
     return "_".join(part for part in word.split("_") if part)[:48].strip("_") or "item"

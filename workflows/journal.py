@@ -38,7 +38,7 @@ class Entry:
 
 
 def keys_of(arguments: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A key for each item of a step by its arguments; equal ones are counted."""
+    """Returns a key for each item of a step by its arguments; equal ones are counted."""
     digests = [hashlib.sha256(json.dumps(a, sort_keys=True, default=str).encode()).hexdigest()[:12] for a in arguments]
     return [f"{digest}.{digests[:i].count(digest)}" for i, digest in enumerate(digests)]
 
@@ -88,7 +88,7 @@ class Journal:
         return run
 
     def done(self, step: str, key: str) -> Entry | None:
-        """The successful entry of an item, if there is one; a failed item is tried again in the next run."""
+        """Returns the successful entry of an item, if there is one; a failed item is tried again in the next run."""
         entry = self._entries.get((step, key))
         return entry if entry and entry.ok else None
 
@@ -130,7 +130,7 @@ def _read_entries(path: Path) -> tuple[dict[tuple[str, str], Entry], int]:
 
 
 def open_run(runs: Path, name: str, text: str, given: dict[str, Any], run: dict[str, Any]) -> Journal:
-    """The unfinished run of the same workflow text and inputs below `runs`, or a new one."""
+    """Returns the unfinished run of the same workflow text and inputs below `runs`, or a new one."""
     key = hashlib.sha256(json.dumps([text, given], sort_keys=True, default=str).encode()).hexdigest()[:10]
     number = 1
     while (runs / f"{name}-{key}-{number}" / "finished").exists():

@@ -31,7 +31,7 @@ def shipped() -> dict[str, str]:
 
 
 def read(name_or_path: str) -> tuple[Workflow, str]:
-    """A shipped workflow by name, or a file by path: (workflow, its text).
+    """Returns a shipped workflow by name, or a file by path: (workflow, its text).
 
     Raises:
         WorkflowError: no such workflow, or one that cannot be used.
@@ -51,7 +51,7 @@ def read(name_or_path: str) -> tuple[Workflow, str]:
 
 
 def parse(text: str) -> Workflow:
-    """The workflow of a file's text, checked as far as it can be without running it.
+    """Returns the workflow of a file's text, checked as far as it can be without running it.
 
     Raises:
         WorkflowError: with the line and the path of the first mistake.
@@ -124,7 +124,7 @@ def _check_literals(step: Step, error: ValidationError, where: str, text: str) -
 
 
 def path_of(loc: tuple[int | str, ...]) -> str:
-    """A pydantic location as a path: steps[1].with.size."""
+    """Returns a pydantic location as a path: steps[1].with.size."""
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).lstrip(".")
 
 
@@ -142,7 +142,7 @@ def line_of(text: str, where: str) -> int:
 
 
 def _child(decoder: json.JSONDecoder, text: str, start: int, key: str | int) -> int | None:
-    """Where the value of `key` begins in the object or array that begins at `start`."""
+    """Returns where the value of `key` begins in the object or array that begins at `start`."""
     at = _skip(text, start)
     if at >= len(text) or text[at] not in "{[":
         return None

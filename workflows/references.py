@@ -49,7 +49,7 @@ def parse(text: str, where: str) -> tuple[str, list[str | int]]:
 
 
 def resolve(value: Any, scope: Mapping[str, Any], where: str) -> Any:
-    """The value with every reference replaced from `scope` (keys: inputs, steps, item, index).
+    """Returns the value with every reference replaced from `scope` (keys: inputs, steps, item, index).
 
     Raises:
         WorkflowError: a reference that leads nowhere; the message names what there is.
@@ -84,7 +84,7 @@ def _look_up(text: str, scope: Mapping[str, Any], where: str) -> Any:
 
 
 def _spelled(found: Any, part: str | int) -> Any:
-    """The key as a table's header spells it: `${item.size}` finds a column `Size`."""
+    """Returns the key as a table's header spells it: `${item.size}` finds a column `Size`."""
     if isinstance(found, Mapping) and isinstance(part, str) and part not in found:
         return next((key for key in found if isinstance(key, str) and key.casefold() == part.casefold()), part)
     return part

@@ -174,7 +174,7 @@ class _Run:
     def _chunk(
         self, operation: Operation[Any], arguments: Sequence[Mapping[str, Any]], stage: OnProgress
     ) -> Sequence[Any]:
-        """A result or an exception for each item."""
+        """Returns a result or an exception for each item."""
         outcomes: list[Any] = []
         for one in arguments:
             try:

@@ -56,7 +56,7 @@ class Workflow(_Strict):
 
 
 def json_schema() -> str:
-    """The published JSON Schema (2020-12) of a workflow file, as indented text with a final newline."""
+    """Returns the published JSON Schema (2020-12) of a workflow file, as indented text with a final newline."""
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dgx-pixels workflow",

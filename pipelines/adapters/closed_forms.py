@@ -36,7 +36,7 @@ def is_closed_form(roles: Iterable[str]) -> bool:
 
 
 def rank_of(tensors: Mapping[str, Tensor]) -> int | None:
-    """The rank that alpha is divided by; None where every factor is whole (the scale is 1 then)."""
+    """Returns the rank that alpha is divided by; None where every factor is whole (the scale is 1 then)."""
     for role in ("down", "hada_w1_b", "lokr_w2_b", "lokr_w1_b"):
         if role in tensors:
             return tensors[role].shape[0]
@@ -44,7 +44,7 @@ def rank_of(tensors: Mapping[str, Tensor]) -> int | None:
 
 
 def missing_role(roles: Iterable[str]) -> str:
-    """The role that a layer lacks to be whole; empty where it lacks none."""
+    """Returns the role that a layer lacks to be whole; empty where it lacks none."""
     have = set(roles)
     if have & set(FULL):
         return ""
@@ -63,7 +63,7 @@ def missing_role(roles: Iterable[str]) -> str:
 
 @torch.no_grad()
 def difference(part: ClosedForm, pristine: Tensor) -> Tensor:
-    """What the layer's weight changes by at weight 1, in float32 and the shape of `pristine`.
+    """Returns what the layer's weight changes by at weight 1, in float32 and the shape of `pristine`.
 
     Raises:
         AdapterError: the tensors do not fit each other or the weight.
@@ -99,14 +99,14 @@ def _product(t: Mapping[str, Tensor]) -> Tensor:
 
 
 def _factors(a: Tensor, b: Tensor, core: Tensor | None) -> Tensor:
-    """A B, or the Tucker product of `core` (r, r, kh, kw) with A (r, out) and B (r, in)."""
+    """Returns a B, or the Tucker product of `core` (r, r, kh, kw) with A (r, out) and B (r, in)."""
     if core is None:
         return a @ b.flatten(1)
     return torch.einsum("ij...,ip,jr->pr...", core, a, b)
 
 
 def _decomposed(weight: Tensor, delta: Tensor, magnitude: Tensor) -> Tensor:
-    """The change under DoRA. `magnitude` is (out,), (out, 1, ...) for rows, or (1, in, ...) for columns."""
+    """Returns the change under DoRA. `magnitude` is (out,), (out, 1, ...) for rows, or (1, in, ...) for columns."""
     moved = weight + delta
     rows = magnitude.ndim == 1 or magnitude.shape[0] == weight.shape[0]
     if rows and magnitude.numel() == weight.shape[0]:

@@ -47,7 +47,7 @@ class OtherFamilyError(AdapterError):
 
 
 def family_of(shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]) -> str:
-    """The family by name; empty where the header does not say.
+    """Returns the family by name; empty where the header does not say.
 
     Evidence in this order: the names of the layers, the width of the text that cross attention reads, the naming of the
     text encoder (SDXL's trainers number its two), then the metadata of kohya's scripts and of the ModelSpec standard.

@@ -118,7 +118,7 @@ class AdapterHeader:
         return tuple(sorted({key.component for key in self.names}))
 
     def alpha(self, component: str, layer: str) -> float | None:
-        """The alpha that the metadata gives the layer; None where it says nothing (scale 1 then)."""
+        """Returns the alpha that the metadata gives the layer; None where it says nothing (scale 1 then)."""
         for (owner, pattern), alpha in self.alphas.items():
             if owner == component and pattern and (layer == pattern or layer.endswith("_" + pattern)):
                 return alpha
@@ -172,7 +172,7 @@ def aliases(component: str, modules: Iterable[str]) -> dict[str, str]:
 
 
 def _original_layout(name: str, per_block: int, attending: set[str]) -> str:
-    """The name of a diffusers UNet module in the original (sgm) SDXL UNet; the name itself where it has none.
+    """Returns the name of a diffusers UNet module in the original (sgm) SDXL UNet; the name itself where it has none.
 
     `per_block` resnets make a down block (one more an up block); `attending` are the up blocks with attention.
     """
@@ -215,7 +215,7 @@ def _original_layout(name: str, per_block: int, attending: set[str]) -> str:
 
 
 def adapter_file(path: Path | str) -> Path:
-    """The weights file that `path`, a file or an adapter folder, means.
+    """Returns the weights file that `path`, a file or an adapter folder, means.
 
     Raises:
         AdapterError: there is none, or it is a pickle.

@@ -181,7 +181,7 @@ class WeightStack:
         return weight.detach()  # the same storage
 
     def _factors(self, merged: Merged) -> dict[Site, Part]:
-        """The adapter's factors on the weights' devices, from the cache where the file has not changed."""
+        """Returns the adapter's factors on the weights' devices, from the cache where the file has not changed."""
         key = (merged.path, merged.changed)
         if key not in self._files:
             header = read_header(merged.path)
@@ -241,7 +241,7 @@ class WeightStack:
             yield site, Factors(up.to(weight.device), down.to(weight.device), scale)
 
     def _checked(self, header: AdapterHeader, site: Site, part: ClosedForm) -> ClosedForm:
-        """The part on the weight's device, multiplied out once: a misfit shows before a weight is written."""
+        """Returns the part on the weight's device, multiplied out once: a misfit shows before a weight is written."""
         weight = self._weight(site)
         part = ClosedForm({role: tensor.to(weight.device) for role, tensor in part.tensors.items()}, part.scale)
         try:

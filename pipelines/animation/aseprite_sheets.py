@@ -12,7 +12,7 @@ from pipelines.pixels.palette import Palette
 
 
 def runs_of(sprite: Aseprite, name: str) -> tuple[Run, ...]:
-    """The file's tags as animations; without tags, all frames as one called `name`."""
+    """Returns the file's tags as animations; without tags, all frames as one called `name`."""
     if not sprite.tags:
         return (Run(name, tuple(range(len(sprite.durations)))),)
     return tuple(
@@ -22,7 +22,7 @@ def runs_of(sprite: Aseprite, name: str) -> tuple[Run, ...]:
 
 
 def from_sheet(sheet: Sheet, palette: Palette | None = None) -> Aseprite:
-    """A sheet as a file of one layer: its clips one after another, with a tag for each."""
+    """Returns a sheet as a file of one layer: its clips one after another, with a tag for each."""
     cels: dict[tuple[int, int], Cel] = {}
     durations: list[int] = []
     tags: list[Tag] = []

@@ -29,5 +29,5 @@ def fitted(clips: dict[str, list[Pixels]], spare: int) -> tuple[dict[str, list[P
 
 
 def margin_note(margin: int) -> str:
-    """What the answer says about a margin."""
+    """Returns what the answer says about a margin."""
     return f"Frames are {2 * margin} px larger than the sprite so that nothing is cut; the figure is in the middle."

@@ -95,7 +95,7 @@ STRIKES: dict[Strike, tuple[str, ...]] = {
 
 
 def strike_of(words: str, weapon: str) -> Strike:
-    """The kind of attack of a figure: by its prompt, else swing with something in hand and punch without."""
+    """Returns the kind of attack of a figure: by its prompt, else swing with something in hand and punch without."""
     kinds: dict[str, str] = {word: kind for kind, known in STRIKES.items() for word in known}
     said = [word.rstrip("s") for word in "".join(c if c.isalpha() else " " for c in words.lower()).split()]
     named = [kinds[word] for word in reversed(said) if word in kinds]
@@ -109,7 +109,7 @@ def strike_of(words: str, weapon: str) -> Strike:
 def bones_of(
     motion: str, frames: int, facing: Facing, strike: Strike, weapon: str, *, legs: bool = True
 ) -> list[Bones]:
-    """The poses of a motion; `motion` and `frames` are checked by the caller."""
+    """Returns the poses of a motion; `motion` and `frames` are checked by the caller."""
     looping = motion in ("idle", "walk", "run")
     times = [i / frames if looping else i / (frames - 1) for i in range(frames)]
     if motion == "attack":
@@ -162,7 +162,7 @@ def _walk(t: float, facing: Facing, *, legs: bool, run: bool) -> Bones:
 
 
 def _at(t: float, keys: list[tuple[float, Bones]]) -> Bones:
-    """The pose whose time is the last not after t: animation in held keys, as pixel artists draw it."""
+    """Returns the pose whose time is the last not after t: animation in held keys, as pixel artists draw it."""
     chosen = keys[0][1]
     for start, bones in keys:
         if t >= start - 1e-6:

@@ -30,7 +30,7 @@ def puppet_clips(
     forced: bool = False,
     check: Check | None = None,
 ) -> Clips | str:
-    """The clips, or the reason why the sprite should be warped instead.
+    """Returns the clips, or the reason why the sprite should be warped instead.
 
     Raises:
         InvalidRequest: a puppet was asked for by name, and no head or trunk was found.

@@ -138,5 +138,5 @@ _WARPED_TOO = {"left": ", mirrored", "up": ", the back guessed"}
 
 
 def loops_of(names: Sequence[str]) -> dict[str, bool]:
-    """Which clips loop, by their motion."""
+    """Returns which clips loop, by their motion."""
     return {name: name.split("_")[0] in LOOPING for name in names}

@@ -41,7 +41,7 @@ class Pose:
 
 
 def poses(motion: str, frames: int) -> tuple[Pose, ...]:
-    """The key poses of a motion, spread over 2..8 frames.
+    """Returns the key poses of a motion, spread over 2..8 frames.
 
     Raises:
         InvalidRequest: an unknown motion or number of frames.
@@ -128,14 +128,14 @@ def animate(sprite: Pixels, motion: str, frames: int, *, faces_left: bool = Fals
 
 
 def _waddling(pose: Pose) -> Pose:
-    """The pose of a body without legs to lift (a robe, a slime): it rocks from side to side instead."""
+    """Returns the pose of a body without legs to lift (a robe, a slime): it rocks from side to side instead."""
     rear, fore = pose.lift
     rock = 0.0 if abs(rear - fore) < 0.5 else 2.0 if rear > fore else -2.0
     return replace(pose, lift=(0.0, 0.0), swing=(0.0, 0.0), lean=pose.lean + rock if rock else pose.lean)
 
 
 def scaled(pose: Pose, scale: float) -> Pose:
-    """The pose for a body `scale` times as high as 30 pixels; what moves at all moves by a pixel at least."""
+    """Returns the pose for a body `scale` times as high as 30 pixels; what moves at all moves by a pixel at least."""
 
     def at(value: float) -> float:
         grown = value * scale
@@ -152,7 +152,7 @@ def scaled(pose: Pose, scale: float) -> Pose:
 
 
 def bend(sprite: Pixels, pose: Pose) -> Pixels:
-    """The sprite in a pose: legs first, the upper body over them, then lean, squash, sink and shift."""
+    """Returns the sprite in a pose: legs first, the upper body over them, then lean, squash, sink and shift."""
     top, feet, hip, middle = _body(sprite)
     height = feet - top + 1
 
@@ -204,7 +204,7 @@ def _has_legs(sprite: Pixels) -> bool:
 
 
 def _middle(sprite: Pixels, hip: int, left: int, right: int) -> int:
-    """The column between the legs: the emptiest below the hip, near the middle of the body."""
+    """Returns the column between the legs: the emptiest below the hip, near the middle of the body."""
     center = (left + right + 1) / 2
     filled = (sprite[hip:, :, 3] > 0).sum(axis=0)
     reach = max(1, (right - left + 1) // 6)
@@ -233,7 +233,7 @@ def _lay(frame: Pixels, part: Pixels) -> None:
 
 
 def _within(frame: Pixels, amount: float, change: Callable[[float], Pixels]) -> Pixels:
-    """The change by the largest part of the amount that pushes no pixel over the canvas' edge."""
+    """Returns the change by the largest part of the amount that pushes no pixel over the canvas' edge."""
     before = np.count_nonzero(frame[..., 3])
     while round(amount) != 0:
         changed = change(amount)
@@ -276,7 +276,7 @@ def _lightest(sprite: Pixels) -> NDArray[np.uint8]:
 
 
 def seen_from_behind(sprite: Pixels) -> Pixels:
-    """A guess at the sprite's back: mirrored, with the face covered by what the top of the head is coloured.
+    """Returns a guess at the sprite's back: mirrored, with the face covered by what the top of the head is coloured.
 
     Right for heads with hair, a hood or a helmet; a creature whose face is its whole body only loses its features.
     """

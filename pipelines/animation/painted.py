@@ -24,7 +24,7 @@ FORWARD = {"down": (0, 1), "left": (-1, 0), "right": (1, 0), "up": (0, -1)}
 def painted_clip(
     cells: NDArray[np.uint8], direction: str, motion: str, frames: int, strike: Strike = "swing"
 ) -> list[Pixels]:
-    """The frames of a motion seen from one side.
+    """Returns the frames of a motion seen from one side.
 
     Args:
         cells: (3, size, size, 4): stand, step, other step of that direction, with room around for an attack.

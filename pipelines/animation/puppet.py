@@ -43,7 +43,7 @@ class Bones:
 
 
 def _pixels(value: float, scale: float) -> int:
-    """A length on this figure; what moves at all moves by a pixel at least."""
+    """Returns a length on this figure; what moves at all moves by a pixel at least."""
     grown = value * scale
     return round(math.copysign(1.0, grown)) if abs(value) >= 0.5 and abs(grown) < 0.5 else round(grown)
 
@@ -55,7 +55,7 @@ def _about(point: tuple[float, float], pivot: tuple[float, float], degrees: floa
 
 
 def pose_figure(rig: Rig, bones: Bones) -> Pixels:
-    """The figure in a pose, standing (or lying) on its line, on the canvas of its rig."""
+    """Returns the figure in a pose, standing (or lying) on its line, on the canvas of its rig."""
     scale = rig.height / 30
     hips = rig.joints["trunk"]
     shift = (_pixels(bones.trunk[0], scale), _pixels(bones.trunk[1], scale))

@@ -43,7 +43,7 @@ class Rig:
 
 
 def rig_figure(sprite: Pixels, chances: NDArray[np.float32], names: tuple[str, ...]) -> Rig | None:
-    """The rig of a sprite.
+    """Returns the rig of a sprite.
 
     Args:
         sprite: (height, width, 4) RGBA with hard alpha; with a margin around where parts may swing out.
@@ -170,7 +170,7 @@ def _joints(masks: dict[str, Mask], legs: bool) -> dict[str, tuple[float, float]
 
 
 def _grip(arm: Mask, held: Mask, shoulder: tuple[float, float]) -> tuple[float, float]:
-    """Where a hand holds a thing: the far end of the arm beside it; without an arm the middle of the thing."""
+    """Returns where a hand holds a thing: the far end of the arm beside it; without an arm the middle of the thing."""
     beside = arm & _grown(_grown(held))
     if not beside.any():
         return _middle(held)
@@ -181,7 +181,7 @@ def _grip(arm: Mask, held: Mask, shoulder: tuple[float, float]) -> tuple[float, 
 
 
 def _completed(sprite: Pixels, masks: dict[str, Mask], name: str, joints: dict[str, tuple[float, float]]) -> Pixels:
-    """The part's own pixels, and below its covers the nearest colour of its row."""
+    """Returns the part's own pixels, and below its covers the nearest colour of its row."""
     own = masks[name]
     picture = np.zeros_like(sprite)
     picture[own] = sprite[own]
@@ -212,7 +212,7 @@ def _completed(sprite: Pixels, masks: dict[str, Mask], name: str, joints: dict[s
 
 
 def _weapon(masks: dict[str, Mask]) -> str:
-    """What strikes: the longer thing in hand, a bare arm, or the whole trunk."""
+    """Returns what strikes: the longer thing in hand, a bare arm, or the whole trunk."""
 
     def length(mask: Mask) -> float:
         y, x = np.nonzero(mask)

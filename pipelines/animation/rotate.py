@@ -34,7 +34,7 @@ class Turnable:
         self._large: NDArray[np.uint32] | None = None
 
     def turned(self, degrees: float, pivot: tuple[float, float], to: tuple[float, float]) -> Pixels:
-        """The part turned clockwise about `pivot`, which comes to lie at `to`.
+        """Returns the part turned clockwise about `pivot`, which comes to lie at `to`.
 
         Args:
             degrees: clockwise on the screen; below 1 degree the part is only moved, by whole pixels.
@@ -64,7 +64,7 @@ class Turnable:
 
 
 def moved(picture: Pixels, right: int, down: int) -> Pixels:
-    """The picture shifted by whole pixels; what leaves the canvas is cut, what enters is clear."""
+    """Returns the picture shifted by whole pixels; what leaves the canvas is cut, what enters is clear."""
     height, width = picture.shape[:2]
     result = np.zeros_like(picture)
     if abs(right) >= width or abs(down) >= height:

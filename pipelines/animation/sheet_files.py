@@ -57,7 +57,7 @@ def named_layouts(folder: Path) -> dict[str, Path]:
 
 
 def read_layout(file: Path, picture: str = "") -> Slices | None:
-    """The layout in a JSON file; None where the file is JSON of another kind.
+    """Returns the layout in a JSON file; None where the file is JSON of another kind.
 
     Args:
         file: the layout file.
@@ -74,7 +74,7 @@ def read_layout(file: Path, picture: str = "") -> Slices | None:
 
 
 def parse_layout(data: Any, name: str, picture: str = "") -> Slices | None:
-    """The layout in a JSON value, as `read_layout`."""
+    """Returns the layout in a JSON value, as `read_layout`."""
     if not isinstance(data, dict):
         return None
     if isinstance(data.get("tile_size"), list) and "columns" in data:
@@ -103,7 +103,7 @@ def parse_layout(data: Any, name: str, picture: str = "") -> Slices | None:
 
 
 def _pictures_of(data: Any) -> set[str]:
-    """The file names of the pictures that a layout describes."""
+    """Returns the file names of the pictures that a layout describes."""
     if not isinstance(data, dict):
         return set()
     meta = data.get("meta")
@@ -114,7 +114,7 @@ def _pictures_of(data: Any) -> set[str]:
 
 
 def _multipack(textures: list[Any], picture: str) -> Any:
-    """The frames of one picture of a layout with several."""
+    """Returns the frames of one picture of a layout with several."""
     usable = [t for t in textures if isinstance(t, dict)]
     for texture in usable:
         if Path(str(texture.get("image", ""))).name == picture:
@@ -146,14 +146,14 @@ def _piece(entry: Mapping[str, Any], key: str, index: int, file: str) -> Piece:
 
 
 def _whole(value: Any) -> int:
-    """A whole number. Raises ValueError for anything else."""
+    """Returns a whole number. Raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
         raise ValueError(f"{str(value)[:40]!r} is not a whole number")
     return int(value)
 
 
 def _tagged(tag: Any, count: int, file: str) -> Run:
-    """A frame tag as a run: `repeat` is missing where it loops for ever."""
+    """Returns a frame tag as a run: `repeat` is missing where it loops for ever."""
     try:
         name, first, last = str(tag["name"]), _whole(tag["from"]), _whole(tag["to"])
         direction = str(tag.get("direction", "forward"))
@@ -176,7 +176,7 @@ def _tagged(tag: Any, count: int, file: str) -> Run:
 
 
 def playing_order(first: int, last: int, direction: str = "forward", repeat: int = 0) -> tuple[int, ...]:
-    """The frames of a tag in the order in which Aseprite plays them.
+    """Returns the frames of a tag in the order in which Aseprite plays them.
 
     `repeat` 0 is one round of an endless loop. A ping-pong does not show its ends twice; each way counts as one repeat.
     """

@@ -47,7 +47,7 @@ class Sheet:
     clips: Mapping[str, Clip]
 
     def frames(self, clip: str) -> list[Pixels]:
-        """The frames of a clip, each (tile height, tile width, 4)."""
+        """Returns the frames of a clip, each (tile height, tile width, 4)."""
         span = self.clips[clip]
         return [self._tile(i) for i in range(span.first, span.last + 1)]
 
@@ -57,7 +57,7 @@ class Sheet:
         return self.image[y * h : (y + 1) * h, x * w : (x + 1) * w]
 
     def layout(self) -> dict[str, Any]:
-        """The layout as JSON values, without the picture's name (kept in an asset's details as `sheet`)."""
+        """Returns the layout as JSON values, without the picture's name (kept in an asset's details as `sheet`)."""
         clips = {
             name: {"first": c.first, "last": c.last, "fps": c.fps, "loop": c.loop} for name, c in self.clips.items()
         }
@@ -184,12 +184,12 @@ def animated_preview(sheet: Sheet, longest: int = 256) -> bytes:
 
 
 def strip(sheet: Sheet) -> Pixels:
-    """All frames of all clips in one row, clip after clip: (tile height, frames * tile width, 4)."""
+    """Returns all frames of all clips in one row, clip after clip: (tile height, frames * tile width, 4)."""
     return np.concatenate([frame for name in sheet.clips for frame in sheet.frames(name)], axis=1)
 
 
 def gif(sheet: Sheet, longest: int = 256) -> bytes:
-    """All clips after one another as an animated GIF with a clear background, enlarged by a whole number."""
+    """Returns all clips after one another as an animated GIF with a clear background, enlarged by a whole number."""
     from PIL import Image
 
     zoom = max(1, longest // max(sheet.tile_width, sheet.tile_height))

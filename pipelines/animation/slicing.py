@@ -78,7 +78,7 @@ class Axis:
     gap: int
 
     def begins(self) -> list[int]:
-        """Where each cell begins."""
+        """Returns where each cell begins."""
         return [self.start + i * (self.size + self.gap) for i in range(self.count)]
 
 
@@ -100,7 +100,7 @@ class Grid:
 
 
 def cut(image: Pixels, slices: Slices) -> list[Pixels]:
-    """The pieces of `image` ((h, w, 4)), upright, each on its untrimmed canvas.
+    """Returns the pieces of `image` ((h, w, 4)), upright, each on its untrimmed canvas.
 
     Raises:
         InvalidRequest: a piece lies outside the picture or outside its canvas.
@@ -207,13 +207,13 @@ class _Sheet:
         return cells.gap != 0 or not any(self._touch[axis][begin - 1] for begin in cells.begins()[1:])
 
     def spread(self, axis: int, cells: Axis) -> int:
-        """How many of a cell's lines are drawn on in any cell: fewest where the cells' drawings lie alike."""
+        """Returns how many of a cell's lines are drawn on in any cell: fewest where the cells' drawings lie alike."""
         used: NDArray[np.bool_] = self._used[axis]
         return int(np.any([used[begin : begin + cells.size] for begin in cells.begins()], axis=0).sum())
 
 
 def _given(sheet: _Sheet, name: str, tile: tuple[int, int], gap: int | None, margin: int | None) -> Grid:
-    """The grid of cells of a known size."""
+    """Returns the grid of cells of a known size."""
     if min(tile) < 1:
         raise InvalidRequest(
             f"A tile of {tile[0]}x{tile[1]} pixels is not possible. Give a width and height of 1 or more."
@@ -249,7 +249,7 @@ def _rest(length: int, size: int, gap: int, margin: int) -> int:
 def _best(
     sheet: _Sheet, tile: tuple[int, int], gap: int | None, margin: int | None, most: int = 9
 ) -> list[Axis | None]:
-    """The best proved cells along both axes; None for an axis that has none.
+    """Returns the best proved cells along both axes; None for an axis that has none.
 
     Most cells win; then usual spacing, the same along both axes; then the spacing under which the drawings lie alike in
     their cells. `most` is the most unusual spacing that counts (see `_fits`).
@@ -348,7 +348,7 @@ def _between_gutters(sheet: _Sheet) -> Grid | None:
 
 
 def _equal_runs(used: NDArray[np.bool_]) -> Axis | None:
-    """The runs of used lines, where all have one length and all gaps between them too."""
+    """Returns the runs of used lines, where all have one length and all gaps between them too."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], used, [False]]).astype(np.int8)))
     begins, ends = edges[::2], edges[1::2]
     sizes, gaps = set((ends - begins).tolist()), set((begins[1:] - ends[:-1]).tolist())
@@ -383,7 +383,7 @@ def _widened(sheet: _Sheet, x: Axis, y: Axis) -> Grid:
 
 
 def preview(image: Pixels, slices: Slices, longest: int = 512) -> Pixels:
-    """The sheet enlarged by a whole number, with a frame around each piece; what is not cut out is dimmed."""
+    """Returns the sheet enlarged by a whole number, with a frame around each piece; what is not cut out is dimmed."""
     zoom = max(1, longest // max(image.shape[:2]))
     large = np.repeat(np.repeat(image, zoom, axis=0), zoom, axis=1)
     height, width = large.shape[:2]
@@ -406,7 +406,7 @@ def preview(image: Pixels, slices: Slices, longest: int = 512) -> Pixels:
 
 
 def names_of(pieces: Sequence[Piece]) -> list[str]:
-    """A distinct name for each piece: repeated ones are numbered."""
+    """Returns a distinct name for each piece: repeated ones are numbered."""
     taken: set[str] = set()
     names = []
     for piece in pieces:

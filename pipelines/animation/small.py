@@ -29,7 +29,7 @@ def small_clips(
     check: Check | None = None,
     forced: bool = False,
 ) -> Clips | str:
-    """The clips, or the reason why the sprite should be warped instead."""
+    """Returns the clips, or the reason why the sprite should be warped instead."""
     from pipelines.embedded.motion.sampling import SEEDS, paint_walk
     from pipelines.embedded.motion.weights import sheet_net
 
@@ -86,7 +86,7 @@ def _said(motion: str, side: str, strike: Strike) -> str:
 
 
 def _celled(sprite: Pixels) -> tuple[Pixels, tuple[slice, slice, slice, slice]]:
-    """The sprite on a square cell of 16 or 24 px, and where its pixels come from and go to."""
+    """Returns the sprite on a square cell of 16 or 24 px, and where its pixels come from and go to."""
     opaque = sprite[..., 3] > 0
     height, width = sprite.shape[:2]
     if height == width and height in (16, 24):

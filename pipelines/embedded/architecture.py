@@ -47,7 +47,7 @@ class Architecture:
 
 
 def build_unet(architecture: Architecture) -> UNet2DConditionModel:
-    """The UNet: latents (batch, 16, h/2, w/2), v-prediction, text embeddings 2 x text_width wide."""
+    """Returns the UNet: latents (batch, 16, h/2, w/2), v-prediction, text embeddings 2 x text_width wide."""
     a = architecture
     heads: Any = tuple(width // a.head_size for width in a.blocks)  # diffusers calls it a head's size
     return UNet2DConditionModel(
@@ -93,7 +93,7 @@ def build_text_encoders(
 
 
 def build_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
-    """A word-level tokenizer: lower case, runs of letters and runs of digits; `words` begin with SPECIAL."""
+    """Returns a word-level tokenizer: lower case, runs of letters and runs of digits; `words` begin with SPECIAL."""
     if tuple(words[: len(SPECIAL)]) != SPECIAL:
         raise ValueError(f"A vocabulary begins with {', '.join(SPECIAL)}.")
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=UNKNOWN))
@@ -155,7 +155,7 @@ def save_checkpoint(
 def load_embedded(
     dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", folder: Path = CHECKPOINT
 ) -> Any:
-    """The model as a stock diffusers StableDiffusionXLPipeline; nothing is looked up in the network.
+    """Returns the model as a stock diffusers StableDiffusionXLPipeline; nothing is looked up in the network.
 
     The only thing the stock `from_pretrained` needs is that `pipelines.embedded.autoencoder` was imported, which this
     module does: diffusers takes a class outside its own libraries from modules that are loaded already.

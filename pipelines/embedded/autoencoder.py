@@ -27,7 +27,7 @@ class PixelDistribution:
         return self.mean
 
     def mode(self) -> Tensor:
-        """The latents."""
+        """Returns the latents."""
         return self.mean
 
 

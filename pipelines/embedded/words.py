@@ -154,14 +154,14 @@ def _near(word: str) -> tuple[tuple[str, ...], str]:
 
 @cache
 def _ranked() -> tuple[str, ...]:
-    """The vocabulary, the frequent words first."""
+    """Returns the vocabulary, the frequent words first."""
     ids: dict[str, int] = json.loads(VOCABULARY.read_text(encoding="utf-8"))["model"]["vocab"]
     return tuple(word for word in sorted(ids, key=ids.__getitem__) if word.isalpha())
 
 
 @cache
 def _table() -> Mapping[str, tuple[tuple[str, ...], bool]]:
-    """What is said -> known words, and whether they hold for a word that the model knows, too."""
+    """Returns what is said -> known words, and whether they hold for a word that the model knows, too."""
     table: dict[str, tuple[tuple[str, ...], bool]] = {}
     for line in SYNONYMS.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
@@ -173,7 +173,7 @@ def _table() -> Mapping[str, tuple[tuple[str, ...], bool]]:
 
 @cache
 def _common() -> Mapping[str, str]:
-    """The rare words of captions.families -> the common one, where the model knows it."""
+    """Returns the rare words of captions.families -> the common one, where the model knows it."""
     return {word: common for (_, word), common in families().items() if common in known_words()}
 
 
@@ -205,7 +205,7 @@ def wanted() -> dict[str, tuple[str, ...]]:
 
 
 def how_read(prompt: str) -> str:
-    """How a prompt is read: "unknown" if a word of it is, else as its word that is read most loosely."""
+    """Returns how a prompt is read: "unknown" if a word of it is, else as its word that is read most loosely."""
     if unknown_words(prompt):
         return "unknown"
     found = [_near(SPELLING.get(word, word))[1] for word in re.findall("[a-z]+", prompt.lower()) if word not in FILLERS]

@@ -37,7 +37,7 @@ class Backend(Protocol):
         ...
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """The catalog with each model's state; never loads anything."""
+        """Returns the catalog with each model's state; never loads anything."""
         ...
 
     def describe(self) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Engine:
             returned.set()
 
     def status(self) -> dict[str, Any]:
-        """What the engine does now, how long its queue is, and the backend's own words: JSON values."""
+        """Returns what the engine does now, how long its queue is, and the backend's own words: JSON values."""
         with self._changed:
             running = self._running
             state = {
@@ -283,7 +283,7 @@ _SMALLER = "Ask for fewer pictures or a smaller size, or close what else uses th
 
 
 def halve(request: DrawRequest) -> tuple[DrawRequest, DrawRequest] | tuple[()]:
-    """The request as two, or nothing where it is one picture or its pictures are tied together."""
+    """Returns the request as two, or nothing where it is one picture or its pictures are tied together."""
     batch = len(request.prompts)
     if batch < 2 or request.couple is not None:
         return ()

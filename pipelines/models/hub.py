@@ -81,7 +81,7 @@ class Plan:
 
 
 def snapshot(repo: Repo) -> Path | None:
-    """The folder of what was fetched of a repository at that revision, or None."""
+    """Returns the folder of what was fetched of a repository at that revision, or None."""
     folder = hub_cache() / f"models--{repo.id.replace('/', '--')}"
     for commit in (pinned(repo), _referred(folder / "refs" / repo.revision), repo.revision):
         if _COMMIT.fullmatch(commit):
@@ -92,7 +92,7 @@ def snapshot(repo: Repo) -> Path | None:
 
 
 def pinned(repo: Repo) -> str:
-    """The commit that was pulled for a branch or tag, 40 hex digits; empty where none was pulled here.
+    """Returns the commit that was pulled for a branch or tag, 40 hex digits; empty where none was pulled here.
 
     The cache is shared: another program that follows the branch does not change which weights draw here.
     """
@@ -130,13 +130,13 @@ def _referred(reference: Path) -> str:
 
 
 def cached_file(repo: Repo, name: str) -> Path | None:
-    """A file of a repository if it was fetched."""
+    """Returns a file of a repository if it was fetched."""
     folder = snapshot(repo)
     return folder / name if folder and (folder / name).exists() else None
 
 
 def plan_pull(repos: Sequence[Repo], endpoint: str | None = None) -> Plan:
-    """What is missing of these repositories, asked of the hub.
+    """Returns what is missing of these repositories, asked of the hub.
 
     Raises:
         ModelError: the hub cannot be reached, or does not have one of them.

@@ -119,7 +119,7 @@ def is_aseprite(data: bytes) -> bool:
 
 
 def read_aseprite(data: bytes, name: str = "the file") -> Aseprite:
-    """The file in `data`.
+    """Returns the file in `data`.
 
     Raises:
         ImageError: it is damaged, too large, or of a form that this reader does not know.
@@ -356,7 +356,7 @@ class _Reader:
 
 
 def _string(data: bytes, at: int) -> tuple[str, int]:
-    """A string at `at`, and where it ends."""
+    """Returns a string at `at`, and where it ends."""
     (length,) = struct.unpack_from("<H", data, at)
     end = at + 2 + length
     if end > len(data):
@@ -365,7 +365,7 @@ def _string(data: bytes, at: int) -> tuple[str, int]:
 
 
 def write_aseprite(sprite: Aseprite) -> bytes:
-    """The bytes of the file that `read_aseprite` reads as the same layers, cels, tags, palette and slices.
+    """Returns the bytes of the file that `read_aseprite` reads as the same layers, cels, tags, palette and slices.
 
     Raises:
         ImageError: a side, a frame count or an index does not fit the format.

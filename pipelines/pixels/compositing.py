@@ -52,7 +52,7 @@ _BLENDS: dict[int, Callable[[Channel, Channel], Channel]] = {
 
 
 def composite(sprite: Aseprite, frame: int, name: str = "the file") -> Pixels:
-    """The frame as the editor shows it: (height, width, 4) RGBA of all visible layers.
+    """Returns the frame as the editor shows it: (height, width, 4) RGBA of all visible layers.
 
     Raises:
         ImageError: a visible layer has a blend mode that is not known.
@@ -98,7 +98,7 @@ def layer_picture(sprite: Aseprite, frame: int, layer: int) -> Pixels:
 
 
 def to_rgba(sprite: Aseprite, cel: Cel, layer: Layer) -> Pixels:
-    """A cel's pixels as (h, w, 4) RGBA."""
+    """Returns a cel's pixels as (h, w, 4) RGBA."""
     if sprite.mode == "rgba":
         return cel.pixels
     if sprite.mode == "gray":

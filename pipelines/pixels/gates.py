@@ -37,7 +37,7 @@ class Report:
 
 
 def check_gates(image: Pixels, width: int, height: int, colors: int | None, palette: Palette | None) -> dict[str, bool]:
-    """The hard gates of a finished picture.
+    """Returns the hard gates of a finished picture.
 
     `palette` is the locked one, None where colours were extracted; `colors` None: every colour was kept.
     """

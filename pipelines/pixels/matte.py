@@ -39,7 +39,7 @@ class Cut:
 
 
 def key_color(matte: str) -> NDArray[np.uint8] | None:
-    """The (3,) colour of a matte given as RRGGBB, None for the other kinds.
+    """Returns the (3,) colour of a matte given as RRGGBB, None for the other kinds.
 
     Raises:
         InvalidRequest: neither a kind of matte nor a colour.
@@ -94,7 +94,7 @@ def cut_background(
 
 
 def _common(border: Lab) -> Lab | None:
-    """The colour that at least half of the border has, give or take noise."""
+    """Returns the colour that at least half of the border has, give or take noise."""
     distance = np.linalg.norm(border[:, None] - border[None, :: max(1, len(border) // 64)], axis=-1) < _FAR / 2
     votes = distance.sum(axis=0)
     best = int(votes.argmax())
@@ -102,7 +102,7 @@ def _common(border: Lab) -> Lab | None:
 
 
 def _from_border(alike: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The parts of `alike` (connected by sides: a diagonal line holds the flood) that touch the border."""
+    """Returns the parts of `alike` (connected by sides: a diagonal line holds the flood) that touch the border."""
     labels = cast("tuple[NDArray[np.int32], int]", ndimage.label(alike))[0]
     outside = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     return np.isin(labels, outside[outside > 0])

@@ -16,7 +16,7 @@ def named_palette(name: str) -> tuple[str, ...]:
 
 
 def palette_names() -> tuple[str, ...]:
-    """The names, without aliases."""
+    """Returns the names, without aliases."""
     return tuple(json.loads(_FILE.read_text(encoding="utf-8"))["palettes"])
 
 

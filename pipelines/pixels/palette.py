@@ -57,7 +57,7 @@ class Palette:
 
     @staticmethod
     def from_words(words: Iterable[str], name: str = "palette") -> Palette:
-        """The palette of RRGGBB or RRGGBBAA values, with or without `#`; transparent ones are left out.
+        """Returns the palette of RRGGBB or RRGGBBAA values, with or without `#`; transparent ones are left out.
 
         Raises:
             PaletteError: a value is not six or eight hexadecimal digits.

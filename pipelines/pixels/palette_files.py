@@ -32,7 +32,7 @@ _MOST_BYTES = 1 << 20
 
 
 def read_palette(path: Path | str) -> Palette:
-    """The palette in a file, in its own order. A .gpl's own name wins over the file's.
+    """Returns the palette in a file, in its own order. A .gpl's own name wins over the file's.
 
     Raises:
         PaletteError: the file cannot be read or holds no palette of a known form; it names the file and the line.
@@ -125,7 +125,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def _palette(entries: Iterator[Entry], name: str, file: str) -> Palette:
-    """The opaque entries as a palette."""
+    """Returns the opaque entries as a palette."""
     colors = [entry[:3] for entry in entries if entry[3] >= CLEAR]
     if not colors:
         raise PaletteError(f"{file} holds no colours. Give a palette with at least one opaque colour.")

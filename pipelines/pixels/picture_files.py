@@ -33,7 +33,7 @@ class FileFacts:
 
 
 def file_facts(data: bytes) -> FileFacts:
-    """The facts of a picture file; those of a plain picture where Pillow cannot read it."""
+    """Returns the facts of a picture file; those of a plain picture where Pillow cannot read it."""
     try:
         with open_picture(data) as picture:
             info = picture.info
@@ -77,7 +77,7 @@ def to_srgb(picture: Pixels, profile: bytes) -> tuple[Pixels, str]:
 
 
 def encode_animation(frames: Sequence[Pixels], milliseconds: Sequence[int], loop: bool, *, gif: bool) -> bytes:
-    """The frames ((h, w, 4) RGBA) as a GIF or an APNG file.
+    """Returns the frames ((h, w, 4) RGBA) as a GIF or an APNG file.
 
     A GIF has one palette for all frames; they need alpha 0 or 255 and at most 255 colours (see `fits_gif`).
     """
@@ -114,7 +114,7 @@ def fits_gif(frames: Sequence[Pixels]) -> bool:
 
 
 def _indexed(frames: Sequence[Pixels]) -> list[Image.Image]:
-    """The frames with one palette; index 255 is transparent."""
+    """Returns the frames with one palette; index 255 is transparent."""
     codes = [frame.astype(np.uint32) @ np.array([65536, 256, 1, 0], np.uint32) for frame in frames]
     drawn = np.concatenate([code[frame[..., 3] > 0] for code, frame in zip(codes, frames, strict=True)])
     colors = np.unique(drawn)

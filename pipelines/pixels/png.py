@@ -119,7 +119,7 @@ def open_picture(source: Path | str | bytes, longest: int = LONGEST_SIDE) -> Ite
 
 
 def read_picture(source: Path | str | bytes) -> Pixels:
-    """The picture (an animation's first frame) as (h, w, 4) RGBA, upright, 8 bits per channel.
+    """Returns the picture (an animation's first frame) as (h, w, 4) RGBA, upright, 8 bits per channel.
 
     Raises:
         ImageError: not a picture, damaged, or longer than 4096 pixels on a side.
@@ -128,7 +128,7 @@ def read_picture(source: Path | str | bytes) -> Pixels:
 
 
 def read_frames(source: Path | str | bytes, limit: int = MOST_FRAMES) -> list[tuple[Pixels, int]]:
-    """All frames (at most `limit`) as (picture, milliseconds); a still has one frame of 0 ms.
+    """Returns all frames (at most `limit`) as (picture, milliseconds); a still has one frame of 0 ms.
 
     Raises:
         ImageError: as `read_picture`, or the frames have more than MOST_PIXELS pixels together.
@@ -143,7 +143,7 @@ def read_frames(source: Path | str | bytes, limit: int = MOST_FRAMES) -> list[tu
 
 
 def _aseprite(source: Path | str | bytes) -> bytes | None:
-    """The bytes of an Aseprite file; None for any other picture."""
+    """Returns the bytes of an Aseprite file; None for any other picture."""
     if not isinstance(source, bytes):
         if Path(source).suffix.lower() not in (".aseprite", ".ase"):
             return None
@@ -191,7 +191,7 @@ def _damaged(name: str, error: Exception) -> str:
 
 
 def read_recipe(source: Path | bytes) -> str | None:
-    """The recipe's JSON that `encode_png` stored in a file or its bytes; None where there is none.
+    """Returns the recipe's JSON that `encode_png` stored in a file or its bytes; None where there is none.
 
     Raises:
         ImageError: the bytes are not a picture.

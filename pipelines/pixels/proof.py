@@ -27,7 +27,7 @@ def unexplained(picture: Pixels, native: Pixels, kernel: str) -> float:
 
 
 def unexplained_cells(picture: Pixels, native: Pixels, grid: Grid) -> float:
-    """The same for a grid whose lines may drift; pixels on soft lines are left out."""
+    """Returns the same for a grid whose lines may drift; pixels on soft lines are left out."""
     rows = np.arange(0, len(picture), max(1, len(picture) // _LINES))
     at_y = np.searchsorted(grid.y[1:-1], rows + 0.5)
     at_x = np.searchsorted(grid.x[1:-1], np.arange(picture.shape[1]) + 0.5)
@@ -73,7 +73,7 @@ def _plane(picture: Pixels) -> NDArray[np.float32]:
 
 
 def contrasts(values: NDArray[np.float32], lines: NDArray[np.float64]) -> tuple[float, float]:
-    """How many times the variance inside cells grows: with all lines half a cell off, and with cells merged."""
+    """Returns how many times the variance inside cells grows: with all lines half a cell off, and with cells merged."""
     own = _within(values, lines) + _ROUNDING
     shifted = _within(values, (lines[:-1] + lines[1:]) / 2)
     merged = min(_within(values, lines[start::step]) for step in (2, 3) for start in range(step))

@@ -21,7 +21,7 @@ _ALIKE = 24
 
 
 def read_soft(value: str) -> Soft:
-    """The option that a user wrote.
+    """Returns the option that a user wrote.
 
     Raises:
         InvalidRequest: it is none of the four.

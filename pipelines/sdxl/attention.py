@@ -177,7 +177,7 @@ def _attentions(model: nn.Module) -> list[Any]:
 
 
 def _side_by_side(layers: list[Any]) -> Tensor:
-    """The layers' weights in one storage, of which they become views."""
+    """Returns the layers' weights in one storage, of which they become views."""
     common = torch.cat([layer.weight.detach() for layer in layers])
     for layer, part in zip(layers, common.split([layer.out_features for layer in layers]), strict=True):
         layer.weight.data = part

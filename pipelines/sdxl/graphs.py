@@ -133,7 +133,7 @@ class Captured:
         self._pool = None
 
     def state(self) -> dict[str, Any]:
-        """What `get_status` shows, as JSON values."""
+        """Returns what `get_status` shows, as JSON values."""
         return {
             "graphs": len(self._graphs),
             "compiled_graphs": sum(g.compiled for g in list(self._graphs.values())),

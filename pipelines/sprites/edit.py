@@ -208,7 +208,7 @@ def resize(image: Pixels, recipe: Recipe, width: int, height: int) -> Sprite:
 
 
 def moved(image: Pixels, recipe: Recipe) -> Sprite:
-    """A sprite of pixels that were only moved, with the size that they have now."""
+    """Returns a sprite of pixels that were only moved, with the size that they have now."""
     palette = Palette.from_words(recipe.palette) if recipe.palette else _own_palette(image, recipe)
     settled = replace(recipe, width=image.shape[1], height=image.shape[0])
     return Sprite(settled, image, palette, _report(image, settled, palette))
@@ -223,7 +223,7 @@ def _own_palette(image: Pixels, recipe: Recipe) -> Palette:
 
 
 def _palette_for(image: Pixels, drawn: Pixels, recipe: Recipe, mask: NDArray[np.bool_] | None) -> Palette:
-    """The lock where there is one; else the colours that stay, and as many new ones as the budget leaves."""
+    """Returns the lock where there is one; else the colours that stay, and as many new ones as the budget leaves."""
     if recipe.palette:
         return Palette.from_words(recipe.palette)
     if mask is None:

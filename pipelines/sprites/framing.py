@@ -58,7 +58,7 @@ def ground_of(recipe: Recipe) -> str:
 
 
 def framed_prompt(recipe: Recipe) -> str:
-    """The recipe's prompt for a general model: pixel art, framed as the prompt asks, on its background."""
+    """Returns the recipe's prompt for a general model: pixel art, framed as the prompt asks, on its background."""
     ground = ground_of(recipe)
     framing = _framing(recipe)
     if FRAMINGS[framing][0] != ground:

@@ -14,7 +14,7 @@ MOST_PADDING, LARGEST = 64, 256
 
 
 def transform(image: Pixels, how: str) -> Pixels:
-    """The picture (height, width, 4) after one move.
+    """Returns the picture (height, width, 4) after one move.
 
     Args:
         how: `flip` (left to right), `flip_vertical`, `rotate_90`, `rotate_180`, `rotate_270` (clockwise), `trim`

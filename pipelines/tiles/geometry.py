@@ -75,7 +75,7 @@ def blob_cells(mask: int) -> Cells:
 
 
 def blob_mask(cells: Cells, y: int, x: int) -> int:
-    """The reduced mask of a cell of a map; beyond the map's border its edge cells go on."""
+    """Returns the reduced mask of a cell of a map; beyond the map's border its edge cells go on."""
     rows, columns = cells.shape
     mask = 0
     for bit, (dy, dx) in enumerate(NEIGHBOURS):
@@ -85,12 +85,12 @@ def blob_mask(cells: Cells, y: int, x: int) -> int:
 
 
 def enlarge(cells: Cells, size: int) -> Cells:
-    """Each cell as size x size pixels."""
+    """Returns each cell as size x size pixels."""
     return cells.repeat(size, 0).repeat(size, 1)
 
 
 def rim_field(cells: Cells, size: int, rim: Rim) -> Field:
-    """The field of a map of cells, (rows * size, columns * size); the map's edge cells go on for ever.
+    """Returns the field of a map of cells, (rows * size, columns * size); the map's edge cells go on for ever.
 
     The upper area is eroded by the inset and its convex corners are rounded (an opening); concave ones are round by
     themselves. Where two upper cells meet, the border of a third cell at the end of their common side looks the same
@@ -118,12 +118,12 @@ def _depth(cells: Cells, size: int) -> NDArray[np.float64]:
 
 
 def _paintable(cells: Cells, size: int) -> Cells:
-    """The pixels of upper cells that touch no lower cell: a tile's edge towards a lower cell stays plain."""
+    """Returns the pixels of upper cells that touch no lower cell: a tile's edge towards a lower cell stays plain."""
     return np.asarray(ndimage.binary_erosion(enlarge(cells, size), np.ones((3, 3)), border_value=1), bool)
 
 
 def corner_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, Cells]:
-    """A corner tile's field with `pad` pixels around it, and which of its pixels lie in upper cells.
+    """Returns a corner tile's field with `pad` pixels around it, and which of its pixels lie in upper cells.
 
     Both are (size + 2 pad, size + 2 pad); `size` is even and pad at most half of it.
     """
@@ -134,7 +134,7 @@ def corner_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, C
 
 
 def blob_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, Cells]:
-    """A blob tile's field with `pad` pixels around it, and which pixels lie in upper cells."""
+    """Returns a blob tile's field with `pad` pixels around it, and which pixels lie in upper cells."""
     cells = blob_cells(mask)
     part = slice(size - pad, 2 * size + pad)
     return rim_field(cells, size, rim)[part, part], _paintable(cells, size)[part, part]
@@ -185,7 +185,7 @@ def lay_out(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint
 
 
 def compose(tiles: Sequence[NDArray[np.uint8]], indices: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """The picture of a map of tile indices (rows, columns); -1 leaves a place clear."""
+    """Returns the picture of a map of tile indices (rows, columns); -1 leaves a place clear."""
     clear = np.zeros_like(tiles[0])
     return np.concatenate(
         [np.concatenate([tiles[i] if i >= 0 else clear for i in row], axis=1) for row in indices.tolist()]

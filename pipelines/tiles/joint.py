@@ -36,7 +36,7 @@ Ties = NDArray[np.int64]
 
 
 def tie(ties: Ties) -> Callable[[Any, int, int], Any]:
-    """A `DrawRequest.couple` that makes tied cells equal: the first one's value after the first step (a mean of
+    """Returns a `DrawRequest.couple` that makes tied cells equal: the first one's value after the first step (a mean of
     independent noise would be too quiet), the mean afterwards."""
     flat, inverse = np.unique(ties.reshape(-1), return_inverse=True)
     first = np.full(len(flat), ties.size, np.int64)
@@ -89,7 +89,7 @@ def _tile_ties(mask: int, size: int, margin: int) -> Ties:
 def draw_joint(
     engine: Engine, recipe: Recipe, model: Model, upper: str, lower: str, rim: Rim, on_progress: OnProgress
 ) -> tuple[list[Pixels], Drawing]:
-    """The 16 corner tiles (recipe.width square, opaque) in one batch, and the drawing that they came from.
+    """Returns the 16 corner tiles (recipe.width square, opaque) in one batch, and the drawing that they came from.
 
     The lower terrain's prompt is the main prompt; the upper one's prompt applies to the upper part of each tile.
 

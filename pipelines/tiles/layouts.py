@@ -48,7 +48,7 @@ PLAIN = len(BLOB_MASKS)
 
 
 def find_layout(name: str) -> Layout:
-    """The layout of that name.
+    """Returns the layout of that name.
 
     Raises:
         InvalidRequest: there is none.
@@ -60,25 +60,25 @@ def find_layout(name: str) -> Layout:
 
 
 def mask_of(layout: Layout, index: int) -> int:
-    """The mask that a tile of a masked layout is for; -1 for the plain lower tile of a blob set."""
+    """Returns the mask that a tile of a masked layout is for; -1 for the plain lower tile of a blob set."""
     if layout.kind != "mixed":
         return index
     return BLOB_MASKS[index] if index < PLAIN else -1
 
 
 def terrain_tiles(layout: Layout) -> tuple[int, int]:
-    """The places of the tiles that show most of the upper and of the lower terrain."""
+    """Returns the places of the tiles that show most of the upper and of the lower terrain."""
     return {"mixed": (PLAIN - 1, PLAIN), "corner": (15, 0), "edge": (15, 0)}.get(layout.kind, (0, 0))
 
 
 def corner_sides(mask: int) -> Sides:
-    """A corner tile's sides: its two corners there, left to right and top to bottom."""
+    """Returns a corner tile's sides: its two corners there, left to right and top to bottom."""
     nw, ne, sw, se = (bool(mask & bit) for bit in (NW, NE, SW, SE))
     return (nw, ne), (ne, se), (sw, se), (nw, sw)
 
 
 def edge_sides(mask: int) -> Sides:
-    """An edge tile's sides: whether the path goes on there."""
+    """Returns an edge tile's sides: whether the path goes on there."""
     north, east, south, west = (bool(mask & bit) for bit in (NORTH, EAST, SOUTH, WEST))
     return north, east, south, west
 
@@ -94,7 +94,7 @@ def blob_sides(mask: int) -> Sides:
 
 
 def sides(layout: Layout, index: int, wraps: tuple[bool, bool] = (True, True)) -> Sides:
-    """The sides of a tile; `wraps` says which axes (x, y) a seamless tile repeats in."""
+    """Returns the sides of a tile; `wraps` says which axes (x, y) a seamless tile repeats in."""
     match layout.kind:
         case "corner":
             return corner_sides(index)
@@ -111,7 +111,7 @@ def sides(layout: Layout, index: int, wraps: tuple[bool, bool] = (True, True)) -
 
 
 def table(layout: Layout, count: int) -> dict[str, Any]:
-    """What code looks tiles up in, as JSON values, for a set of `count` tiles."""
+    """Returns what code looks tiles up in, as JSON values, for a set of `count` tiles."""
     match layout.kind:
         case "corner":
             return {"corners": list(range(16))}

@@ -14,7 +14,7 @@ Indices = NDArray[np.int32]
 
 
 def random_map(layout: Layout, count: int, columns: int = 12, rows: int = 8, seed: int = 0) -> Indices:
-    """A map in which only tiles meet that may, for a set of `count` tiles. Same arguments, same map."""
+    """Returns a map in which only tiles meet that may, for a set of `count` tiles. Same arguments, same map."""
     rng = np.random.default_rng(seed)
     match layout.name:
         case "wang16":
@@ -32,13 +32,13 @@ def random_map(layout: Layout, count: int, columns: int = 12, rows: int = 8, see
 
 
 def corner_indices(corners: Cells) -> Indices:
-    """The corner tiles between (rows + 1, columns + 1) corners: the index is the mask."""
+    """Returns the corner tiles between (rows + 1, columns + 1) corners: the index is the mask."""
     bits = corners.astype(np.int32)
     return bits[:-1, :-1] + 2 * bits[:-1, 1:] + 4 * bits[1:, :-1] + 8 * bits[1:, 1:]
 
 
 def blob_indices(cells: Cells) -> Indices:
-    """The blob tiles of a map of cells; lower cells get the plain tile."""
+    """Returns the blob tiles of a map of cells; lower cells get the plain tile."""
     table = blob_table()
     rows, columns = cells.shape
     indices = np.full((rows, columns), PLAIN, np.int32)

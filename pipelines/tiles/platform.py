@@ -11,7 +11,7 @@ from pipelines.tiles.wang import Terrain, shade
 
 
 def paint_platforms(surface: Terrain, body: Terrain, seed: int) -> list[Pixels]:
-    """The 47 tiles in the order of BLOB_MASKS: solid cells of `body` with a layer of `surface` on every top."""
+    """Returns the 47 tiles in the order of BLOB_MASKS: solid cells of `body` with a layer of `surface` on every top."""
     size = body.size
     waves = wrapped(noise(size, seed), size) * size * 0.09
     blades = np.tile(np.random.default_rng(seed + 1).integers(0, 3, size), 3) * size / 16

@@ -69,7 +69,7 @@ def count_strips(tiles: Sequence[Pixels], sides: Sequence[Sides]) -> dict[tuple[
 
 
 def measure_seams(tiles: Sequence[Pixels], sides: Sequence[Sides]) -> Seams:
-    """The steps across every legal pair of tiles (h, w, 4)."""
+    """Returns the steps across every legal pair of tiles (h, w, 4)."""
     values = [features(tile) for tile in tiles]
     inside = [np.linalg.norm(np.diff(v, axis=axis), axis=-1).mean(axis=1 - axis) for v in values for axis in (0, 1)]
     mean = max(float(np.mean(np.concatenate(inside))), LEAST_STEP)

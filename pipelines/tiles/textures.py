@@ -73,7 +73,7 @@ class Texture:
 
 
 def words_of(prompt: str) -> list[str]:
-    """The prompt's words in lower case."""
+    """Returns the prompt's words in lower case."""
     return re.findall(r"[a-z0-9]+", prompt.lower())
 
 
@@ -121,7 +121,7 @@ def canvas_of(model: Model, size: int, prompt: str = "") -> tuple[int, int]:
 def texture_request(
     recipe: Recipe, model: Model, prompt: str, seeds: Sequence[int], wraps: tuple[bool, bool]
 ) -> DrawRequest:
-    """The drawing of one texture of recipe.width a seed; `wraps` says in which axes (x, y)."""
+    """Returns the drawing of one texture of recipe.width a seed; `wraps` says in which axes (x, y)."""
     side, native = canvas_of(model, recipe.width, prompt)
     words = embedded_wording(prompt) if model.draws_pixels else prompt
     return DrawRequest(
@@ -161,7 +161,7 @@ def terrain_seed(seed: int, prompt: str, candidate: int) -> int:
 
 
 def to_native(canvas: Pixels, size: int, model: Model) -> Pixels:
-    """A canvas as size x size pixels: doubled pixels halved, a painter's canvas cut into cells."""
+    """Returns a canvas as size x size pixels: doubled pixels halved, a painter's canvas cut into cells."""
     side = canvas.shape[0]
     if side == size:
         return canvas
@@ -172,7 +172,7 @@ def to_native(canvas: Pixels, size: int, model: Model) -> Pixels:
 
 
 def make_opaque(image: Pixels) -> tuple[Pixels, float]:
-    """The texture without holes (they take the nearest colour), and the share of it that was clear."""
+    """Returns the texture without holes (they take the nearest colour), and the share of it that was clear."""
     clear = image[..., 3] < 128
     solid = image.copy()
     if clear.any() and not clear.all():
@@ -183,7 +183,7 @@ def make_opaque(image: Pixels) -> tuple[Pixels, float]:
 
 
 def judge(images: Sequence[Pixels], wraps: tuple[bool, bool], usual: Lab | None = None) -> list[Texture]:
-    """The candidates for one terrain, made opaque, with their scores, best first.
+    """Returns the candidates for one terrain, made opaque, with their scores, best first.
 
     `seam` is the worse wrap (see seams); `lumps` how uneven it is at the scale of a quarter tile and `lines` how much
     its rows and columns differ, `spots` how far its oddest spot stands out from the others (all three show as a grid
@@ -219,7 +219,7 @@ def judge(images: Sequence[Pixels], wraps: tuple[bool, bool], usual: Lab | None 
 
 
 def _smooth(lab: Lab, wraps: tuple[bool, bool], parts: float = 7) -> Lab:
-    """The texture as seen from afar: what is larger than a quarter of it (a blur by a part of its side)."""
+    """Returns the texture as seen from afar: what is larger than a quarter of it (a blur by a part of its side)."""
     sigma = lab.shape[0] / parts
     for axis, wrap in ((0, wraps[1]), (1, wraps[0])):
         lab = np.asarray(ndimage.gaussian_filter1d(lab, sigma, axis, mode="wrap" if wrap else "nearest"), np.float32)
@@ -227,7 +227,7 @@ def _smooth(lab: Lab, wraps: tuple[bool, bool], parts: float = 7) -> Lab:
 
 
 def level(texture: Pixels, wraps: tuple[bool, bool] = (True, True)) -> Pixels:
-    """The texture without large lumps, which show as a grid, and with a grain that an eye sees and bears."""
+    """Returns the texture without large lumps, which show as a grid, and with a grain that an eye sees and bears."""
     lab = to_oklab(texture[..., :3])
     smooth = _smooth(lab, wraps)
     detail = lab - smooth
@@ -238,7 +238,7 @@ def level(texture: Pixels, wraps: tuple[bool, bool] = (True, True)) -> Pixels:
 
 
 def flatten(texture: Pixels, colors: int, palette: Palette | None) -> Pixels:
-    """A leveled texture in at most `colors` colours (of `palette` where there is one), without lone pixels."""
+    """Returns a leveled texture in at most `colors` colours (of `palette` where there is one), without lone pixels."""
     few = lock(texture, palette) if palette else texture
     few = lock(few, extract_palette([few], colors, same=0.012))
     if palette:
@@ -248,7 +248,7 @@ def flatten(texture: Pixels, colors: int, palette: Palette | None) -> Pixels:
 
 
 def calm_seams(texture: Pixels, wraps: tuple[bool, bool] = (True, True)) -> Pixels:
-    """The texture shifted so that its wrap lies where its neighbouring rows (columns) differ least.
+    """Returns the texture shifted so that its wrap lies where its neighbouring rows (columns) differ least.
 
     Repeated it looks the same; but a joint between bricks, or a lone dark line, no longer lies on a tile's edge.
     """

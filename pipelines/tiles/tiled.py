@@ -108,7 +108,7 @@ def write_sheet(
 
 
 def strip(tiles: Sequence[Pixels]) -> Pixels:
-    """All tiles below each other, one column: what Bevy's TilemapChunk reads as an array texture."""
+    """Returns all tiles below each other, one column: what Bevy's TilemapChunk reads as an array texture."""
     return np.concatenate(list(tiles))
 
 

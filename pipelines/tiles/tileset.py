@@ -71,11 +71,11 @@ class Tileset:
     warnings: tuple[str, ...] = ()
 
     def files(self) -> dict[str, bytes]:
-        """The set's files by name, the atlas first."""
+        """Returns the set's files by name, the atlas first."""
         return {"tiles.png": encode_png(self.atlas, self.recipe.to_json()), **self.companions()}
 
     def companions(self) -> dict[str, bytes]:
-        """The files beside the atlas `tiles.png`, by name; they refer to each other by these names."""
+        """Returns the files beside the atlas `tiles.png`, by name; they refer to each other by these names."""
         size, count, layout = self.recipe.width, len(self.tiles), self.layout
         columns, rows = self.atlas.shape[1] // size, self.atlas.shape[0] // size
         options = self.recipe.options
@@ -149,7 +149,7 @@ def draw_tileset(
 
 
 def check_recipe(recipe: Recipe, model: Model) -> Layout:
-    """The layout of a recipe that can be drawn.
+    """Returns the layout of a recipe that can be drawn.
 
     Raises:
         InvalidRequest: it cannot.
@@ -205,7 +205,7 @@ def _check_tile_size(size: int, model: Model) -> None:
 
 
 def terrain_of(tiles_atlas: Pixels, layout: Layout, size: int, which: str) -> Pixels:
-    """The wrapping texture (size, size, 4) of the `upper` or `lower` terrain in an atlas made here.
+    """Returns the wrapping texture (size, size, 4) of the `upper` or `lower` terrain in an atlas made here.
 
     Raises:
         InvalidRequest: the layout holds no whole tile of it.
@@ -314,7 +314,7 @@ class _Work:
                 return self._settle([upper.texture, *quilt(upper.texture, sources or [upper.texture], count)])
 
     def _finish(self, texture: Pixels, colors: int, name: str) -> Pixels:
-        """A drawn texture as a terrain: level, in few colours, calm where it meets itself."""
+        """Returns a drawn texture as a terrain: level, in few colours, calm where it meets itself."""
         wraps, half = _wraps(self.recipe), self.recipe.width // 2
         calm = calm_seams(self._flatten(level(texture, wraps), colors, name), wraps)
         # blob tiles meet in the middle of the corner tiles that they are cut from
@@ -354,7 +354,7 @@ class _Work:
         return [sides(self.layout, index, _wraps(self.recipe)) for index in range(count)]
 
     def _joint(self) -> list[Pixels]:
-        """The corner tiles of joint diffusion, in one palette."""
+        """Returns the corner tiles of joint diffusion, in one palette."""
         options, recipe = self.recipe.options, self.recipe
         _, rim = scale_border(self._border(), recipe.width)
         words = str(options["upper"]), str(options["lower"])
@@ -370,7 +370,7 @@ class _Work:
         return tiles
 
     def _complete(self, corners: list[Pixels]) -> list[Pixels]:
-        """The layout's tiles out of finished corner tiles."""
+        """Returns the layout's tiles out of finished corner tiles."""
         if self.layout.name == "wang16":
             return corners
         half = self.recipe.width // 2
@@ -395,7 +395,7 @@ class _Work:
         return found
 
     def _settle(self, tiles: list[Pixels]) -> list[Pixels]:
-        """The tiles in one palette: the terrains keep their colours, borders take what room is left."""
+        """Returns the tiles in one palette: the terrains keep their colours, borders take what room is left."""
         if self.locked is None:
             ours = _colors_of(tiles)
             kept = tuple(sorted(self.kept & ours))
@@ -431,12 +431,12 @@ def _colors_of(tiles: Sequence[Pixels]) -> set[tuple[int, int, int]]:
 
 
 def _part_of(on_progress: OnProgress, index: int, parts: int) -> OnProgress:
-    """The OnProgress of one of several drawings that count as one."""
+    """Returns the OnProgress of one of several drawings that count as one."""
     return lambda done, total, message: on_progress(index * total + done, parts * total, message)
 
 
 def _best(group: Sequence[Texture], others: Sequence[Pixels]) -> Texture:
-    """The candidate of least cost that also stands out from the other terrain (by 0.12 in OKLab or more)."""
+    """Returns the candidate of least cost that also stands out from the other terrain (by 0.12 in OKLab or more)."""
 
     def cost(texture: Texture) -> float:
         mean = to_oklab(texture.image[..., :3]).mean(axis=(0, 1))

@@ -64,7 +64,7 @@ def quilt(base: Pixels, sources: Sequence[Pixels], count: int) -> list[Pixels]:
 
 
 def _tone(tile: Lab, base: Lab) -> float:
-    """How far a tile's mean colour is from the base's, as a whole and at the worst place."""
+    """Returns how far a tile's mean colour is from the base's, as a whole and at the worst place."""
     blurred = ndimage.gaussian_filter(tile - base, (base.shape[0] / 8,) * 2 + (0,), mode="wrap")
     return float(np.linalg.norm((tile - base).mean(axis=(0, 1))) + np.linalg.norm(blurred, axis=-1).max())
 
@@ -90,7 +90,7 @@ def _patches(base: Lab, sources: Sequence[Pixels], frame: int, core: int, count:
 
 
 def _cut_in(base: Pixels, lab: Lab, patch: Pixels, frame: int, core: int) -> tuple[Pixels, float]:
-    """The base with the patch's core, and the mean colour step along the cut between them."""
+    """Returns the base with the patch's core, and the mean colour step along the cut between them."""
     size = base.shape[0]
     off = np.linalg.norm(to_oklab(patch[..., :3]) - lab, axis=-1)
     index = np.arange(size * size).reshape(size, size)

@@ -82,7 +82,7 @@ def scale_border(border: Border, size: int) -> tuple[Border, Rim]:
 
 
 def paint_corners(upper: Terrain, lower: Terrain, border: Border, seed: int) -> list[Pixels]:
-    """The 16 corner tiles in the order of their masks."""
+    """Returns the 16 corner tiles in the order of their masks."""
     size = upper.size
     scaled, rim = scale_border(border, size)
     brush = _Brush(upper, lower, scaled, seed, pad=size // 4)
@@ -90,7 +90,7 @@ def paint_corners(upper: Terrain, lower: Terrain, border: Border, seed: int) -> 
 
 
 def paint_cells(upper: Terrain, lower: Terrain, border: Border, seed: int) -> list[Pixels]:
-    """The 47 blob tiles in the order of BLOB_MASKS, painted whole (see `blob` for the same from quarters)."""
+    """Returns the 47 blob tiles in the order of BLOB_MASKS, painted whole (see `blob` for the same from quarters)."""
     size = upper.size
     scaled, rim = scale_border(border, size)
     # a cell's picture is half a tile off the dual grid's
@@ -99,7 +99,7 @@ def paint_cells(upper: Terrain, lower: Terrain, border: Border, seed: int) -> li
 
 
 def paint_paths(upper: Terrain, lower: Terrain, border: Border, seed: int) -> list[Pixels]:
-    """The 16 edge tiles of a path of `upper`, half a tile wide, on `lower`, in the order of their masks."""
+    """Returns the 16 edge tiles of a path of `upper`, half a tile wide, on `lower`, in the order of their masks."""
     size = upper.size
     scaled = replace(scale_border(border, size)[0], tufts=0)
     # both sides of a path wave: with a shore's waves it would look like a string of beads, and below 16 px break
@@ -154,7 +154,7 @@ class _Brush:
 
 
 def shade(texture: Pixels, factor: float, darkest: bool = False) -> Pixels:
-    """The texture with its OKLab lightness scaled; `darkest` makes it one colour first, its dark quarter's."""
+    """Returns the texture with its OKLab lightness scaled; `darkest` makes it one colour first, its dark quarter's."""
     lab = to_oklab(texture[..., :3])
     if darkest:
         flat = lab.reshape(-1, 3)
@@ -183,7 +183,7 @@ def _down(mask: Cells) -> Cells:
 
 
 def _below(mask: Cells, depth: int) -> Cells:
-    """Where a pixel of the mask lies at most `depth` pixels above."""
+    """Returns where a pixel of the mask lies at most `depth` pixels above."""
     total = np.zeros_like(mask)
     for _ in range(depth):
         mask = _down(mask)
@@ -192,7 +192,7 @@ def _below(mask: Cells, depth: int) -> Cells:
 
 
 def _beside(mask: Cells) -> Cells:
-    """Where one of the four neighbours is in the mask."""
+    """Returns where one of the four neighbours is in the mask."""
     total = np.zeros_like(mask)
     total[1:] |= mask[:-1]
     total[:-1] |= mask[1:]

@@ -47,7 +47,7 @@ class Deployed:
 
 
 def default_path(asset: Asset, project: Project) -> str:
-    """The path of a deploy that names none: the style's folder for this kind, and a name from the prompt."""
+    """Returns the path of a deploy that names none: the style's folder for this kind, and a name from the prompt."""
     folders = project.style.folders
     folder = folders.tilesets if asset.kind == "tileset" else folders.sprites
     name = suggest_path(asset.recipe.prompt.replace("/", " "))
@@ -170,7 +170,7 @@ def undo(
 
 
 def _last(library: Library, game: Project, path: str) -> Deployment:
-    """The deployment that an undo takes back."""
+    """Returns the deployment that an undo takes back."""
     if found := library.deployments(path, limit=1):
         return found[0]
     what = f"of {clip(path, 80)} " if path else ""

@@ -35,11 +35,11 @@ class AssetsFolder:
         self._state = state
 
     def shown(self, path: str) -> Path:
-        """The file's path for messages."""
+        """Returns the file's path for messages."""
         return self._root.joinpath(*self._inside, path)
 
     def read(self, path: str) -> bytes | None:
-        """The bytes of the file; None where there is none.
+        """Returns the bytes of the file; None where there is none.
 
         Raises:
             DeployError: a folder or the file is a symbolic link, or the file is not a regular one.
@@ -89,7 +89,7 @@ class AssetsFolder:
         return name
 
     def staged(self, name: str) -> bytes | None:
-        """The bytes of a staged file; None where there is none."""
+        """Returns the bytes of a staged file; None where there is none."""
         try:
             with folder_below(self._state, [STAGING]) as staging:
                 return read_at(staging, name)
@@ -163,7 +163,7 @@ class AssetsFolder:
             yield descriptor
 
     def _device(self, path: str) -> int:
-        """The file system of the deepest folder on the way to the file that exists."""
+        """Returns the file system of the deepest folder on the way to the file that exists."""
         descriptor = open_folder(self._root)
         try:
             for part in self._parts(path.rpartition("/")[0]):

@@ -66,7 +66,7 @@ class Entry:
 
 
 def assets_of(game: Project) -> AssetsFolder:
-    """The assets folder of a game."""
+    """Returns the assets folder of a game."""
     return AssetsFolder(game.root, game.style.folders.assets, game.state)
 
 
@@ -285,7 +285,7 @@ def _any(library: Library) -> bool:
 
 
 def _entry(row: sqlite3.Row) -> Entry:
-    """The entry of a row.
+    """Returns the entry of a row.
 
     Raises:
         BadRow, ValueError, TypeError: a value breaks a rule.

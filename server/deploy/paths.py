@@ -46,7 +46,7 @@ def check_deployed(path: str) -> None:
 
 
 def suggest_path(text: str, suffix: str = ".png") -> str:
-    """The nearest path that follows the rules."""
+    """Returns the nearest path that follows the rules."""
     text = text.replace("\\", "/").lower()
     text = text.removesuffix(suffix)
     parts = [re.sub(r"[^a-z0-9]+", "_", part).strip("_")[:40] for part in text.split("/")]
@@ -57,7 +57,7 @@ def suggest_path(text: str, suffix: str = ".png") -> str:
 
 
 def in_the_way(path: Path) -> DeployError:
-    """The error for a file that may not be replaced."""
+    """Returns the error for a file that may not be replaced."""
     return DeployError(
         f"{path} exists already and holds something else. Give overwrite=true to replace it (undo_deploy brings it "
         "back), or another path."

@@ -35,7 +35,7 @@ def record_bases(studio: Studio, recipe: Recipe) -> Recipe:
 
 
 def base_warnings(*recipes: Recipe) -> list[str]:
-    """A sentence for each LoRA that `record_bases` found in the recipes, without repetitions."""
+    """Returns a sentence for each LoRA that `record_bases` found in the recipes, without repetitions."""
     sentences = [sentence for recipe in recipes for sentence in recipe.options.get(STORED, ())]
     for recipe in recipes:
         for name, base in recipe.options.get(BASES, {}).items():

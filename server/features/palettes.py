@@ -36,7 +36,7 @@ class Applied:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """All PNG files under `folder` (`.PNG` too), sorted; hidden folders and symbolic links are left out.
+    """Returns all PNG files under `folder` (`.PNG` too), sorted; hidden folders and symbolic links are left out.
 
     Raises:
         ServerError: no folder, no PNG file in it, or more than 5,000.
@@ -59,7 +59,7 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def extract(folder: Path, colors: int, name: str = "") -> tuple[Palette, tuple[str, ...]]:
-    """The palette of all pictures under `folder` together, and which could not be read.
+    """Returns the palette of all pictures under `folder` together, and which could not be read.
 
     Raises:
         ServerError: as `pictures`, or none of them can be read.
@@ -74,7 +74,7 @@ def extract(folder: Path, colors: int, name: str = "") -> tuple[Palette, tuple[s
 
 
 def apply(folder: Path, palette: Palette, *, write: bool = False) -> Applied:
-    """What the palette makes of every picture under `folder`; with `write`, the files too.
+    """Returns what the palette makes of every picture under `folder`; with `write`, the files too.
 
     Alpha, texts (recipes among them) and colours under clear pixels stay. Left out, with the reason: animations, 16
     bits a channel, normal maps, pictures that are turned by their EXIF data, and what cannot be read. The bytes before

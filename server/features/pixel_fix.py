@@ -130,7 +130,7 @@ class _Wish:
 
 
 def _lost(facts: FileFacts, profile: str, frames: int) -> list[str]:
-    """What of the file a PNG of 8 bits in sRGB cannot hold."""
+    """Returns what of the file a PNG of 8 bits in sRGB cannot hold."""
     lost = []
     if facts.bits > 8:
         lost.append(f"The file has {facts.bits} bits a channel; the result has 8.")
@@ -180,7 +180,7 @@ def _keep_animation(
 
 
 def find_picture(game: Project | None, picture: str) -> Path | None:
-    """The file that a user means; None where it can only be an asset's id.
+    """Returns the file that a user means; None where it can only be an asset's id.
 
     Raises:
         ImageError: the file does not exist.

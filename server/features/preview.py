@@ -70,7 +70,7 @@ def _number(image: Any, corners: Sequence[tuple[int, int]]) -> None:
 
 
 def fitted(picture: Pixels, side: int) -> Pixels:
-    """The picture about `side` pixels long: enlarged by a whole factor, or made smaller where it is longer."""
+    """Returns the picture about `side` pixels long: enlarged by a whole factor, or made smaller where it is longer."""
     import numpy as np
     from PIL import Image
 

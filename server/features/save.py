@@ -62,7 +62,7 @@ def save_asset(
 
 
 def shown_colors(image: Pixels, palette: Palette | None = None) -> list[str]:
-    """The colours of a picture's opaque pixels as RRGGBB, in the order of `palette`, then sorted."""
+    """Returns the colours of a picture's opaque pixels as RRGGBB, in the order of `palette`, then sorted."""
     from pipelines.pixels.quantize import color_counts
 
     shown = {bytes(color).hex() for color in color_counts([image])[0].tolist()}

@@ -216,7 +216,7 @@ def write_out(done: SlicedSheet, folder: Path) -> list[Path]:
 
 
 def _palette(image: Pixels) -> Palette | None:
-    """The colours of a picture in the order of their values; None for none, or more than a palette holds."""
+    """Returns the colours of a picture in the order of their values; None for none, or more than a palette holds."""
     from pipelines.pixels.palette import MOST_COLORS, Palette
     from pipelines.pixels.quantize import color_counts
 
@@ -229,6 +229,6 @@ def _palette(image: Pixels) -> Palette | None:
 
 
 def _words(name: str) -> str:
-    """A file's or frame's name as a prompt, without the ending that an editor leaves in it."""
+    """Returns a file's or frame's name as a prompt, without the ending that an editor leaves in it."""
     bare = re.sub(r"\.(?:aseprite|ase|png|gif|webp|bmp|psd|tga)$", "", Path(name).name, flags=re.IGNORECASE)
     return " ".join(bare.replace("_", " ").replace("-", " ").split()) or "picture"

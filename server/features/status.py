@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def lora_list(studio: Studio) -> list[dict[str, Any]]:
-    """The LoRAs that can be used by name, broken ones with the reason in `note`."""
+    """Returns the LoRAs that can be used by name, broken ones with the reason in `note`."""
     return [
         {
             "name": lora.name,
@@ -28,7 +28,7 @@ def lora_list(studio: Studio) -> list[dict[str, Any]]:
 
 
 def model_list(studio: Studio, project: str | None = None) -> tuple[list[dict[str, Any]], str]:
-    """The models (fields of `ModelInfo`), and the id of the one that a request without a name gets."""
+    """Returns the models (fields of `ModelInfo`), and the id of the one that a request without a name gets."""
     game = studio.project(project)
     default = studio.model(game.style if game else Style())
     return [dataclasses.asdict(model) for model in studio.engine.backend.models()], default

@@ -148,7 +148,7 @@ def _earlier(text: str) -> tuple[str, str] | None:
 
 
 def _terrain(studio: Studio, game: Project | None, asset_id: str, which: str) -> tuple[str, Pixels]:
-    """The prompt and the texture of an earlier set's terrain."""
+    """Returns the prompt and the texture of an earlier set's terrain."""
     from pipelines.pixels.png import read_picture
     from pipelines.tiles.layouts import find_layout
     from pipelines.tiles.tileset import terrain_of

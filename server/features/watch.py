@@ -297,7 +297,7 @@ def _default_path(project: Project, path: Path) -> str:
 
 
 def _picture_path(project: Project, path: Path) -> str:
-    """Where an Aseprite file's picture goes: beside it inside assets/, else into the folder for sprites."""
+    """Returns where an Aseprite file's picture goes: beside it inside assets/, else into the folder for sprites."""
     from workflows.inputs import distinct_paths
 
     if path.is_relative_to(project.assets):

@@ -266,5 +266,5 @@ def _arrange(studio: Studio, project: Project, wanted: Arrange) -> dict[str, Any
 
 
 def runs_folder(project: Project) -> Path:
-    """Where the game's runs are remembered."""
+    """Returns where the game's runs are remembered."""
     return project.state / "runs"

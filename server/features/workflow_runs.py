@@ -57,7 +57,7 @@ def run(
 
 
 def check(studio: Studio, name_or_path: str, project: str | None = None) -> Workflow:
-    """The workflow, held to the operations there are, without running it.
+    """Returns the workflow, held to the operations there are, without running it.
 
     Raises:
         ProjectError, WorkflowError: as `run`.
@@ -69,7 +69,7 @@ def check(studio: Studio, name_or_path: str, project: str | None = None) -> Work
 
 
 def pictures(studio: Studio, ran: Ran) -> list[Pixels]:
-    """The pictures of the run's outputs, the first MOST_PICTURES."""
+    """Returns the pictures of the run's outputs, the first MOST_PICTURES."""
     from pipelines.pixels.png import read_picture
 
     shown = []
@@ -82,7 +82,7 @@ def pictures(studio: Studio, ran: Ran) -> list[Pixels]:
 
 
 def _found(name_or_path: str, game: Project) -> str:
-    """The name of a workflow that ships, or the path of a file of the game (relative: to its root).
+    """Returns the name of a workflow that ships, or the path of a file of the game (relative: to its root).
 
     Raises:
         WorkflowError: the file is outside the game.

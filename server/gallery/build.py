@@ -35,7 +35,7 @@ _COLOR = re.compile(r"[0-9a-f]{6}")
 
 
 def page_name(page: int) -> str:
-    """The file name of a page: gallery.html, gallery-2.html, ..."""
+    """Returns the file name of a page: gallery.html, gallery-2.html, ..."""
     return "gallery.html" if page == 1 else f"gallery-{page}.html"
 
 
@@ -48,7 +48,7 @@ def gallery_page(
     *,
     links: bool = True,
 ) -> str:
-    """The HTML of a page, the newest `PAGE_SIZE` assets first. Assets whose files are gone are left out.
+    """Returns the HTML of a page, the newest `PAGE_SIZE` assets first. Assets whose files are gone are left out.
 
     Args:
         comparisons: each {id, prompt, options: [{key, label, png, width, height}], voted (a key or None)}.
@@ -102,7 +102,7 @@ def _template() -> str:
 
 
 def data_uri(png: bytes) -> str:
-    """The picture as a data URI."""
+    """Returns the picture as a data URI."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
@@ -162,7 +162,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _recipe(recipe: Recipe, *, veiled: bool) -> dict[str, Any]:
-    """The recipe as JSON values; `veiled`: without what distinguishes the variants of a blind comparison."""
+    """Returns the recipe as JSON values; `veiled`: without what distinguishes the variants of a blind comparison."""
     # dataclasses.asdict copies every value: half the time of a page
     if veiled:
         shown = {name: getattr(recipe, name) for name in ("kind", "prompt", "width", "height", "seed")}

@@ -69,7 +69,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def gallery_server(page: Page, vote: Vote, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
-    """A server on 127.0.0.1 (any free port for 0) and the address to open. The caller runs and closes it.
+    """Returns a server on 127.0.0.1 (any free port for 0) and the address to open. The caller runs and closes it.
 
     Raises:
         ServerError: the port is taken.

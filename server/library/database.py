@@ -140,7 +140,7 @@ class Database:
         return connection
 
     def _copy(self) -> sqlite3.Connection:
-        """A copy in memory, migrated there."""
+        """Returns a copy in memory, migrated there."""
         connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         try:
             for mode in ("mode=ro", "immutable=1"):  # the second where SQLite may not even make its -shm file

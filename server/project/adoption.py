@@ -49,12 +49,12 @@ def adopt(project: Project, variant: Variant) -> Path:
 
 
 def _relative(root: Path, name: str) -> str:
-    """A path as the style file holds it, other names as they are."""
+    """Returns a path as the style file holds it, other names as they are."""
     return f"./{Path(name).relative_to(root).as_posix()}" if Path(name).is_absolute() else name
 
 
 def _with(text: str, variant: Variant, path: Path) -> str:
-    """The style's text with the variant's model and LoRA stack."""
+    """Returns the style's text with the variant's model and LoRA stack."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 

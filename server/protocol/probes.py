@@ -35,7 +35,7 @@ async def serve_after_probes(serve: Serve, read: Any, write: Any) -> None:
 async def _serve_until_handshake(
     serve: Serve, read: Any, write: Any, opening: SessionMessage | None = None
 ) -> SessionMessage | None:
-    """The `initialize` that followed probes alone; None where the client left."""
+    """Returns the `initialize` that followed probes alone; None where the client left."""
     to_server, server_reads = anyio.create_memory_object_stream[Any]()
     server_writes, from_server = anyio.create_memory_object_stream[Any]()
     probing = opening is None

@@ -71,7 +71,7 @@ class Questions(Middleware):
 
 
 def question_of(error: str) -> Question | None:
-    """The question that would get the call past this error; None where there is none."""
+    """Returns the question that would get the call past this error; None where there is none."""
     if "exists already and holds something else" in error:
         file = error.split(" exists already", 1)[0]
         message = f"{file} exists already and holds something else. Replace it? undo_deploy brings it back."
@@ -83,7 +83,7 @@ def question_of(error: str) -> Question | None:
 
 
 def several_sprites(tool: str, arguments: dict[str, Any]) -> Question | None:
-    """The question which of several candidates goes into the game; None where one is named."""
+    """Returns the question which of several candidates goes into the game; None where one is named."""
     if tool != "deploy_asset" or not isinstance(arguments.get("asset_id"), str):
         return None
     ids = [word for word in re.split(r"[\s,;]+", arguments["asset_id"]) if word]
@@ -125,7 +125,7 @@ def _as_result(question: Question) -> InputRequiredToolResult:
 
 
 def _answers(ctx: Context | None) -> dict[str, str]:
-    """What the user answered to the question that an earlier call of this one returned: argument -> choice."""
+    """Returns what the user answered to the question that an earlier call of this one returned: argument -> choice."""
     if ctx is None or not ctx.input_responses or not ctx.request_state:
         return {}
     answer = ctx.input_responses.get(_KEY)

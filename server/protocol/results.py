@@ -85,14 +85,14 @@ class Results(Middleware):
 
 
 def client_name(context: MiddlewareContext[Any]) -> str:
-    """The client's name as it gave it, in lower case; empty where it gave none."""
+    """Returns the client's name as it gave it, in lower case; empty where it gave none."""
     asked = context.fastmcp_context.request_context if context.fastmcp_context else None
     parameters = asked.session.client_params if asked else None
     return parameters.client_info.name.lower() if parameters else ""
 
 
 def brief(answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer without the gates and scores of what passed its checks."""
+    """Returns the answer without the gates and scores of what passed its checks."""
     shown = {
         name: [brief(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list) else value
         for name, value in answer.items()

@@ -59,7 +59,7 @@ class Exported:
 
 
 def export_recipe(recipe: Recipe, find_lora: Callable[[str], Path], checkpoint: str = "") -> Exported:
-    """The workflow that draws a sprite's recipe.
+    """Returns the workflow that draws a sprite's recipe.
 
     Args:
         recipe: of a sprite; an embedded model's recipe needs `checkpoint`.
@@ -225,7 +225,7 @@ class Graph:
 
 
 def escape(prompt: str) -> str:
-    """The prompt with parentheses as ComfyUI writes plain ones: unescaped they change a word's weight."""
+    """Returns the prompt with parentheses as ComfyUI writes plain ones: unescaped they change a word's weight."""
     return re.sub(r"[()]", lambda found: "\\" + found[0], prompt.replace("\\", "/"))
 
 

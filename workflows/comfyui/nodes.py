@@ -182,7 +182,7 @@ def check_nodes(workflow: Mapping[str, Any]) -> None:
 
 
 def link_of(value: object) -> tuple[str, int] | None:
-    """The (node id, output) that an input is linked to; None where it is a value."""
+    """Returns the (node id, output) that an input is linked to; None where it is a value."""
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and type(value[1]) is int:
         return value[0], value[1]
     return None

@@ -55,7 +55,7 @@ class _Reading:
         return self.nodes[name]["class_type"]
 
     def value(self, name: str, key: str) -> Any:
-        """An input's value; of a link to a primitive node, that node's value. None where there is none."""
+        """Returns an input's value; of a link to a primitive node, that node's value. None where there is none."""
         given = self.nodes[name]["inputs"].get(key)
         if (link := link_of(given)) is None:
             return given
@@ -65,7 +65,7 @@ class _Reading:
         return None
 
     def source(self, name: str, key: str) -> str | None:
-        """The node that an input is linked to."""
+        """Returns the node that an input is linked to."""
         link = link_of(self.nodes[name]["inputs"].get(key))
         return link[0] if link and link[0] in self.nodes else None
 
@@ -78,7 +78,7 @@ class _Reading:
             name = next((found for key in keys if (found := self.source(name, key))), None)
 
     def number(self, name: str, key: str, least: float, most: float) -> float | None:
-        """A finite number in a range, else None."""
+        """Returns a finite number in a range, else None."""
         found = self.value(name, key)
         if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
             return None
@@ -91,7 +91,7 @@ def read_workflow(
     loras: Collection[str] = (),
     find_checkpoint: Callable[[str], str] = lambda checkpoint: "",
 ) -> Imported:
-    """The recipe of an API workflow.
+    """Returns the recipe of an API workflow.
 
     Args:
         text: the file's JSON.
@@ -173,7 +173,7 @@ def _samples(reading: _Reading, node: str) -> bool:
 
 
 def _picture(reading: _Reading, samplers: Collection[str]) -> tuple[str, list[tuple[int, int]]]:
-    """The sampler that the first saved picture comes from, and the sizes to which that picture is scaled."""
+    """Returns the sampler that the first saved picture comes from, and the sizes to which that picture is scaled."""
     ends = [node for node in reading.nodes if reading.kind(node) in ("SaveImage", "PreviewImage")]
     if len(ends) > 1:
         reading.left_out.append(f"{len(ends) - 1} more saved picture(s): the first becomes the sprite.")
@@ -206,7 +206,7 @@ def _prompt(reading: _Reading, sampler: str, key: str) -> str:
 
 
 def _plain(reading: _Reading, text: str) -> str:
-    """The text on one line, without ComfyUI's emphasis, embeddings and escapes."""
+    """Returns the text on one line, without ComfyUI's emphasis, embeddings and escapes."""
     text = visible(" ".join(text.split()))
     if re.search(r"\bembedding:", text):
         reading.left_out.append("Embeddings: their names stay out of the prompt.")
@@ -230,7 +230,7 @@ def _styled(prompt: str) -> tuple[str, str]:
 
 
 def _model(reading: _Reading, sampler: str) -> tuple[str, list[tuple[str, float]]]:
-    """The checkpoint's name, and (name, weight) of each LoRA from the checkpoint on."""
+    """Returns the checkpoint's name, and (name, weight) of each LoRA from the checkpoint on."""
     stack: list[tuple[str, float]] = []
     checkpoint = ""
     for node in reading.chain(reading.source(sampler, "model"), "model"):
@@ -253,7 +253,7 @@ def _model(reading: _Reading, sampler: str) -> tuple[str, list[tuple[str, float]
 def _preset(
     reading: _Reading, stack: list[tuple[str, float]], model: str, loras: Collection[str]
 ) -> tuple[str, list[LoraWeight]]:
-    """The preset whose LoRA is in the stack, and the LoRAs that remain."""
+    """Returns the preset whose LoRA is in the stack, and the LoRAs that remain."""
     preset, kept = "quality", []
     fast = {PurePosixPath(name).stem.lower(): preset for preset, name in FAST_LORAS.items()}
     for name, weight in stack:

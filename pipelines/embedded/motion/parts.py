@@ -67,7 +67,7 @@ def encode_figures(rgba: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def map_parts(net: PartNet, sprite: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-    """The class probabilities of each pixel of a sprite, and the probability that it walks on two legs.
+    """Returns the class probabilities of each pixel of a sprite, and the probability that it walks on two legs.
 
     The sprite's drawn box is fitted to the canvas (feet down, whole pixels where it fits), and the answer of the
     mirrored picture is averaged in.

@@ -63,7 +63,7 @@ def key_slots(sprite: NDArray[np.uint8]) -> Key:
 
 
 def slot_features(key: torch.Tensor, lab: torch.Tensor) -> torch.Tensor:
-    """What describes each slot: colour, pixel count, mean place and spread in the key, all about -1..1.
+    """Returns what describes each slot: colour, pixel count, mean place and spread in the key, all about -1..1.
 
     Args:
         key: (batch, size, size) int64, the key's slots.

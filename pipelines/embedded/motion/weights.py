@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 
 @cache
 def sheet_net() -> SheetNet:
-    """The walk sheet network, fp32 on the CPU, in evaluation mode (43 MB)."""
+    """Returns the walk sheet network, fp32 on the CPU, in evaluation mode (43 MB)."""
     from safetensors.torch import load_file
 
     net = SheetNet()
@@ -24,7 +24,7 @@ def sheet_net() -> SheetNet:
 
 @cache
 def part_net() -> PartNet:
-    """The part map network, fp32 on the CPU, in evaluation mode (5 MB)."""
+    """Returns the part map network, fp32 on the CPU, in evaluation mode (5 MB)."""
     from safetensors.torch import load_file
 
     net = PartNet()

@@ -101,7 +101,7 @@ class BrpClient:
         self._old_names = False
 
     def call(self, method: str, params: Any = None, timeout: float | None = None) -> Any:
-        """The method's result. Methods are named as since Bevy 0.17; older games are asked by their own names.
+        """Returns the method's result. Methods are named as since Bevy 0.17; older games are asked by their own names.
 
         Raises:
             NotRunning, NotBevy, Silent, Refused: see there.
@@ -147,7 +147,7 @@ class BrpClient:
             yield self._events(connection, deadline, timeout)
 
     def discover(self, timeout: float | None = None) -> Discovery:
-        """Which Bevy the game is built with, and which methods it has. Remembers how to name methods.
+        """Returns which Bevy the game is built with, and which methods it has. Remembers how to name methods.
 
         Raises:
             NotRunning, NotBevy, Silent: see there.
@@ -234,7 +234,7 @@ def _send(connection: socket.socket, body: bytes, port: int, deadline: float) ->
 
 
 def _receive(connection: socket.socket, port: int, deadline: float, timeout: float, *, begun: bool = False) -> bytes:
-    """The next bytes of a reply; one that has `begun` may pause for LONGEST_PAUSE."""
+    """Returns the next bytes of a reply; one that has `begun` may pause for LONGEST_PAUSE."""
     left = deadline - time.monotonic()
     if begun:
         left = min(left, LONGEST_PAUSE)
@@ -280,7 +280,7 @@ def _result(reply: Any, port: int) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A text that the game sent, safe and short enough to show to the user."""
+    """Returns a text that the game sent, safe and short enough to show to the user."""
     return clipped(visible(value if isinstance(value, str) else f"(a {type(value).__name__})"), LONGEST_TEXT)
 
 

@@ -106,13 +106,13 @@ def detect(project: Project) -> BevyProject:
 
 
 def _protocol(plugin: Path | None) -> int:
-    """The version that a copy of the plugin speaks, in either half; until version 1 it was one file."""
+    """Returns the version that a copy of the plugin speaks, in either half; until version 1 it was one file."""
     halves = (plugin, plugin.with_name(DEV_FILE)) if plugin else ()
     return max((protocol_of(_source(h)) for h in halves if h.is_file() and not h.is_symlink()), default=0)
 
 
 def protocol_of(plugin: str) -> int:
-    """The version that a copy of the dev plugin speaks; 0 where it does not say."""
+    """Returns the version that a copy of the dev plugin speaks; 0 where it does not say."""
     found = re.search(r"PROTOCOL: u32 = (\d{1,9})", plugin)
     return int(found[1]) if found else 0
 
@@ -129,7 +129,7 @@ def is_own(root: Path, path: Path) -> bool:
 
 
 def table(value: Any) -> dict[str, Any]:
-    """The value where it is a table; empty where the file holds something else in its place."""
+    """Returns the value where it is a table; empty where the file holds something else in its place."""
     return value if isinstance(value, dict) else {}
 
 
@@ -192,7 +192,7 @@ def _sources(root: Path) -> str:
 
 
 def _source(path: Path) -> str:
-    """A Rust file's text; empty where it cannot be read."""
+    """Returns a Rust file's text; empty where it cannot be read."""
     try:
         return read_bytes(path, _MOST_SOURCE_BYTES).decode(errors="replace")
     except (OSError, FileError):

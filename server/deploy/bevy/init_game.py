@@ -158,7 +158,7 @@ def _lines(project: Project, why: Exception) -> str:
 
 
 def _old(root: Path, path: Path) -> str | None:
-    """The file's text; None where there is none."""
+    """Returns the file's text; None where there is none."""
     _check_places(root, (path,))
     return read_text(path, str(path)) if path.is_file() else None
 
@@ -186,7 +186,7 @@ def _gitignore(project: Project, files: Files) -> None:
 
 
 def _plugin(project: Project, bevy: BevyProject) -> Files:
-    """The files of the plugin, all of them.
+    """Returns the files of the plugin, all of them.
 
     Raises:
         CannotEdit, Unusual: one of the game's files has a form that is not understood.

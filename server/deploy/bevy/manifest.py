@@ -115,6 +115,6 @@ def _append(table: Any, key: str, value: Any) -> None:
 
 
 def _inline(entry: dict[str, Any]) -> Any:
-    """The entry as people write it: `{ version = "1", features = ["derive"] }`."""
+    """Returns the entry as people write it: `{ version = "1", features = ["derive"] }`."""
     words = ", ".join(f'"{feature}"' for feature in entry["features"])
     return tomlkit.parse(f'entry = {{ version = "{entry["version"]}", features = [{words}] }}')["entry"]

@@ -90,7 +90,7 @@ def _text(path: Path) -> str:
 
 
 def _read_if_needed(path: Path) -> Source | None:
-    """The file where it names one of the plugins that matter: no other is split into tokens."""
+    """Returns the file where it names one of the plugins that matter: no other is split into tokens."""
     return _read(path) if any(word in _text(path) for word in ("DefaultPlugins", *REMOTE)) else None
 
 
@@ -103,7 +103,7 @@ def _read(path: Path) -> Source:
 
 
 def _default_plugins(source: Source) -> list[tuple[int, int]]:
-    """The calls of add_plugins that DefaultPlugins is passed to."""
+    """Returns the calls of add_plugins that DefaultPlugins is passed to."""
     try:
         found = calls(source.code, "add_plugins")
     except NotRust as error:

@@ -74,7 +74,7 @@ def tokens(source: str) -> list[Token]:
 
 
 def _comment_end(source: str, start: int) -> int:
-    """The end of a block comment; block comments nest."""
+    """Returns the end of a block comment; block comments nest."""
     depth = 0
     for mark in _BLOCK.finditer(source, start):
         depth += 1 if mark.group() == "/*" else -1
@@ -84,7 +84,7 @@ def _comment_end(source: str, start: int) -> int:
 
 
 def closing(code: list[Token], opening: int) -> int:
-    """The index of the bracket that closes the one at `opening`.
+    """Returns the index of the bracket that closes the one at `opening`.
 
     Raises:
         NotRust: it is not closed.
@@ -106,7 +106,7 @@ def closing(code: list[Token], opening: int) -> int:
 
 
 def calls(code: list[Token], method: str) -> list[tuple[int, int]]:
-    """The method calls `.method(...)`: the indices of the name and of its closing parenthesis."""
+    """Returns the method calls `.method(...)`: the indices of the name and of its closing parenthesis."""
     names = [
         index
         for index in range(1, len(code) - 1)

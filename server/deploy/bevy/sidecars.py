@@ -58,7 +58,7 @@ def image_meta(minor: int, *, repeat: bool = False, rows: int = 1) -> str:
 
 
 def assets_ron(assets: Path) -> str:
-    """All pictures and sheet layouts below `assets`, for bevy_asset_loader's standard dynamic assets.
+    """Returns all pictures and sheet layouts below `assets`, for bevy_asset_loader's standard dynamic assets.
 
     A picture's key is its path without the ending, with dots ("sprites.hero"); a sheet's grid is "<key>.layout".
     Broken layouts are left out.

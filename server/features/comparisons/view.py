@@ -82,7 +82,7 @@ def write_picture(library: Library, comparison: Comparison) -> bytes:
 
 
 def all_entries(library: Library, limit: int = 10) -> list[dict[str, Any]]:
-    """The newest comparisons for the results page. One whose pictures are gone is left out."""
+    """Returns the newest comparisons for the results page. One whose pictures are gone is left out."""
     entries: list[dict[str, Any]] = []
     comparisons = Comparisons(library).latest(limit)
     assets = _assets(library, *comparisons)
@@ -125,7 +125,7 @@ def _page_entries(library: Library, comparison: Comparison, assets: Mapping[str,
 
 
 def _strip(library: Library, assets: Mapping[str, Asset], asset_ids: tuple[str, ...]) -> tuple[bytes, int, int]:
-    """The pictures of one variant and prompt side by side as a PNG, and its width and height."""
+    """Returns the pictures of one variant and prompt side by side as a PNG, and its width and height."""
     import numpy as np
     from PIL import Image
 
@@ -139,7 +139,7 @@ def _strip(library: Library, assets: Mapping[str, Asset], asset_ids: tuple[str, 
 
 
 def _assets(library: Library, *comparisons: Comparison) -> dict[str, Asset]:
-    """The assets of all cells by id, in one query; one that is gone is left out."""
+    """Returns the assets of all cells by id, in one query; one that is gone is left out."""
     return library.get_many({i for c in comparisons for rows in c.cells for row in rows for i in row})
 
 

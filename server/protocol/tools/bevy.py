@@ -47,7 +47,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 
 def check(studio: Studio, project: str = "") -> ProjectCheck:
-    """The findings for a game.
+    """Returns the findings for a game.
 
     Raises:
         ProjectError: no game was found.

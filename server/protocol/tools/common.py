@@ -63,12 +63,12 @@ def changes() -> ToolAnnotations:
 
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The output schema of a tool that answers with this model: what has a default may be missing."""
+    """Returns the output schema of a tool that answers with this model: what has a default may be missing."""
     return _untitled(model.model_json_schema(mode="validation"))
 
 
 def _untitled(schema: Any) -> Any:
-    """The schema without the titles that pydantic makes of the names."""
+    """Returns the schema without the titles that pydantic makes of the names."""
     if isinstance(schema, list):
         return [_untitled(item) for item in schema]
     if not isinstance(schema, dict):
@@ -157,7 +157,7 @@ class _Progress:
 
 
 def result(answer: BaseModel, *, preview: bytes = b"", preview_type: str = "image/png") -> ToolResult:
-    """A tool's answer: the preview, and the same values as text and as structured content.
+    """Returns a tool's answer: the preview, and the same values as text and as structured content.
 
     The answer is complete without the preview, and never holds base64. `server.protocol.results` shapes it for the
     client.
@@ -235,7 +235,7 @@ def check_arguments(arguments: Any, depth: int = 0) -> None:
 
 
 def arguments_in_words(error: ValidationError) -> str:
-    """The wrong arguments, and what is wrong with each."""
+    """Returns the wrong arguments, and what is wrong with each."""
     cause = error.__cause__
     wrong = explain_invalid(cause) if isinstance(cause, InvalidFields) else str(error)
     return clipped(visible(f"Invalid arguments: {wrong}. Correct them and call the tool again."))

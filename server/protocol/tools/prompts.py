@@ -56,7 +56,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 @cache
 def _known_words() -> list[str]:
-    """The embedded model's words, in alphabetical order; none where its files are missing."""
+    """Returns the embedded model's words, in alphabetical order; none where its files are missing."""
     from pipelines.models.catalog import embedded_model
 
     file = embedded_model().vocabulary
