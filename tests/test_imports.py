@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,6 +22,9 @@ ALLOWED = {
 }
 """package -> the packages of this project that it may import."""
 
+DISTRIBUTIONS = {"PIL": "pillow", "pydantic_core": "pydantic"}
+"""import name -> name in pyproject.toml, where they differ by more than `-` and `_`."""
+
 HEAVY = ("torch", "diffusers", "transformers", "peft", "safetensors", "accelerate")
 
 
@@ -26,11 +32,22 @@ def modules(folder: str) -> Iterator[Path]:
     return (path for path in sorted((ROOT / folder).rglob("*.py")))
 
 
+def for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
 @cache
-def imported(path: Path) -> frozenset[str]:
-    """Every module that a file imports, also inside functions and for types; `from a import b` gives a and a.b."""
+def imported(path: Path, types: bool = True) -> frozenset[str]:
+    """Every module that a file imports, also inside functions; `from a import b` gives a and a.b.
+
+    Args:
+        types: also what only the type checker imports.
+    """
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not types:
+        tree.body = [node for node in tree.body if not for_types(node)]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -85,10 +102,20 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         for package in ALLOWED
         for path in modules(package)
     }
-    within_house = {name: (imported(path) & files.keys()) - {name} for name, path in files.items()}
+    within_house = {name: (imported(path, types=False) & files.keys()) - {name} for name, path in files.items()}
     # a package that a module imports a sibling from is not a dependency of its own
     graph = {
         name: {other for other in others if not any(inner.startswith(f"{other}.") for inner in others)}
         for name, others in within_house.items()
     }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the circle
+
+
+def test_every_imported_library_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for extra, lines in extras.items() if extra != "dev" for line in lines)]
+    declared = {re.split(r"[<>=\[; ]", line)[0].lower().replace("-", "_") for line in lines}
+    known = {*sys.stdlib_module_names, *ALLOWED}
+    used = {name.split(".")[0] for package in ALLOWED for path in modules(package) for name in imported(path)} - known
+    assert {DISTRIBUTIONS.get(name, name).lower() for name in used} - declared == set()
