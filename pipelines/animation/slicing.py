@@ -26,6 +26,15 @@ TILE_SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
 
 
 _TRANSPARENT = 1 << 40
+_SMALLEST = 4
+_USED = 0.5
+"""Share of the cells that have to show something where the size was looked for."""
+_CHANCE = 0.05
+"""A grid is proved where cuts at any place would be as free as its own with less probability."""
+_RARELY = 0.4
+"""Of what is drawn across a line on average."""
+_FULL = 0.95
+"""Share of a cell that is drawn on, from which on it is a tile and not a drawing with air around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +195,8 @@ class _Sheet:
         values, counts = np.unique(edge, return_counts=True)
         self.background = _TRANSPARENT if (codes == _TRANSPARENT).any() else int(values[counts.argmax()])
         self.drawn = codes != self.background
-        self._touch = tuple((d[:, 1:] & d[:, :-1]).any(axis=0) for d in (self.drawn, self.drawn.T))
+        self._crossing = tuple((d[:, 1:] & d[:, :-1]).sum(axis=0) for d in (self.drawn, self.drawn.T))
+        self._touch = tuple(crossing > 0 for crossing in self._crossing)
         self._used = tuple(d.any(axis=0) for d in (self.drawn, self.drawn.T))
 
     def length(self, axis: int) -> int:
@@ -205,6 +215,46 @@ class _Sheet:
         if not self.framed(axis, cells):
             return False
         return cells.gap != 0 or not any(self._touch[axis][begin - 1] for begin in cells.begins()[1:])
+
+    def used(self, grid: Grid) -> float:
+        """Share of the cells that show something."""
+        shown = [
+            self.drawn[y : y + grid.y.size, x : x + grid.x.size].any() for y in grid.y.begins() for x in grid.x.begins()
+        ]
+        return sum(map(bool, shown)) / len(shown)
+
+    def full(self, grid: Grid) -> bool:
+        """True where the cells that show anything are filled."""
+        shares = [
+            float(self.drawn[y : y + grid.y.size, x : x + grid.x.size].mean())
+            for y in grid.y.begins()
+            for x in grid.x.begins()
+        ]
+        return float(np.mean([share for share in shares if share] or [0.0])) > _FULL
+
+    def chance(self, grid: Grid) -> float:
+        """How likely cuts at any place would be as free as those of `grid` are."""
+        chance = 1.0
+        for axis, cells in enumerate((grid.x, grid.y)):
+            crossed = 1 - float(self._touch[axis].mean()) if len(self._touch[axis]) else 1.0
+            empty = 1 - float(self._used[axis].mean())
+            cuts = cells.count - 1
+            chance *= (empty**cells.gap if cells.gap else crossed) ** cuts * empty ** (2 * cells.start)
+        return chance
+
+    def divided(self, grid: Grid) -> bool:
+        """True where next to nothing is drawn across the middles or thirds of the cells: smaller ones are as likely."""
+        for parts in (2, 3):
+            across = []
+            for axis, cells in enumerate((grid.x, grid.y)):
+                crossing = self._crossing[axis]
+                near = [begin + cells.size * k // parts - 1 for begin in cells.begins() for k in range(1, parts)]
+                if crossing.any():
+                    least = np.min([crossing[np.add(near, step).clip(0, len(crossing) - 1)] for step in (-1, 0, 1)], 0)
+                    across.append(float(least.mean() / crossing.mean()))
+            if len(across) == 2 and max(across) < _RARELY:
+                return True
+        return False
 
     def spread(self, axis: int, cells: Axis) -> int:
         """Returns how many of a cell's lines are drawn on in any cell: fewest where the cells' drawings lie alike."""
@@ -314,36 +364,87 @@ def _searched(sheet: _Sheet, name: str, gap: int | None, margin: int | None) -> 
     """The grid where no tile size is known: equal cells between gutters, else the only square size that is proved."""
     if gap is None and margin is None and (grid := _between_gutters(sheet)):
         return grid
-    found: dict[int, Grid] = {}
-    for size in TILE_SIZES:
-        if size > max(sheet.width, sheet.height):
-            break
-        x, y = _best(sheet, (size, size), gap, margin, most=3)
-        if x and y and x.count * y.count > 1:
-            found[size] = Grid(x, y)
+    largest = max(sheet.width, sheet.height)
+    clear = sheet.background == _TRANSPARENT
+    found: list[tuple[int, int, Grid]] = []
+    for size in range(_SMALLEST, largest) if clear else (size for size in TILE_SIZES if size <= largest):
+        for spacing in _spacings(gap, margin):
+            cells = [_filling(sheet.length(axis), size, *spacing) for axis in (0, 1)]
+            if cells[0] and cells[1] and cells[0].count * cells[1].count > 1:
+                grid = Grid(cells[0], cells[1])
+                if sheet.proved(0, grid.x) and sheet.proved(1, grid.y) and sheet.used(grid) >= _USED:
+                    found.append((_oddity(size, *spacing), size, grid))
+    sure = [one for one in found if sheet.chance(one[2]) < _CHANCE and not sheet.divided(one[2])]
+    if sure:
+        # where the number of cells is the same, the drawings lie alike in their cells under the right spacing
+        groups: dict[tuple[int, int], tuple[int, int, int, Grid]] = {}
+        for oddity, size, grid in sure:
+            spread = sheet.spread(0, grid.x) + sheet.spread(1, grid.y)
+            one = (spread, oddity, size, grid)
+            counts = grid.x.count, grid.y.count
+            groups[counts] = min(groups.get(counts, one), one, key=lambda one: one[:3])
+        usual = min(oddity for _, oddity, _, _ in groups.values())
+        best = sorted(
+            ((size, grid) for _, oddity, size, grid in groups.values() if oddity == usual), key=lambda one: one[0]
+        )
+        smallest, grid = best[0]
+        if all(size % smallest == 0 and other.x.gap == grid.x.gap for size, other in best):
+            return grid
+        sizes = "; or ".join(grid.describe() for _, grid in best)
+        raise InvalidRequest(f"{name} can be cut into {sizes}. Give the tile size that is meant, and gap and margin.")
     if found:
-        smallest = min(found)
-        if all(size % smallest == 0 for size in found):
-            return found[smallest]
-        sizes = ", ".join(f"{size}x{size}" for size in found)
-        raise InvalidRequest(f"{name} can be cut into tiles of {sizes}: give the tile size that is meant.")
+        grid = min(found, key=lambda one: one[:2])[2]
+        raise InvalidRequest(
+            f"{name} may be {grid.describe()}, but so few cuts prove nothing. Give width={grid.x.size} if that is "
+            "right, or the tile size that is."
+        )
+    lines = " and ".join(f"{_free(sheet, axis)} {noun}s" for axis, noun in ((0, "column"), (1, "row")))
     raise InvalidRequest(
-        f"No grid can be seen in {name} ({sheet.width}x{sheet.height} pixels): no gutters of one colour lie between "
-        "equal cells. Give the tile size, or put the sheet's layout file (Aseprite or TexturePacker JSON) beside it."
+        f"No grid can be seen in {name} ({sheet.width}x{sheet.height} pixels): of its lines {lines} are free, but no "
+        "equal cells lie between them that fill the picture. Give the tile size, or put the sheet's layout file "
+        "(Aseprite or TexturePacker JSON) beside it."
     )
 
 
+def _free(sheet: _Sheet, axis: int) -> int:
+    return int((sheet.lines[axis] != -1).sum())
+
+
+def _spacings(gap: int | None, margin: int | None) -> list[tuple[int, int]]:
+    """(gap, margin) as editors and packers lay them: none, alike, one of them, or half a gap around each tile."""
+    usual = {(0, 0)} | {pair for n in range(1, 5) for pair in ((n, n), (n, 0), (0, n), (2 * n, n))}
+    return sorted(pair for pair in usual if gap in (None, pair[0]) and margin in (None, pair[1])) or [
+        (gap or 0, margin or 0)
+    ]
+
+
+def _oddity(size: int, gap: int, margin: int) -> int:
+    """How unusual a grid is: 0 for a multiple of 8 without spacing."""
+    unusual = 0 if size % 8 == 0 else 1 if size % 2 == 0 else 3
+    return unusual + (0 if not gap and not margin else 1 if gap == margin or not margin else 2)
+
+
+def _filling(length: int, size: int, gap: int, margin: int) -> Axis | None:
+    """Cells that fill `length` to the last pixel."""
+    count = (length - 2 * margin + gap) // (size + gap)
+    if count < 1 or 2 * margin + count * size + (count - 1) * gap != length:
+        return None
+    return Axis(margin, count, size, gap if count > 1 else 0)
+
+
 def _between_gutters(sheet: _Sheet) -> Grid | None:
-    """Equal cells between lines of one colour, the same colour along both axes."""
+    """Equal cells between lines of one colour, the same colour along both axes.
+
+    Transparent lines lie beside every drawing, so there the cells have to be full.
+    """
     colors = {int(c) for lines in sheet.lines for c in np.unique(lines) if c != -1}
     for color in sorted(colors, reverse=True)[:8]:  # transparency has the highest code
         axes = [_equal_runs(sheet.lines[axis] != color) for axis in (0, 1)]
         if any(axis is None for axis in axes):
             continue
         x, y = (axis for axis in axes if axis is not None)
-        if x.count * y.count == 1:
-            continue
-        return _widened(sheet, x, y) if color == _TRANSPARENT else Grid(x, y)
+        if x.count * y.count > 1 and (color != _TRANSPARENT or sheet.full(Grid(x, y))):
+            return Grid(x, y)
     return None
 
 
@@ -355,31 +456,6 @@ def _equal_runs(used: NDArray[np.bool_]) -> Axis | None:
     if len(sizes) != 1 or len(gaps) > 1 or (size := sizes.pop()) < 2:
         return None
     return Axis(int(begins[0]), len(begins), size, gaps.pop() if gaps else 0)
-
-
-def _widened(sheet: _Sheet, x: Axis, y: Axis) -> Grid:
-    """The cells with as much of the gutters as makes their sides multiples of 8: drawings rarely fill their tiles."""
-
-    def grown(cells: Axis, length: int, size: int) -> Axis | None:
-        more = size - cells.size
-        if more < 0 or more % 2 or (cells.count > 1 and more > cells.gap):
-            return None
-        start = cells.start - more // 2
-        end = start + cells.count * size + (cells.count - 1) * (cells.gap - more)
-        if start < 0 or end > length:
-            return None
-        return Axis(start, cells.count, size, cells.gap - more if cells.count > 1 else 0)
-
-    side = max(x.size, y.size)
-    for size in range(-(-side // 8) * 8, side + 8, 8):
-        wide, high = grown(x, sheet.width, size), grown(y, sheet.height, size)
-        if wide and high:
-            return Grid(wide, high)
-    if y.count == 1:  # one row: its cells are as high as the picture
-        y = Axis(0, 1, sheet.height, 0)
-    if x.count == 1:
-        x = Axis(0, 1, sheet.width, 0)
-    return Grid(x, y)
 
 
 def preview(image: Pixels, slices: Slices, longest: int = 512) -> Pixels:

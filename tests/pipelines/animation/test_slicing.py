@@ -292,3 +292,31 @@ def test_repeated_names_are_numbered() -> None:
     assert found
     assert names_of(found.pieces) == ["a", "a 2", "a 3"]
     assert len(cut(sheet, found)) == 3
+
+
+def test_clear_sheets_are_cut_where_their_size_divides_them_not_at_the_drawings_edges() -> None:
+    """Every drawing leaves the same air around it: cells of 6x7 with gaps fit too, but nobody lays them out so."""
+    tile = np.zeros((8, 8, 4), np.uint8)
+    tile[1:8, 1:7] = (*MAGENTA[:3], 255)
+    tile[1:4, [1, 6]] = tile[5:7, 3] = 0
+    sheet = np.tile(tile, (3, 3, 1))
+    assert same(cut(sheet, slice_grid(sheet, "s.png")), [tile] * 9)
+
+
+def test_tiles_that_touch_are_not_cut_in_pairs() -> None:
+    """Two drawings reach across one cut each, so that only cells of twice the size are quite free."""
+    rng = np.random.default_rng(3)
+    tile = np.zeros((16, 16, 4), np.uint8)
+    tile[2:14, 2:14] = rng.integers(0, 256, (12, 12, 4)) | np.array([0, 0, 0, 255])
+    sheet = np.tile(tile, (4, 6, 1))
+    sheet[8, 12:20] = sheet[12:20, 8] = (255, 255, 255, 255)
+    with pytest.raises(InvalidRequest, match="Give"):
+        slice_grid(sheet, "s.png")
+    assert len(slice_grid(sheet, "s.png", (16, 16)).pieces) == 24
+
+
+def test_a_single_cut_proves_nothing_and_the_likely_size_is_named() -> None:
+    sheet = np.zeros((16, 32, 4), np.uint8)
+    sheet[1:15, 1:11] = sheet[0:16, 17:31] = 255
+    with pytest.raises(InvalidRequest, match=r"may be 2x1 tiles of 16x16 px.*width=16"):
+        slice_grid(sheet, "s.png")
