@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipelines.pixels.gates import find_orphans, label_parts
 from pipelines.pixels.oklab import Lab, to_oklab
-from pipelines.pixels.palette import Palette, lock, nearest_index
+from pipelines.pixels.palette import Palette, nearest_index, paint
 from pipelines.records import Pixels
 
 Mask = NDArray[np.bool_]
@@ -15,9 +15,11 @@ ORPHAN_STEP = 0.12
 """OKLab distance up to which a lone pixel is noise; beyond it is an eye, a gem, a highlight."""
 CALM = 0.0003
 """What a neighbour of the same colour is worth, in squared OKLab distance: more also takes the grain out of grass."""
+_FEW = 64
+"""Colours of a palette up to which all distances fit into memory."""
 _ROUNDS = 3
 _AROUND = tuple((dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2) if (dy, dx) != (1, 1))
-_CLOSENESS = np.array([0.7, 1.0, 0.7, 1.0, 1.0, 0.7, 1.0, 0.7])
+_CLOSENESS = np.array([0.7, 1.0, 0.7, 1.0, 1.0, 0.7, 1.0, 0.7], np.float32)
 """Of the neighbours in _AROUND: those at the corners are farther."""
 _SIDES = ((0, 1), (2, 1), (1, 0), (1, 2))
 
@@ -48,13 +50,17 @@ def drop_specks(mask: Mask, alpha: NDArray[np.uint8]) -> Mask:
     return keep[labels]
 
 
-def settle_noise(image: Pixels, palette: Palette, weight: float = CALM) -> Pixels:
+def settle_noise(
+    image: Pixels, palette: Palette, weight: float = CALM, index: NDArray[np.intp] | None = None
+) -> Pixels:
     """`image` locked to `palette`, each pixel in the colour that suits both itself and its eight neighbours.
 
     The energy of a Potts model (squared OKLab distance to the pixel, less `weight` for every neighbour of the same
-    colour) is brought down by iterated conditional modes (Besag 1986). Noise in flat areas goes, edges stay.
+    colour) is brought down by iterated conditional modes (Besag 1986). Noise in flat areas goes, edges stay. `index` is
+    what `nearest_index` found, where it is known.
     """
-    index = nearest_index(image, palette)
+    if index is None:
+        index = nearest_index(image, palette)
     solid = image[..., 3] >= 128
     height, width = solid.shape
     lab, colors = to_oklab(image[..., :3]), palette.lab
@@ -70,16 +76,22 @@ def settle_noise(image: Pixels, palette: Palette, weight: float = CALM) -> Pixel
             torn = (around != own[:, None]).any(axis=1)
             rows, columns, around, own = rows[torn], columns[torn], around[torn], own[torn]
             choices = np.concatenate([own[:, None], around], axis=1)
-            same = ((choices[:, :, None] == around[:, None]) * _CLOSENESS).sum(axis=2)
-            cost = np.square(lab[rows, columns][:, None] - colors[choices]).sum(-1) - weight * same
+            same = (choices[:, :, None] == around[:, None]).astype(np.float32) @ _CLOSENESS
+            cost = _squares(lab[rows, columns], colors, choices) - weight * same
             best = choices[np.arange(len(choices)), np.where(choices >= 0, cost, np.inf).argmin(axis=1)]
             changed |= bool((best != own).any())
             label[rows + 1, columns + 1] = best
         if not changed:
             break
-    settled = lock(image, palette)
-    settled[solid, :3] = palette.rgb[label[1:-1, 1:-1][solid]]
-    return settled
+    return paint(image, np.where(solid, label[1:-1, 1:-1], index), palette)
+
+
+def _squares(lab: Lab, colors: Lab, choices: NDArray[np.intp]) -> NDArray[np.float32]:
+    """(n, m): squared distances of (n, 3) `lab` to the colours that (n, m) `choices` names, less what m share."""
+    if len(colors) <= _FEW:
+        distances = np.einsum("kc,kc->k", colors, colors) - 2 * lab @ colors.T
+        return np.take_along_axis(distances, choices.clip(0), axis=1)
+    return np.square(lab[:, None] - colors[choices]).sum(-1) - np.square(lab).sum(-1)[:, None]
 
 
 def settle_orphans(image: Pixels, step: float = ORPHAN_STEP) -> Pixels:

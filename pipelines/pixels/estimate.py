@@ -100,7 +100,7 @@ def estimate_pixels(
         return _exact(frames, found, x, y) or _unchanged(originals, *_too_few_lines(found, wide, high))
     ramps = _has_ramps(frames[0])
     crisp = not ramps and _is_crisp(frames[0])
-    busiest = max(frames, key=lambda frame: int((frame[:, 1:] != frame[:, :-1]).any(axis=-1).sum()))
+    busiest = frames[0] if len(frames) == 1 else max(frames, key=_changes)
     lattice = find_lattice(busiest)
     small = max(wide, high) <= MAYBE_NATIVE
     if lattice and not small and lattice.kernel != "nearest" and _may_be_coarser(busiest, lattice):
@@ -130,6 +130,10 @@ def estimate_pixels(
     if small:
         return _unchanged(originals, "finished", *(() if _is_flat(frames[0]) and not ramps else (TAKEN,)))
     return _unchanged(originals, "unproved", NOT_PROVED)
+
+
+def _changes(picture: Pixels) -> int:
+    return int((picture[:, 1:] != picture[:, :-1]).any(axis=-1).sum())
 
 
 NOT_PROVED = (

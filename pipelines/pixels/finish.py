@@ -20,7 +20,7 @@ from pipelines.pixels.grid import Grid, find_grid, regular_grid
 from pipelines.pixels.matte import cut_ground, key_color
 from pipelines.pixels.oklab import from_oklab, to_oklab
 from pipelines.pixels.outline import DARK, KINDS, draw_outline
-from pipelines.pixels.palette import MOST_COLORS, Palette, extract_palette, lock
+from pipelines.pixels.palette import MOST_COLORS, Palette, extract_palette, nearest_index, paint
 from pipelines.pixels.quantize import color_counts
 from pipelines.records import Pixels
 
@@ -115,7 +115,8 @@ def _colored(picture: Pixels, palette: Palette, options: FinishOptions, soft: fl
     """A placed picture in the palette's colours, cleaned; and how far, on average, the palette moved its pixels."""
     if options.colors is None and options.palette is None and not options.dither:
         return picture, 0.0
-    locked = lock(picture, palette)
+    index = nearest_index(picture, palette)
+    locked = paint(picture, index, palette)
     drawn = picture[..., 3] == 255
     moved = np.linalg.norm(to_oklab(picture[drawn, :3]) - to_oklab(locked[drawn, :3]), axis=-1)
     stress = float(moved.mean()) if moved.size else 0.0
@@ -124,7 +125,7 @@ def _colored(picture: Pixels, palette: Palette, options: FinishOptions, soft: fl
     elif options.clean and (stress > 0 or soft > 0):
         # a picture that keeps the rules already is somebody's pixels: nothing in it is noise
         weight = max(CALM * options.grain / ORPHAN_STEP, 0.1 * stress * stress)
-        locked = settle_orphans(settle_noise(picture, palette, weight), options.grain)
+        locked = settle_orphans(settle_noise(picture, palette, weight, index), options.grain)
     return locked, stress
 
 

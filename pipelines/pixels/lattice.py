@@ -31,6 +31,8 @@ _FLAT = 0.1
 """Change in the middle of a cell, as a share of that at its border, up to which the cell is flat (blur: up to 0.03)."""
 _ROWS = 24
 """Rows and columns that are looked at."""
+_LOOKED_AT = 128
+"""Rows and columns of which those are chosen."""
 _FEWEST = 8
 _MOST = 512
 _ROUNDING = 0.08
@@ -129,8 +131,12 @@ def _sampled(image: Pixels) -> Sides:
 
 def _rows_that_change(image: Pixels) -> Pixels:
     """Up to _ROWS rows of `image`, evenly spaced among those that change at all."""
-    some = image[:: max(1, len(image) // 256)]
-    change = (some[:, 1:, [1, 3]] != some[:, :-1, [1, 3]]).any(axis=-1).sum(axis=1)
+    some = np.ascontiguousarray(image[:: max(1, len(image) // _LOOKED_AT)])
+    green, alpha = some[..., 1], some[..., 3]
+    differs = green[:, 1:] != green[:, :-1]
+    if alpha.min() < 255:
+        differs |= alpha[:, 1:] != alpha[:, :-1]
+    change = differs.sum(axis=1)
     rows = np.flatnonzero(change > 0.1 * change.max()) if change.any() else np.zeros(0, np.intp)
     return some[rows[np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).astype(int)]]
 

@@ -18,7 +18,6 @@ from pipelines.records import Pixels
 MOST_COLORS = 256
 _PART = 1 << 20
 """Distances that are held at a time: 24 MB."""
-_FEW = 1 << 18
 CLEAR = 128
 """An entry or pixel with an alpha below this is transparent; any other is opaque."""
 _WORD = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{8})\Z")
@@ -127,18 +126,19 @@ def nearest_index(image: Pixels, palette: Palette) -> NDArray[np.intp]:
     size = max(1, _PART // len(palette))
     for begin in range(0, len(codes), size):
         part = slice(begin, begin + size)
-        lab = to_oklab(unpack(codes[part])).astype(np.float64)
-        if len(codes) <= _FEW:
-            chosen[part] = np.square(lab[:, None] - colors[None]).sum(-1).argmin(axis=1)
-        else:  # the same within rounding, by a matrix product
-            chosen[part] = nearest_rows(lab, colors)
+        chosen[part] = nearest_rows(to_oklab(unpack(codes[part])).astype(np.float64), colors)
     return chosen[inverse.reshape(image.shape[:2])].astype(np.intp)
 
 
 def lock(image: Pixels, palette: Palette) -> Pixels:
     """`image` with every pixel in the palette colour nearest in OKLab; alpha stays, and RGB is 0 where alpha is 0."""
+    return paint(image, nearest_index(image, palette), palette)
+
+
+def paint(image: Pixels, index: NDArray[np.intp], palette: Palette) -> Pixels:
+    """`image` with every pixel in the palette colour of (h, w) `index`; alpha stays, RGB is 0 where alpha is 0."""
     locked = np.empty_like(image)
-    locked[..., :3] = palette.rgb[nearest_index(image, palette)]
+    locked[..., :3] = palette.rgb[index]
     locked[..., 3] = image[..., 3]
     locked[image[..., 3] == 0] = 0
     return locked
