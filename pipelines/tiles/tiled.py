@@ -33,6 +33,12 @@ class Naming:
 
 def write_tsx(layout: Layout, naming: Naming, image: str, tile_size: int, count: int, columns: int, rows: int) -> bytes:
     """A Tiled tileset with its Wang set; `image` is the atlas beside the file, `count` the number of tiles in use."""
+    return _xml(_tileset(layout, naming, image, tile_size, count, columns, rows))
+
+
+def _tileset(
+    layout: Layout, naming: Naming, image: str, tile_size: int, count: int, columns: int, rows: int
+) -> ET.Element:
     root = ET.Element(
         "tileset",
         {
@@ -59,11 +65,25 @@ def write_tsx(layout: Layout, naming: Naming, image: str, tile_size: int, count:
         for index in range(count):
             wangid = ",".join(map(str, wang_colors(layout, index)))
             ET.SubElement(wang, "wangtile", {"tileid": str(index), "wangid": wangid})
-    return _xml(root)
+    return root
 
 
 def write_tmx(indices: Indices, tileset: str, tile_size: int) -> bytes:
     """A Tiled map (orthogonal, one layer) of tile indices, -1 for an empty place; `tileset` is the .tsx beside it."""
+    return _map(indices, ET.Element("tileset", {"firstgid": "1", "source": tileset}), tile_size)
+
+
+def write_embedded_tmx(
+    indices: Indices, layout: Layout, naming: Naming, image: str, tile_size: int, count: int, columns: int, rows: int
+) -> bytes:
+    """The same map with the tileset inside, for readers that load one file (bevy_ecs_tiled in a browser)."""
+    tileset = _tileset(layout, naming, image, tile_size, count, columns, rows)
+    del tileset.attrib["version"]  # the map has it
+    tileset.set("firstgid", "1")
+    return _map(indices, tileset, tile_size)
+
+
+def _map(indices: Indices, tileset: ET.Element, tile_size: int) -> bytes:
     rows, columns = indices.shape
     root = ET.Element(
         "map",
@@ -80,7 +100,7 @@ def write_tmx(indices: Indices, tileset: str, tile_size: int) -> bytes:
             "nextobjectid": "1",
         },
     )
-    ET.SubElement(root, "tileset", {"firstgid": "1", "source": tileset})
+    root.append(tileset)
     size = {"width": str(columns), "height": str(rows)}
     layer = ET.SubElement(root, "layer", {"id": "1", "name": "ground", **size})
     data = ET.SubElement(layer, "data", {"encoding": "csv"})

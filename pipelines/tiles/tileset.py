@@ -21,6 +21,8 @@ from pipelines.tiles.blob import blob_from_corners, join_sides
 from pipelines.tiles.geometry import BLOB_MASKS, compose, lay_out
 from pipelines.tiles.joint import draw_joint, ease, freeze
 from pipelines.tiles.layouts import PLAIN, Layout, Sides, corner_sides, find_layout, sides, terrain_tiles
+from pipelines.tiles.ldtk import LAYOUTS as LDTK_LAYOUTS
+from pipelines.tiles.ldtk import write_ldtk
 from pipelines.tiles.map import Indices, random_map
 from pipelines.tiles.platform import paint_platforms
 from pipelines.tiles.seams import SEAM_LIMIT, check_tiles, measure_seams
@@ -34,7 +36,7 @@ from pipelines.tiles.textures import (
     usual_color,
     words_of,
 )
-from pipelines.tiles.tiled import Naming, strip, write_sheet, write_tmx, write_tsx
+from pipelines.tiles.tiled import Naming, strip, write_embedded_tmx, write_sheet, write_tmx, write_tsx
 from pipelines.tiles.usual_colors import keep_usual
 from pipelines.tiles.variants import match_tone, quilt
 from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_paths, scale_border
@@ -82,13 +84,17 @@ class Tileset:
         upper, lower = str(options["upper"]), str(options.get("lower", ""))
         naming = Naming(f"{upper} {lower}".strip(), upper, lower, *_editor_colors(layout, self.tiles))
         grid = (size, count, columns, rows)
-        return {
+        files = {
             "tiles.sheet.json": write_sheet(layout, naming, "tiles.png", *grid),
             "tiles.tsx": write_tsx(layout, naming, "tiles.png", *grid),
             "map.tmx": write_tmx(self.map, "tiles.tsx", size),
+            "embedded.tmx": write_embedded_tmx(self.map, layout, naming, "tiles.png", *grid),
             "strip.png": encode_png(strip(self.tiles)),
             "preview.png": encode_png(self.preview),
         }
+        if layout.name in LDTK_LAYOUTS:
+            files["tiles.ldtk"] = write_ldtk(layout, naming, "tiles.png", size, columns, rows, self.map)
+        return files
 
 
 def draw_tileset(

@@ -36,6 +36,8 @@ __all__ = ["ASSET_ID", "Library", "sha256", "write_atomically"]
 
 logger = logging.getLogger(__name__)
 
+DERIVED = ("tiles.ldtk", "embedded.tmx")
+"""Files that follow from the others and came with a later version: they do not change an asset's id."""
 _MOST_IGNORED = 20
 """How many refused rows a library remembers to name."""
 
@@ -81,7 +83,7 @@ class Library:
         if kind not in KINDS or not files or not all(FILE_NAME.fullmatch(name) for name in files):
             raise ValueError(f"not an asset: {kind} {list(files)}")
         entries = tuple(AssetFile(name, sha256(data), len(data)) for name, data in files.items())
-        identity = recipe.to_json() + "".join(f"|{e.name}:{e.sha256}" for e in entries)
+        identity = recipe.to_json() + "".join(f"|{e.name}:{e.sha256}" for e in entries if e.name not in DERIVED)
         asset = Asset(
             hashlib.sha256(identity.encode()).hexdigest()[:12],
             kind,

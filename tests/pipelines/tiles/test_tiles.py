@@ -18,7 +18,7 @@ from pipelines.tiles.map import corner_indices, random_map
 from pipelines.tiles.platform import paint_platforms
 from pipelines.tiles.seams import check_tiles, count_strips, measure_seams, texture_seam
 from pipelines.tiles.textures import calm_seams, embedded_wording, judge
-from pipelines.tiles.tiled import Naming, write_sheet, write_tmx, write_tsx
+from pipelines.tiles.tiled import Naming, write_embedded_tmx, write_sheet, write_tmx, write_tsx
 from pipelines.tiles.tileset import check_recipe
 from pipelines.tiles.wang import BORDERS, Terrain, paint_cells, paint_corners, paint_paths
 
@@ -171,6 +171,12 @@ def test_files_name_the_grid_and_the_masks():
     indices = corner_indices(np.array([[0, 1, 1], [0, 0, 1]], np.bool_))
     tmx = ET.fromstring(write_tmx(indices, "tiles.tsx", 16))
     assert (tmx.findtext(".//data") or "").split() == ["3,12"] or indices.size == 2
+    whole = ET.fromstring(write_embedded_tmx(indices, layout, naming, "tiles.png", 16, 16, 4, 4))
+    inside = whole.find("tileset")
+    assert inside is not None
+    assert (inside.get("firstgid"), inside.get("source")) == ("1", None)
+    assert len(inside.findall(".//wangtile")) == 16
+    assert whole.findtext(".//data") == tmx.findtext(".//data")
     assert compose([np.zeros((2, 2, 4), np.uint8)] * 16, indices).shape == (2, 4, 4)
 
 
