@@ -35,6 +35,9 @@ class StudioApp(App[None]):
         "create": CreateScreen,
         "library": _later("library", "LibraryScreen"),
         "compare": _later("compare", "CompareScreen"),
+        "training": _later("training", "TrainingScreen"),
+        "game": _later("game", "GameScreen"),
+        "machine": _later("machine", "MachineScreen"),
     }
     DEFAULT_MODE = "create"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,6 +62,8 @@ class StudioApp(App[None]):
         self.opened: list[Frame] = []
         """The screens that were shown, in this order."""
         self.tasks: list[Task] = []
+        self.screenshot = b""
+        """The game's picture after the last deploy, a PNG; empty where it gave none."""
         self.said: tuple[str, str] = ("", "")
         self._light = light
 
@@ -200,6 +205,7 @@ class StudioApp(App[None]):
 
     def say_placed(self, placed: Placed) -> None:
         """Say what a deploy or an undo did."""
+        self.screenshot = placed.screenshot or self.screenshot
         kind = "error" if placed.verification == "reload_failed" else "good"
         self.say(f"{placed.state}: {placed.path}. {placed.note}".strip(), kind)
 

@@ -124,14 +124,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A training job; steps count from 0, `loss` is of the last step."""
+    """A training job; `losses` are of its steps in order, `samples` is how many pictures of samples there are."""
 
     id: str
     name: str
     status: str
     done: int
     total: int
-    loss: float = 0.0
+    losses: tuple[float, ...] = ()
+    samples: int = 0
     eta_seconds: float | None = None
     message: str = ""
     error: str = ""
@@ -193,6 +194,10 @@ class Desk(Protocol):
 
     def adopt(self, contest_id: str, winner: str) -> str:
         """Make a comparison's winner (its letter) the game's default; the file that was changed."""
+        ...
+
+    def adopt_lora(self, job_id: str) -> str:
+        """Draw the game's sprites with the LoRA of a finished job; the file that was changed."""
         ...
 
     def check(self) -> list[Finding]:

@@ -19,6 +19,9 @@ SCREENS = {
     "create": ("f2", "Create"),
     "library": ("f3", "Library"),
     "compare": ("f4", "Compare"),
+    "training": ("f5", "Training"),
+    "game": ("f6", "Game"),
+    "machine": ("f7", "Machine"),
 }
 """name -> (key, title)."""
 

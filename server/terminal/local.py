@@ -168,6 +168,17 @@ class LocalDesk:
         done = Comparisons(self._library()).get(contest_id)
         return str(adopt(game, done.variants[winner_index(done, winner)]))
 
+    def adopt_lora(self, job_id: str) -> str:
+        """See `Desk`."""
+        from loras.jobs import JobSpec
+        from pipelines.records import LoraWeight
+        from server.features.comparisons.compare import Variant
+        from server.project.adoption import adopt
+
+        game = self._studio.require_project(self._project)
+        spec = JobSpec.read(self._studio.jobs.get(job_id).folder / "spec.json")
+        return str(adopt(game, Variant(spec.model, (LoraWeight(spec.name),))))
+
     def check(self) -> list[Finding]:
         """See `Desk`."""
         from server.deploy.bevy.doctor import examine
@@ -194,9 +205,11 @@ class LocalDesk:
 
     def train(self, dataset: str, name: str) -> Training:
         """See `Desk`."""
+        from server.features.requests import TrainRequest
         from server.features.training import start_training
 
-        return _training(start_training(self._studio, dataset, name, project=self._project)[0])
+        request = TrainRequest(dataset=dataset, name=name)
+        return _training(start_training(self._studio, request, project=self._project)[0])
 
     def cancel_training(self, job_id: str) -> Training:
         """See `Desk`."""
@@ -267,13 +280,16 @@ def _placed(done: Deployed) -> Placed:
 
 
 def _training(job: Job) -> Training:
+    from loras.log import LOG, read_log
+
     return Training(
         id=job.id,
         name=job.name,
         status=job.status,
         done=job.done,
         total=job.total,
-        loss=job.loss,
+        losses=tuple(float(line["loss"]) for line in read_log(job.folder / LOG) if "loss" in line),
+        samples=len(job.samples),
         eta_seconds=job.eta_seconds,
         message=job.message,
         error=job.error,
