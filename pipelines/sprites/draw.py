@@ -63,14 +63,22 @@ class _Pass:
     pitch: int = 0
 
 
-def draw_sprites(engine: Engine, recipe: Recipe, count: int = 1, on_progress: OnProgress = no_progress) -> list[Sprite]:
+def draw_sprites(
+    engine: Engine,
+    recipe: Recipe,
+    count: int = 1,
+    on_progress: OnProgress = no_progress,
+    sketch: Pixels | None = None,
+) -> list[Sprite]:
     """Draws `count` sprites with seeds recipe.seed, +1, ...; of `recipe.candidates` each the best is kept.
 
     Each sprite's own recipe holds the resolved steps, guidance, revision and background, and its batch. Drawing with it
     again gives the same bytes on the same device.
 
     Args:
-        recipe: `options` may have `ground`: "auto" (by the prompt), "transparent" or "opaque".
+        recipe: `options` may have `ground`: "auto" (by the prompt), "transparent" or "opaque", and `sketch` (its
+            `strength` in 0..1: how much of the sketch is forgotten).
+        sketch: (h, w, 4) RGBA, any size: the picture to begin with, where the recipe has one.
 
     Raises:
         InvalidRequest: a size that the model does not draw, or an unknown option.
@@ -80,14 +88,19 @@ def draw_sprites(engine: Engine, recipe: Recipe, count: int = 1, on_progress: On
         raise InvalidRequest("count and candidates are at least 1.")
     origin = recipe.options.get("batch")
     if not origin or count > 1:
-        return draw_batch(engine, [replace(recipe, seed=recipe.seed + i) for i in range(count)], on_progress)
+        return draw_batch(engine, [replace(recipe, seed=recipe.seed + i) for i in range(count)], on_progress, sketch)
     options = {name: value for name, value in recipe.options.items() if name != "batch"}
     batch = zip(origin["prompts"], origin["seeds"], strict=True)
     whole = [replace(recipe, prompt=prompt, seed=seed, options=options) for prompt, seed in batch]
-    return [draw_batch(engine, whole, on_progress)[origin["at"]]]
+    return [draw_batch(engine, whole, on_progress, sketch)[origin["at"]]]
 
 
-def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgress = no_progress) -> list[Sprite]:
+def draw_batch(
+    engine: Engine,
+    recipes: Sequence[Recipe],
+    on_progress: OnProgress = no_progress,
+    sketch: Pixels | None = None,
+) -> list[Sprite]:
     """Draws a sprite for each recipe as one batch. The recipes differ only in prompt and seed.
 
     Several have the batch in their recipes' options (`batch`: prompts, seeds, at), since a picture's last bits may
@@ -115,8 +128,9 @@ def draw_batch(engine: Engine, recipes: Sequence[Recipe], on_progress: OnProgres
     finished: list[Finished] = []
     unknown: dict[str, None] = {}
     drawing: Drawing | None = None
+    init = _first_canvas(first, passes[0], sketch, grounds[0], model) if _begins(first, sketch) else None
     for index, batch in enumerate(batches):
-        drawing = _draw(engine, first, passes, batch, _part_of(on_progress, index, len(batches)))
+        drawing = _draw(engine, first, passes, batch, init, _part_of(on_progress, index, len(batches)))
         unknown |= dict.fromkeys(drawing.unknown_words)
         for canvas in drawing.images:
             ground = grounds[len(finished) // first.candidates]
@@ -237,9 +251,12 @@ def _draw(
     recipe: Recipe,
     passes: Sequence[_Pass],
     batch: Sequence[tuple[str, int]],
+    init: Pixels | None,
     on_progress: OnProgress,
 ) -> Drawing:
-    """Draws one batch of (prompt, seed) through all passes."""
+    """Draws one batch of (prompt, seed) through all passes; the first begins with `init` where there is one."""
+    begin = (init,) * len(batch) if init is not None else ()
+    strength = float(recipe.options["sketch"]["strength"]) if begin else 1.0
     drawing: Drawing | None = None
     for index, one in enumerate(passes):
         request = DrawRequest(
@@ -254,12 +271,31 @@ def _draw(
             steps=recipe.steps or None,
             guidance=recipe.guidance or None,
             loras=recipe.loras,
-            init=tuple(_resized(image, one.width) for image in drawing.images) if drawing else (),
-            strength=REFINE if drawing else 1.0,
+            init=tuple(_resized(image, one.width) for image in drawing.images) if drawing else begin,
+            strength=REFINE if drawing else strength,
         )
         drawing = engine.draw(request, _part_of(on_progress, index, len(passes)))
     assert drawing is not None
     return drawing
+
+
+def _begins(recipe: Recipe, sketch: Pixels | None) -> bool:
+    """Whether the drawing begins with a sketch.
+
+    Raises:
+        InvalidRequest: the recipe has one that was not given, or the other way round.
+    """
+    if bool(recipe.options.get("sketch")) != (sketch is not None):
+        raise InvalidRequest("This recipe was drawn over a sketch, which is not here. Give it again: sketch=<file>.")
+    return sketch is not None
+
+
+def _first_canvas(recipe: Recipe, one: _Pass, sketch: Pixels | None, ground: str, model: Model) -> Pixels:
+    from pipelines.sprites.sketch import sketch_canvas
+
+    assert sketch is not None
+    size = (recipe.width, recipe.height)
+    return sketch_canvas(sketch, (one.width, one.height), size, one.pitch, ground, model.draws_pixels)
 
 
 def _part_of(on_progress: OnProgress, index: int, parts: int) -> OnProgress:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipelines.pixels.named_palettes import named_palette
 from server.errors import ProjectError
 from server.features.requests import SpriteRequest
-from server.project.game import Project, Style, local_weights
+from server.project.game import Project, Style, local_picture, local_weights
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe
@@ -58,7 +58,7 @@ def sprite_recipe(studio: Studio, project: Project | None, request: SpriteReques
 def _options() -> set[str]:
     from pipelines.records import Recipe
 
-    return SpriteRequest.model_fields.keys() - {field.name for field in fields(Recipe)} - {"size"}
+    return SpriteRequest.model_fields.keys() - {field.name for field in fields(Recipe)} - {"size", "sketch", "strength"}
 
 
 def compose_recipe(
@@ -98,11 +98,17 @@ def compose_recipe(
 def of_the_game(project: Project, request: R, where: str) -> R:
     """The request of a workflow or a watched file: files of the game, which name models as `dgx-pixels.toml` may.
 
+    Pictures that it names (a sketch, a mask) are inside the game as well.
+
     Raises:
-        ProjectError: its model is a path that leads out of the game.
+        ProjectError: its model or a picture is a path that leads out of the game.
     """
-    model = local_weights(project.root, request.model, (), where)[0]
-    return request.model_copy(update={"model": model}) if model != request.model else request
+    changed = {"model": local_weights(project.root, request.model, (), where)[0]}
+    for name in ("sketch", "place"):
+        named = getattr(request, name, "")
+        if re.search(r"[./\\~]", named):
+            changed[name] = local_picture(project.root, named, f"{where}: {name}")
+    return request.model_copy(update={n: value for n, value in changed.items() if value != getattr(request, n)})
 
 
 def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]:

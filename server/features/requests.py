@@ -82,10 +82,10 @@ Negative = Annotated[str, Field(description="What not to draw.")]
 PaletteChoice = Annotated[
     str,
     AfterValidator(str.strip),
-    Field(description="File, RRGGBB colours, a name ('pico-8') or 'none'; empty: the game's."),
+    Field(description="File, RRGGBB colours, name ('pico-8'), 'none'; empty: the game's."),
 ]
 Colors = Annotated[int | None, within(2, 64), Field(description="2 to 64, without a palette.")]
-Count = Annotated[int, within(1, 16), Field(description="How many, 1 to 16, with seeds one after another.")]
+Count = Annotated[int, within(1, 16), Field(description="1 to 16, seeds one after another.")]
 Candidates = Annotated[int | None, within(1, 16), Field(description="Draw 1 to 16, keep the best.")]
 
 
@@ -115,14 +115,16 @@ class SpriteRequest(Request):
     model: ModelName = ""
     preset: Annotated[
         Literal["", Preset],
-        Field(description="embedded: turbo (fast), guided; sdxl: quality, fast, draft; empty: the model's."),
+        Field(description="embedded: turbo, guided; sdxl: quality, fast, draft."),
     ] = ""
     negative: Negative = ""
     palette: PaletteChoice = ""
     colors: Colors = None
     outline: Annotated[Literal["", Outline], Field(description="Empty: the game's.")] = ""
     candidates: Candidates = None
-    dither: Annotated[int, Field(description="Side of the ordered dither pattern: 0 (none), 2, 4 or 8.")] = 0
+    dither: Annotated[int, Field(description="Ordered dither: 0 (none), 2, 4 or 8.")] = 0
+    sketch: Annotated[str, AfterValidator(str.strip), Field(description="Begin with it: a file or asset_id.")] = ""
+    strength: Annotated[float, Field(description="Of the sketch: 0.3 stays near.")] = 0.7
 
 
 class TilesetRequest(Request):
@@ -196,9 +198,7 @@ class EditRequest(Request):
         AfterValidator(str.strip),
         Field(description="Only this part: 'hat', 'body', 'left boot', rectangles 'x,y,w,h; ...', a mask PNG."),
     ] = ""
-    recolor: Annotated[str, AfterValidator(str.strip), Field(description="Swap colours: 'old:new, ff0000:3f6fd0'.")] = (
-        ""
-    )
+    recolor: Annotated[str, AfterValidator(str.strip), Field(description="Swap: 'old:new, ff0000:3f6fd0'.")] = ""
     palette: Annotated[str, AfterValidator(str.strip), Field(description="Repaint in this palette.")] = ""
     transform: Annotated[
         str,
@@ -214,7 +214,7 @@ class EditRequest(Request):
 class FixRequest(Request):
     """A picture that should be pixel art: a file, or an asset."""
 
-    picture: Annotated[str, Field(description="A PNG, JPEG, GIF, WebP, BMP or Aseprite file, or an asset_id.")]
+    picture: Annotated[str, Field(description="A picture or Aseprite file, or an asset_id.")]
     width: Annotated[int | None, Field(description="Finished width; default: found.")] = None
     height: Annotated[int | None, Field(description="Finished height.")] = None
     pitch: Annotated[float | None, Field(description="File pixels per real pixel; default: found.")] = None
@@ -240,7 +240,7 @@ class SliceRequest(Request):
         or_default("sprites"),
         Field(description="sprites: an asset each; animation: one sheet; layers: of an .aseprite, apart."),
     ] = "sprites"
-    width: Annotated[int | None, within(1, 4096), Field(description="Tile width in pixels; default: found.")] = None
+    width: Annotated[int | None, within(1, 4096), Field(description="Tile width; default: found.")] = None
     height: Annotated[int | None, within(1, 4096), Field(description="Tile height; default: as the width.")] = None
     gap: Annotated[int | None, within(0, 256), Field(description="Pixels between tiles; default: found.")] = None
     margin: Annotated[int | None, within(0, 256), Field(description="Pixels around all tiles; default: found.")] = None
@@ -288,7 +288,7 @@ class TrainRequest(Request):
 
     dataset: Annotated[str, Field(description="Folder of sprites or one sheet; empty: the game's assets.")] = ""
     name: Annotated[str, Field(description="Of the LoRA; empty: the game's.")] = ""
-    trigger: Annotated[str, AfterValidator(one_line), Field(description="Word that calls the style (SDXL only).")] = ""
+    trigger: Annotated[str, AfterValidator(one_line), Field(description="Word for the style (SDXL).")] = ""
     model: Annotated[str, Field(description="From list_models; empty: the game's.")] = ""
     steps: Annotated[int | None, Field(description="Default: what suits the model.")] = None
     rank: Annotated[int | None, Field(description="4 to 64; default: 16.")] = None

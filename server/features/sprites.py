@@ -11,6 +11,7 @@ from pipelines.errors import Cancelled, InvalidRequest, PipelineError
 from server.features.bases import record_bases
 from server.features.recipes import of_the_game, sprite_recipe
 from server.features.save import save_asset
+from server.features.sketches import sketch_of, with_sketch
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels, Recipe
@@ -62,9 +63,11 @@ def generate_sprites(
 
     started = time.perf_counter()
     game = studio.project(project)
-    recipe = sprite_recipe(studio, game, request, count)
     library = studio.library(game)
-    drawn = [keep_sprite(studio, library, sprite) for sprite in draw_sprites(studio.engine, recipe, count, on_progress)]
+    recipe = with_sketch(studio, game, library, request, sprite_recipe(studio, game, request, count))
+    sketch = sketch_of(studio, game, recipe)
+    sprites = draw_sprites(studio.engine, recipe, count, on_progress, sketch)
+    drawn = [keep_sprite(studio, library, sprite) for sprite in sprites]
     unknown = dict.fromkeys(word for one in drawn for word in one.unknown_words)
     return DrawnSprites(game, library, tuple(drawn), tuple(unknown), time.perf_counter() - started)
 
@@ -88,11 +91,14 @@ def generate_each(
         try:
             asked = of_the_game(game, request, "generate_sprite") if game else request
             recipe = sprite_recipe(studio, game, asked, len(requests))
+            recipe = with_sketch(studio, game, library, asked, recipe)
             groups.setdefault(replace(recipe, prompt="", seed=0).to_json(), []).append((index, recipe))
         except Exception as error:  # of this request alone
             outcomes[index] = error
     for group in groups.values():
-        for (index, _), sprite in zip(group, _draw_group(studio, [r for _, r in group], on_progress), strict=True):
+        sketch = sketch_of(studio, game, group[0][1])
+        recipes = [recipe for _, recipe in group]
+        for (index, _), sprite in zip(group, _draw_group(studio, recipes, on_progress, sketch), strict=True):
             try:
                 outcomes[index] = sprite if isinstance(sprite, Exception) else keep_sprite(studio, library, sprite)
             except Exception as error:
@@ -100,18 +106,20 @@ def generate_each(
     return outcomes
 
 
-def _draw_group(studio: Studio, recipes: list[Recipe], on_progress: OnProgress) -> Sequence[Sprite | Exception]:
+def _draw_group(
+    studio: Studio, recipes: list[Recipe], on_progress: OnProgress, sketch: Pixels | None
+) -> Sequence[Sprite | Exception]:
     """Draws one batch; if that fails, one recipe at a time, so that each has its own error."""
     from pipelines.sprites.draw import draw_batch
 
     try:
-        return draw_batch(studio.engine, recipes, on_progress)
+        return draw_batch(studio.engine, recipes, on_progress, sketch)
     except Cancelled:
         raise
     except PipelineError as error:
         if len(recipes) == 1:
             return [error]
-    return [sprite for recipe in recipes for sprite in _draw_group(studio, [recipe], on_progress)]
+    return [sprite for recipe in recipes for sprite in _draw_group(studio, [recipe], on_progress, sketch)]
 
 
 def keep_sprite(studio: Studio, library: Library, sprite: Sprite) -> Drawn:

@@ -270,6 +270,15 @@ def local_weights(root: Path, model: str, loras: tuple[str, ...], where: str) ->
     return model, tuple(found)
 
 
+def local_picture(root: Path, path: str, what: str) -> str:
+    """A picture that a file of the game names, as an absolute path inside the game.
+
+    Raises:
+        ProjectError: it leads out of the game; `what` is how errors call it.
+    """
+    return _weights(root, path, what, "A file of the game names pictures inside it: copy it there.")
+
+
 def _weights(root: Path, path: str, what: str, advice: str) -> str:
     place = root / path
     if path.startswith("~") or "\0" in path or not place.resolve().is_relative_to(root):

@@ -258,6 +258,8 @@ def _left_out(recipe: Recipe, own: bool) -> list[str]:
         said.append(f"It was drawn by '{recipe.model}'; steps, guidance and LoRAs are those of the preset quality.")
     if recipe.candidates > 1:
         said.append(f"The best of {recipe.candidates} candidates is chosen here; the workflow draws one.")
+    if "sketch" in recipe.options:
+        said.append("It was drawn over a sketch; the workflow draws its prompt from nothing.")
     if "edit" in recipe.options:
         said.append("It is an edit of another sprite; the workflow draws its prompt from nothing.")
     return said

@@ -57,7 +57,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         project: ProjectArgument = "",
     ) -> ToolResult:
         """Use when a game needs a picture: a sprite, icon, image, texture, character, item, building or single tile.
-        Returns finished pixel art (exact size, one palette, hard edges, transparent background), enlarged to look at,
+        Returns finished pixel art (exact size, one palette, hard edges, transparent background)
         and its asset_id; deploy_asset puts it into the game. Not good? Another seed, plainer words, or count=4 to
         choose. Name the thing and its colour, not a style.
         Example: generate_sprite(prompt="red dragon", size=32, count=4)"""
