@@ -37,7 +37,7 @@ from pipelines.tiles.textures import (
     words_of,
 )
 from pipelines.tiles.tiled import Naming, strip, write_embedded_tmx, write_sheet, write_tmx, write_tsx
-from pipelines.tiles.usual_colors import keep_usual
+from pipelines.tiles.usual_colors import keep_both, keep_usual
 from pipelines.tiles.variants import match_tone, quilt
 from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_paths, scale_border
 
@@ -336,11 +336,15 @@ class _Work:
             return flat
         kept, near = keep_usual(texture, flat, usual, self.locked)
         if not near:
-            self.warnings[name] = (
-                f"The palette has no colour near that of '{prompt}': the nearest ones were taken. Name a colour in the "
-                "prompt, or add one to the palette."
-            )
+            self._warn_of_colors(name)
         return kept
+
+    def _warn_of_colors(self, name: str) -> None:
+        prompt = self.recipe.options[name]
+        self.warnings[name] = (
+            f"The palette has no colour near that of '{prompt}': the nearest ones were taken. Name a colour in the "
+            "prompt, or add one to the palette."
+        )
 
     def _calmest(self, paint: Callable[[int], list[Pixels]]) -> list[Pixels]:
         """Tiles painted with waves along their borders that hide the seams: the first whose worst pair steps no more
@@ -370,10 +374,22 @@ class _Work:
         for most in EASED:
             eased = ease(drawn, most)
             self.palette = self.locked or extract_palette(eased, recipe.colors, "tileset", same=0.012)
-            tiles = freeze([lock(tile, self.palette) for tile in eased])
+            tiles = freeze(self._locked_joint(eased))
             if measure_seams(tiles, shown).worst <= SEAM_LIMIT:
                 break
         return tiles
+
+    def _locked_joint(self, tiles: list[Pixels]) -> list[Pixels]:
+        """Returns the corner tiles in the palette; under a locked one each terrain in its usual colour."""
+        if self.locked is None:
+            return [lock(tile, self.palette) for tile in tiles]
+        names = ("lower", "upper")
+        usual = [usual_color(str(self.recipe.options[name])) for name in names]
+        locked, near = keep_both(tiles, self.locked, list(zip((0, 15), usual, strict=True)))
+        for name, is_near in zip(names, near, strict=True):
+            if not is_near:
+                self._warn_of_colors(name)
+        return locked
 
     def _complete(self, corners: list[Pixels]) -> list[Pixels]:
         """Returns the layout's tiles out of finished corner tiles."""

@@ -6,12 +6,14 @@ much of a locked texture has another hue than the terrain, it takes shades of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.pixels.clean import settle_orphans
 from pipelines.pixels.oklab import Lab, to_oklab
-from pipelines.pixels.palette import Palette
+from pipelines.pixels.palette import Palette, lock
 from pipelines.records import Pixels
 from pipelines.tiles.geometry import wrapped
 
@@ -47,24 +49,69 @@ def keep_usual(drawn: Pixels, locked: Pixels, usual: Lab, palette: Palette) -> t
         usual: the terrain's colour (OKLab).
         palette: what rules.
     """
+    main, near = _main_color(usual, palette)
+    if _is_usual(locked, usual):
+        return locked, near
+    shaded = drawn.copy()
+    shaded[..., :3] = palette.rgb[_shades(drawn, drawn, main, usual, palette)]
+    margin = min(4, shaded.shape[0])
+    return settle_orphans(wrapped(shaded, margin))[margin:-margin, margin:-margin], near
+
+
+def keep_both(
+    tiles: Sequence[Pixels], palette: Palette, terrains: Sequence[tuple[int, Lab | None]]
+) -> tuple[list[Pixels], list[bool]]:
+    """Returns tiles that show two terrains, locked, each terrain in its usual colour; and whether the palette has it.
+
+    In tiles that show both a pixel belongs to the terrain whose mean colour is nearer.
+
+    Args:
+        tiles: before the lock, (h, w, 4) each.
+        palette: what rules.
+        terrains: for each terrain the tile that shows nothing else, and its usual colour; None: any colour is right.
+    """
+    locked = [lock(tile, palette) for tile in tiles]
+    means = np.array([to_oklab(tiles[index][..., :3]).mean(axis=(0, 1)) for index, _ in terrains])
+    found = []
+    for number, (index, usual) in enumerate(terrains):
+        if usual is None:
+            found.append(True)
+            continue
+        main, near = _main_color(usual, palette)
+        found.append(near)
+        if _is_usual(locked[index], usual):
+            continue
+        pure = {index: at == number for at, (index, _) in enumerate(terrains)}
+        for place, (tile, done) in enumerate(zip(tiles, locked, strict=True)):
+            away = np.linalg.norm((to_oklab(tile[..., :3])[..., None, :] - means) * _WEIGHTS, axis=-1)
+            own = np.full(away.shape[:2], pure[place]) if place in pure else away.argmin(axis=-1) == number
+            done[own, :3] = palette.rgb[_shades(tile, tiles[index], main, usual, palette)][own]
+    return locked, found
+
+
+def _main_color(usual: Lab, palette: Palette) -> tuple[int, bool]:
+    """The palette's best colour for a terrain, and whether it is near enough."""
     away = np.linalg.norm((palette.lab - usual) * _WEIGHTS, axis=-1)
     # a colour of another hue is worse than one that is lighter or darker
     away += np.where(_foreign(palette.lab, usual), 0.1, 0)
     main = int(away.argmin())
-    near = bool(away[main] <= FAR)
+    return main, bool(away[main] <= FAR)
+
+
+def _is_usual(locked: Pixels, usual: Lab) -> bool:
     mean = np.linalg.norm((to_oklab(locked[..., :3]).mean(axis=(0, 1)) - usual) * _WEIGHTS)
-    if foreign_share(locked, usual) <= MOST_FOREIGN and mean <= FAR:
-        return locked, near
-    lightness = to_oklab(drawn[..., :3])[..., 0]
+    return foreign_share(locked, usual) <= MOST_FOREIGN and bool(mean <= FAR)
+
+
+def _shades(drawn: Pixels, pure: Pixels, main: int, usual: Lab, palette: Palette) -> NDArray[np.intp]:
+    """Indices of the main colour, and of a darker and a lighter one where `drawn` is dark or light for `pure`."""
+    lightness, whole = to_oklab(drawn[..., :3])[..., 0], to_oklab(pure[..., :3])[..., 0]
     indices = np.full(lightness.shape, main)
     if (darker := _shade(palette, main, usual, -1)) is not None:
-        indices[lightness < np.quantile(lightness, DARKER)] = darker
+        indices[lightness < np.quantile(whole, DARKER)] = darker
     if (lighter := _shade(palette, main, usual, 1)) is not None:
-        indices[lightness > np.quantile(lightness, 1 - LIGHTER)] = lighter
-    shaded = drawn.copy()
-    shaded[..., :3] = palette.rgb[indices]
-    margin = min(4, shaded.shape[0])
-    return settle_orphans(wrapped(shaded, margin))[margin:-margin, margin:-margin], near
+        indices[lightness > np.quantile(whole, 1 - LIGHTER)] = lighter
+    return indices
 
 
 def _shade(palette: Palette, main: int, usual: Lab, direction: int) -> int | None:

@@ -9,7 +9,7 @@ from pipelines.pixels.oklab import Lab, from_oklab
 from pipelines.pixels.palette import Palette, lock
 from pipelines.records import Pixels
 from pipelines.tiles.textures import usual_color
-from pipelines.tiles.usual_colors import MOST_FOREIGN, foreign_share, keep_usual
+from pipelines.tiles.usual_colors import MOST_FOREIGN, foreign_share, keep_both, keep_usual
 
 SWEETIE = Palette.from_words(
     [
@@ -83,3 +83,21 @@ def test_stone_stays_gray() -> None:
     kept, near = keep_usual(texture, locked, usual("stone"), palette)
     assert near
     assert foreign_share(kept, usual("stone")) <= MOST_FOREIGN
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sand_beside_grass_is_sand_in_tiles_that_show_both(seed: int) -> None:
+    """Tile 0 is sand, the last one grass, the one between half and half."""
+    sand, grass = drawn((0.66, -0.02, 0.09), seed), drawn((0.7, -0.14, 0.1), seed + 50)
+    both = np.hstack([sand[:, :8], grass[:, 8:]])
+    tiles, near = keep_both([sand, both, grass], SWEETIE, [(0, usual("sand")), (2, usual("grass"))])
+    assert near == [True, True]
+    assert foreign_share(tiles[0], usual("sand")) <= MOST_FOREIGN
+    assert foreign_share(tiles[1][:, :8], usual("sand")) <= 2 * MOST_FOREIGN
+    np.testing.assert_array_equal(tiles[2], lock(grass, SWEETIE))
+    assert (tiles[1][:, 8:] == tiles[2][:, 8:]).all(-1).mean() > 0.95
+
+
+def test_two_terrains_without_their_colour_in_the_palette_are_both_reported() -> None:
+    sand, grass = drawn((0.8, -0.01, 0.12)), drawn((0.7, -0.14, 0.1))
+    assert keep_both([sand, grass], BLUES, [(0, usual("sand")), (1, usual("grass"))])[1] == [False, False]
