@@ -73,10 +73,10 @@ def or_default(default: str) -> BeforeValidator:
 # Types that several requests share: one name and one meaning everywhere.
 Prompt = Annotated[str, AfterValidator(check_prompt), Field(description='What to draw: "red dragon", "stone floor".')]
 OptionalPrompt = Annotated[str, AfterValidator(lambda text: check_prompt(text) if text.strip() else "")]
-AssetId = Annotated[str, Field(description="The asset_id of an earlier result.")]
+AssetId = Annotated[str, Field(description="Of an earlier result.")]
 Side = Annotated[int | None, Field(description="Pixels; default: the game's, else 32.")]
 OneSide = Annotated[int | None, Field(description="Pixels.")]
-Seed = Annotated[int | None, Field(description="Same seed, same picture.", ge=0)]
+Seed = Annotated[int | None, Field(description="Repeats a picture.", ge=0)]
 ModelName = Annotated[str, Field(description="From list_models.")]
 Negative = Annotated[str, Field(description="What not to draw.")]
 PaletteChoice = Annotated[
@@ -259,7 +259,7 @@ class DeployRequest(Request):
     path: Annotated[
         str, Field(description="In assets/: 'sprites/hero.png'; empty: named by the prompt.", kw_only=False)
     ] = ""
-    overwrite: Annotated[bool, Field(description="Replace a file that holds something else.")] = False
+    overwrite: Annotated[bool, Field(description="Replace what differs.")] = False
     verify: Annotated[bool, Field(description="Ask the running game whether it shows the file.")] = True
 
 

@@ -68,14 +68,14 @@ def check(studio: Studio, name_or_path: str, project: str | None = None) -> Work
     return workflow
 
 
-def pictures(studio: Studio, ran: Ran) -> list[Pixels]:
-    """Returns the pictures of the run's outputs, the first MOST_PICTURES."""
+def pictures(studio: Studio, ran: Ran) -> dict[str, Pixels]:
+    """Returns the pictures of the run's outputs by asset id, the first MOST_PICTURES."""
     from pipelines.pixels.png import read_picture
 
-    shown = []
+    shown = {}
     for asset_id in dict.fromkeys(_asset_ids(ran.result.outputs)):
         home, asset = studio.find_asset(asset_id, ran.project)
-        shown.append(read_picture(home.read(asset)))
+        shown[asset_id] = read_picture(home.read(asset))
         if len(shown) == MOST_PICTURES:
             break
     return shown

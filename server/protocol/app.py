@@ -70,8 +70,8 @@ gives an asset_id), look at it, then deploy_asset writes it into the game's asse
 The game is found from the working directory; otherwise give `project`, its root folder (`/game:15703` \
 names the running game's port too), to any tool. Its dgx-pixels.toml fixes palette, sizes and \
 outline for everything. The embedded model knows a small vocabulary: when a \
-result lists unknown_words, rephrase with plain nouns and colours ("red dragon", "stone floor"). get_status says what \
-the machine is doing."""
+result lists unknown_words, rephrase with plain nouns and colours ("red dragon", "stone floor"). details=true adds the \
+gates and scores of what passed its checks. get_status says what the machine is doing."""
 
 
 def package_version() -> str:

@@ -21,7 +21,7 @@ from fastmcp.tools import Tool, ToolResult
 
 from pipelines.choices import Outline
 from server.errors import ServerError
-from server.protocol.schemas import inlined, small_schema
+from server.protocol.schemas import inlined, small_answer, small_schema
 from server.studio import Studio
 
 OUTLINES = get_args(Outline)
@@ -99,16 +99,15 @@ class Arguments(Middleware):
 
     async def on_list_tools(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Sequence[Tool]:
         """With small schemas: what is read here anyway need not be said."""
-        tools = await call_next(context)
-        return [
-            tool.model_copy(
-                update={
-                    "parameters": small_schema(inlined(tool.parameters)),
-                    "output_schema": tool.output_schema and small_schema(inlined(tool.output_schema)),
-                }
-            )
-            for tool in tools
-        ]
+        small, said = [], []
+        for tool in await call_next(context):
+            update: dict[str, Any] = {"parameters": small_schema(inlined(tool.parameters))}
+            if tool.output_schema:
+                answer = small_schema(inlined(tool.output_schema))
+                update["output_schema"] = small_answer(answer, described=answer not in said)
+                said.append(answer)
+            small.append(tool.model_copy(update=update))
+        return small
 
     def _path(self, arguments: dict[str, Any]) -> str:
         """`arguments["path"]` as a path relative to assets/ in lower snake case."""

@@ -29,6 +29,7 @@ DROPS_IMAGES = ("codex",)
 """How the names of clients begin that hide pictures from the model where there is structured content."""
 MOST_PREVIEWS = 200
 """Preview files that are kept in a library; older ones are removed."""
+_DETAILS = ("gates", "scores")
 _SUFFIXES = {"image/png": ".png", "image/webp": ".webp", "image/bmp": ".bmp"}
 
 
@@ -59,8 +60,10 @@ class Results(Middleware):
         return ToolResult(content=[*kept, text], structured_content=None if plain else answer, meta=result.meta)
 
     async def on_list_tools(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Sequence[Tool]:
-        """Without output schemas for a client that gets no structured content: some check one against the other."""
-        tools = await call_next(context)
+        """With `details` where an answer has any. Without output schemas for a client that gets no structured content:
+        some check one against the other.
+        """
+        tools = [with_details(tool) for tool in await call_next(context)]
         return [tool.model_copy(update={"output_schema": None}) for tool in tools] if self._plain(context) else tools
 
     def _plain(self, context: MiddlewareContext[Any]) -> bool:
@@ -91,6 +94,14 @@ def client_name(context: MiddlewareContext[Any]) -> str:
     return parameters.client_info.name.lower() if parameters else ""
 
 
+def with_details(tool: Tool) -> Tool:
+    """The tool with the argument `details`, where its answer has gates or scores that `brief` leaves out."""
+    if not any(f'"{name}"' in json.dumps(tool.output_schema) for name in _DETAILS):
+        return tool
+    properties = {**tool.parameters.get("properties", {}), "details": {"type": "boolean"}}
+    return tool.model_copy(update={"parameters": {**tool.parameters, "properties": properties}})
+
+
 def brief(answer: dict[str, Any]) -> dict[str, Any]:
     """Returns the answer without the gates and scores of what passed its checks."""
     shown = {
@@ -98,7 +109,7 @@ def brief(answer: dict[str, Any]) -> dict[str, Any]:
         for name, value in answer.items()
     }
     if shown.get("passed"):
-        shown = {name: value for name, value in shown.items() if name not in ("gates", "scores")}
+        shown = {name: value for name, value in shown.items() if name not in _DETAILS}
     return shown
 
 
@@ -107,6 +118,8 @@ def preview_note(answer: dict[str, Any]) -> str:
     numbers = ""
     if len(answer.get("sprites") or ()) > 1:
         numbers = " Its numbers are the places in `sprites`, from 1."
+    elif len(answer.get("shown") or ()) > 1:
+        numbers = " Its numbers are the places in `shown`, from 1."
     elif "edited_from" in answer or "pitch" in answer:
         numbers = " 1 is before, 2 is after."
     return f"Open this file if no picture is shown.{numbers}"

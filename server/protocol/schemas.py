@@ -25,7 +25,7 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def small_schema(schema: Any) -> Any:
-    """The schema without nulls, bounds, empty defaults and the ban on unknown names, in every part.
+    """The schema without nulls, bounds, empty or false defaults and the ban on unknown names, in every part.
 
     An assistant carries all schemas along in its context. `null` still means "not given"; a value out of range or an
     unknown argument is still answered with what is valid.
@@ -39,10 +39,33 @@ def small_schema(schema: Any) -> Any:
         schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **options[0]}
     if "enum" in schema:
         schema = {key: value for key, value in schema.items() if key != "type"}
-    dropped = {"additionalProperties": (False,), "default": (None, "", [], {})}
+    dropped = {"additionalProperties": (False,), "default": (None, False, "", [], {})}
     return {
         key: {name: small_schema(part) for name, part in value.items()} if key == "properties" else small_schema(value)
         for key, value in schema.items()
         if key not in ("minimum", "maximum")
         and not any(value is other or value == other for other in dropped.get(key, ()) if type(value) is type(other))
     }
+
+
+def small_answer(schema: Any, described: bool = True, outermost: bool = True) -> Any:
+    """A tool's output schema, made small, with the names, types and meanings of what an answer holds.
+
+    Left out: what a model class says of itself, defaults, and which names of the inner objects are always there.
+    Without `described` also the meanings: another tool answers the same and says them.
+    """
+    if isinstance(schema, list):
+        return [small_answer(item, described, False) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    dropped = {"default"} if described and "properties" not in schema else {"default", "description"}
+    dropped |= set() if outermost else {"required"}
+    if schema.get("additionalProperties") is True:
+        dropped.add("additionalProperties")
+    small = {}
+    for key, value in schema.items():
+        if key == "properties":
+            small[key] = {name: small_answer(part, described, False) for name, part in value.items()}
+        elif key not in dropped:
+            small[key] = value if key == "required" else small_answer(value, described, False)
+    return small

@@ -47,7 +47,9 @@ def run(command: list[str], game: Path, home: Path, **variables: str) -> str:
     """Runs a client in the game's folder; its output. Skips where its program is not installed."""
     if not Path(command[0]).exists():
         pytest.skip(f"{Path(command[0]).name} is not installed here")
-    own = {"PATH": os.environ["PATH"], "HOME": str(home), "CODEX_HOME": str(home / ".codex")}
+    # some need a newer Node.js than the system's: one lies beside them
+    path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+    own = {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(home), "CODEX_HOME": str(home / ".codex")}
     folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
     done = subprocess.run(
         command,
@@ -179,4 +181,41 @@ def test_opencode(game: Path, home: Path) -> None:
         }
         (game / "opencode.json").write_text(json.dumps(settings))
         run([str(PROGRAMS / "opencode"), "run", WISH], game, home)
+    check(model, game)
+
+
+def test_qwen_code(game: Path, home: Path) -> None:
+    entry = {"command": SERVER[0], "args": SERVER[1:], "env": environment(game, home), "trust": True}
+    settings = {
+        "mcpServers": {"dgx-pixels": entry},
+        "security": {"auth": {"selectedType": "openai"}},
+        "privacy": {"usageStatisticsEnabled": False},
+        "model": {"name": "scripted", "generationConfig": {"modalities": {"image": True}}},
+    }
+    (home / ".qwen").mkdir()
+    (home / ".qwen" / "settings.json").write_text(json.dumps(settings))
+    with ScriptedModel() as model:
+        command = [str(PROGRAMS / "qwen"), WISH, "--yolo", "--auth-type", "openai"]
+        given = {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": f"{model.address}/v1", "OPENAI_MODEL": "scripted"}
+        run(command, game, home, **given)
+    check(model, game)
+
+
+def test_copilot_cli(game: Path, home: Path) -> None:
+    entry = {
+        **{"type": "local", "command": SERVER[0], "args": SERVER[1:], "tools": ["*"]},
+        **{"env": environment(game, home), "timeout": 120_000},
+    }
+    with ScriptedModel() as model:
+        command = [str(PROGRAMS / "copilot"), "-p", WISH, "--allow-all-tools", "--no-auto-update"]
+        run(
+            [*command, "--additional-mcp-config", json.dumps({"mcpServers": {"dgx-pixels": entry}})],
+            game,
+            home,
+            COPILOT_PROVIDER_BASE_URL=f"{model.address}/v1",
+            COPILOT_PROVIDER_WIRE_API="responses",
+            COPILOT_PROVIDER_API_KEY="none",
+            COPILOT_MODEL="gpt-5.4",
+            COPILOT_HOME=str(home / ".copilot"),
+        )
     check(model, game)

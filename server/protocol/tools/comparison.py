@@ -83,7 +83,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     )
     async def record_preference(
         comparison_id: Annotated[str, Field(description="What compare_models answered.")],
-        winner: Annotated[str, Field(description="The column that is better: A, B, ...; or tie.")],
+        winner: Annotated[str, Field(description="A, B, ..., or tie.")],
         ctx: Context,
         prompt: Annotated[int | None, Field(description="Of which prompt, from 1; none: of all of them.", ge=1)] = None,
         adopt: Annotated[bool, Field(description="Write the winner into dgx-pixels.toml.")] = False,

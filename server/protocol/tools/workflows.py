@@ -30,6 +30,7 @@ class RunAnswer(BaseModel):
     done: int = Field(description="Steps and items done now")
     resumed: int = Field(description="Steps and items that an earlier, unfinished run had done")
     failed: list[FailedItem] = []
+    shown: list[str] = Field([], description="The asset_ids of the picture, in the order of its numbers")
     page: str = Field(description="A page of the whole library, to open in a browser")
     next_step: str = ""
 
@@ -59,6 +60,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
             ran = run(studio, workflow, inputs or {}, on_progress, project or None)
             done = ran.result
+            shown = pictures(studio, ran)
             again = f"{len(done.failed)} failed: the same call tries those again." if done.failed else ""
             answer = RunAnswer(
                 workflow=ran.workflow.name,
@@ -67,10 +69,10 @@ def register(mcp: FastMCP, studio: Studio) -> None:
                 done=done.done,
                 resumed=done.resumed,
                 failed=[FailedItem(**item) for item in done.failed],
+                shown=list(shown),
                 page=ran.page,
                 next_step=again,
             )
-            shown = pictures(studio, ran)
-            return result(answer, preview=preview_png(shown) if shown else b"")
+            return result(answer, preview=preview_png(list(shown.values()), numbered=True) if shown else b"")
 
         return await in_thread(ctx, work)
