@@ -37,7 +37,7 @@ from pipelines.tiles.textures import (
     words_of,
 )
 from pipelines.tiles.tiled import Naming, strip, write_embedded_tmx, write_sheet, write_tmx, write_tsx
-from pipelines.tiles.usual_colors import keep_both, keep_usual
+from pipelines.tiles.usual_colors import foreign_share, keep_both, keep_usual
 from pipelines.tiles.variants import match_tone, quilt
 from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_paths, scale_border
 
@@ -386,9 +386,14 @@ class _Work:
         names = ("lower", "upper")
         usual = [usual_color(str(self.recipe.options[name])) for name in names]
         locked, near = keep_both(tiles, self.locked, list(zip((0, 15), usual, strict=True)))
-        for name, is_near in zip(names, near, strict=True):
+        for name, index, color, is_near in zip(names, (0, 15), usual, near, strict=True):
             if not is_near:
                 self._warn_of_colors(name)
+            elif color is not None and foreign_share(tiles[index], color) > 0.5:
+                self.warnings[name] = (
+                    f"'{self.recipe.options[name]}' was drawn in another colour than its usual one, which was put on "
+                    "it. Look at the tiles; another seed or method='composite' may be better."
+                )
         return locked
 
     def _complete(self, corners: list[Pixels]) -> list[Pixels]:
