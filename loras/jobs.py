@@ -136,7 +136,7 @@ class Jobs:
         try:
             folder.mkdir(parents=True)
             write_json(folder / "spec.json", {**asdict(spec), "created": time.time()})
-            self._launch(folder)
+            self.launch(folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise JobError(f"The job's folder {folder} cannot be written: {error.strerror}. Free some room.") from error
@@ -239,10 +239,10 @@ class Jobs:
             if not job.resumable:
                 raise JobError(f"Job {job_id} is {job.status}; only one that has stopped can be resumed.")
             (job.folder / "cancel").unlink(missing_ok=True)
-            self._launch(job.folder)
+            self.launch(job.folder)
         return self.get(job_id)
 
-    def _launch(self, folder: Path) -> None:
+    def launch(self, folder: Path) -> None:
         """Starts the worker in a session of its own: closing the server or its terminal does not touch it."""
         here = Path(__file__).resolve().parents[1]
         paths = [str(here), os.environ.get("PYTHONPATH", "")]

@@ -65,7 +65,7 @@ class Registry:
         with self._lock:
             if self._listed is None or self._observer is None:
                 files = sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else []
-                listed = [self._info(f) for f in files if not _PARTS.search(f.name)]
+                listed = [self.read_file(f) for f in files if not _PARTS.search(f.name)]
                 self._read = {i.path: self._read[i.path] for i in listed if i.path in self._read}
                 self._listed = listed
             return list(self._listed)
@@ -86,7 +86,7 @@ class Registry:
                 "one with train_lora."
             )
         with self._lock:
-            info = self._info(path)
+            info = self.read_file(path)
         if info.state != "available":
             raise AdapterError(info.note)
         return info
@@ -127,7 +127,7 @@ class Registry:
         with self._lock:
             self._listed = None
 
-    def _info(self, path: Path) -> LoraInfo:
+    def read_file(self, path: Path) -> LoraInfo:
         try:
             stat = path.stat()
         except OSError as error:

@@ -30,7 +30,7 @@ class Replayed:
 
     def __init__(self, work: Callable[..., Tensor], device: torch.device) -> None:
         self._work, self._device = work, device
-        self._graphs: dict[tuple[Any, ...], tuple[tuple[Tensor, ...], Tensor, Any]] = {}
+        self.graphs: dict[tuple[Any, ...], tuple[tuple[Tensor, ...], Tensor, Any]] = {}
         self._pool: Any = None
         self.failed = ""
         """Why recording failed; empty where it did not."""
@@ -39,16 +39,16 @@ class Replayed:
         if self._device.type != "cuda" or self.failed:
             return self._work(*inputs)
         shape = tuple((x.shape, x.dtype) for x in inputs)
-        if shape in self._graphs:
-            buffers, loss, graph = self._graphs[shape]
+        if shape in self.graphs:
+            buffers, loss, graph = self.graphs[shape]
             for buffer, value in zip(buffers, inputs, strict=True):
                 buffer.copy_(value)
             graph.replay()
             return loss
         loss = run_aside(lambda: self._work(*inputs).clone(), self._device)
-        if len(self._graphs) < MOST_GRAPHS:
+        if len(self.graphs) < MOST_GRAPHS:
             try:
-                self._graphs[shape] = self._record(inputs)
+                self.graphs[shape] = self.capture(inputs)
             except Exception as error:  # whatever the cause, plain steps still train
                 logger.exception("Recording a training step failed; training continues with plain steps")
                 self.failed = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
@@ -56,10 +56,10 @@ class Replayed:
 
     def forget(self) -> None:
         """Drops the graphs, because a tensor that they write to was replaced."""
-        self._graphs.clear()
+        self.graphs.clear()
         self._pool = None
 
-    def _record(self, inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor, Any]:
+    def capture(self, inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor, Any]:
         torch.cuda.synchronize(self._device)
         torch.cuda.empty_cache()  # the graph takes memory of its own
         if self._pool is None:

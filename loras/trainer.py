@@ -84,7 +84,7 @@ class Trainer:
         options, device = self.options, self.resident.device
         draws = torch.Generator().manual_seed(options.seed * 1_000_003 + self.done)
         # 1. the batch
-        bucket, rows = self._batch()
+        bucket, rows = self.next_batch()
         latents = bucket.mean[rows] + bucket.std[rows] * torch.randn(bucket.mean[rows].shape, generator=draws)
         noise = torch.randn(latents.shape, generator=draws)
         uniform = torch.rand(2, len(rows), generator=draws)
@@ -211,7 +211,7 @@ class Trainer:
             return torch.autocast("cuda", torch.bfloat16, cache_enabled=False)  # a graph keeps no casts
         return nullcontext()
 
-    def _batch(self) -> tuple[Bucket, list[int]]:
+    def next_batch(self) -> tuple[Bucket, list[int]]:
         """Returns bucket and rows of this step. Each picture comes once per epoch, in batches of one shape."""
         per_epoch = sum(-(-len(b.mean) // self.options.batch) for b in self.buckets)
         epoch, place = divmod(self.done, per_epoch)

@@ -190,7 +190,7 @@ def _train(folder: Path, spec: JobSpec, state: _State) -> None:
     trainer = Trainer(resident, cache, spec.options)
     if (folder / "checkpoint.pt").exists():
         trainer.restore(load_state(folder / "checkpoint.pt"))
-    _check_room(folder, trainer)
+    check_room(folder, trainer)
     _loop(folder, spec, state, trainer, backend)
     state.say("exporting", "Writing the LoRA.", done=trainer.done)
     result = _export(folder, spec, trainer)
@@ -238,7 +238,7 @@ def _prepare(folder: Path, spec: JobSpec, state: _State, resident: Any) -> Cache
     return cache
 
 
-def _check_room(folder: Path, trainer: Trainer) -> None:
+def check_room(folder: Path, trainer: Trainer) -> None:
     """Says before the first step, not after an hour, that the disk is too full."""
     import shutil
 

@@ -113,7 +113,7 @@ def _pins() -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _pin(files: Iterable[Wanted]) -> None:
+def pin(files: Iterable[Wanted]) -> None:
     """Remembers the commit of every branch and tag that was pulled."""
     pins = _pins() | {f"{f.repo.id}@{f.repo.revision}": f.commit for f in files if _COMMIT.fullmatch(f.commit)}
     part = hub_cache() / f".{PINS}.part"
@@ -193,7 +193,7 @@ def pull(plan: Plan, on_progress: OnProgress = no_progress, endpoint: str | None
                 lambda at, begun=done, words=message: on_progress(min(total, begun + at), total, words),
             )
         done += wanted.size
-    _pin(plan.files)
+    pin(plan.files)
     on_progress(total, total, "fetched")
 
 

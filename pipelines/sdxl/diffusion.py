@@ -90,13 +90,13 @@ class DiffusersBackend:
         self._find_lora = find_lora
         self._stacks: dict[str, WeightStack] = {}
         self._fast: dict[str, FastModel] = {}
-        self._residents: OrderedDict[str, Resident] = OrderedDict()
+        self.residents: OrderedDict[str, Resident] = OrderedDict()
         self._built: dict[str, Resident] = {}
 
     def adopt(self, resident: Resident) -> FastModel:
         """Adds a model that was built in memory rather than loaded (benches, tests). It is never unloaded."""
         name = resident.model.id
-        self._built[name] = self._residents[name] = resident
+        self._built[name] = self.residents[name] = resident
         return self._made_fast(resident)
 
     def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
@@ -140,7 +140,7 @@ class DiffusersBackend:
             ModelError: it cannot be loaded.
             OutOfMemory: it has no room, even alone.
         """
-        if model.id not in self._residents:
+        if model.id not in self.residents:
             dtype = pick_dtype(model, self.device)
             self._admit(model, dtype)
             try:
@@ -149,10 +149,10 @@ class DiffusersBackend:
             except torch.OutOfMemoryError as error:
                 self._make_room(model)
                 raise OutOfMemory(f"{self.device} has no room for '{model.id}'.") from error
-            self._residents[model.id] = resident
+            self.residents[model.id] = resident
             self._made_fast(resident)
-        self._residents.move_to_end(model.id)
-        return self._residents[model.id]
+        self.residents.move_to_end(model.id)
+        return self.residents[model.id]
 
     def _made_fast(self, resident: Resident) -> FastModel:
         compiles = not resident.model.draws_pixels
@@ -168,9 +168,9 @@ class DiffusersBackend:
         """
         needed = weight_bytes(model, dtype) + (SMALL_WORK if model.draws_pixels else WORK)
         while (free := free_bytes(str(self.device))) < needed and (
-            loaded := self._residents.keys() - self._built.keys()
+            loaded := self.residents.keys() - self._built.keys()
         ):
-            self.unload(next(name for name in self._residents if name in loaded))
+            self.unload(next(name for name in self.residents if name in loaded))
         if 0 < free < needed:  # 0: a system that does not tell
             raise OutOfMemory(
                 f"'{model.id}' needs {needed / 1e9:.1f} GB of memory, and {self.device} has {free / 1e9:.1f} GB left. "
@@ -197,7 +197,7 @@ class DiffusersBackend:
 
     def _make_room(self, keep: Model) -> None:
         """Unloads every model but `keep`."""
-        for name in [name for name in self._residents if name != keep.id and name not in self._built]:
+        for name in [name for name in self.residents if name != keep.id and name not in self._built]:
             self.unload(name)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -225,7 +225,7 @@ class DiffusersBackend:
 
     def unload(self, model: str) -> None:
         """See `Backend.unload`."""
-        self._residents.pop(model, None)
+        self.residents.pop(model, None)
         self._stacks.pop(model, None)
         self._fast.pop(model, None)
         if self.device.type == "cuda":
@@ -237,7 +237,7 @@ class DiffusersBackend:
 
     def models(self) -> tuple[ModelInfo, ...]:
         """See `Backend.models`."""
-        residents = {id: resident.model for id, resident in list(self._residents.items())}
+        residents = {id: resident.model for id, resident in list(self.residents.items())}
         shipped = embedded_model()
         infos = [
             ModelInfo(
@@ -257,7 +257,7 @@ class DiffusersBackend:
 
     def describe(self) -> dict[str, Any]:
         """See `Backend.describe`."""
-        residents = list(self._residents.values())
+        residents = list(self.residents.values())
         return {
             "device": str(self.device),
             "torch": torch.__version__,
@@ -382,10 +382,10 @@ def _draw(
         )
         # 4. pictures
         if drafts:
-            images = _pictures(fast.draft(latents, plain=wraps))
+            images = to_pictures(fast.draft(latents, plain=wraps))
         else:
             latents = (latents / resident.vae.config.scaling_factor).to(resident.vae.dtype)
-            images = _pictures(fast.decode(latents, plain=wraps))
+            images = to_pictures(fast.decode(latents, plain=wraps))
     for i, mask in enumerate(request.mask):  # exact to the pixel, where a latent cell is several
         images[i][~mask] = request.init[i][~mask]
     return tuple(images)
@@ -418,7 +418,7 @@ def _encode(resident: Resident, images: Sequence[Pixels]) -> Tensor:
     return latents.to(resident.dtype) * resident.vae.config.scaling_factor
 
 
-def _pictures(values: Tensor) -> list[Pixels]:
+def to_pictures(values: Tensor) -> list[Pixels]:
     """Values in -1..1 -> RGBA uint8 pictures; rounding is done on the device: a quarter of the bytes leaves it.
 
     Raises:

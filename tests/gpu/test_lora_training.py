@@ -100,7 +100,7 @@ def test_a_step_that_cannot_be_recorded_is_a_plain_one(monkeypatch: pytest.Monke
     def refuse(graph: Any) -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(run.replayed, "_record", refuse)
+    monkeypatch.setattr(run.replayed, "capture", refuse)
     losses = [run.step() for _ in range(4)]
     assert "not permitted" in run.replayed.failed
     assert losses == pytest.approx([expected.step() for _ in range(4)], rel=0.02)
@@ -124,7 +124,7 @@ def test_a_job_without_graphs_notes_it(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(self: Replayed, graph: Any) -> None:
         raise RuntimeError("operation not permitted when stream is capturing.")
 
-    monkeypatch.setattr(Replayed, "_record", refuse)
+    monkeypatch.setattr(Replayed, "capture", refuse)
     options = options_for(embedded_model(), steps=3)
     spec = JobSpec("game", str(SPRITES), "embedded", str(tmp_path / "loras"), options, prompts=("red dragon",))
     (tmp_path / "job").mkdir()

@@ -170,7 +170,7 @@ def test_a_vae_that_overflows_in_float16_decodes_in_float32(checkpoint: Path, tm
     (folder / "vae" / "config.json").write_text(json.dumps(config | {"force_upcast": True}))
     upcast, half = DiffusersBackend("cuda"), DiffusersBackend("cuda")
     drawing = upcast.draw(request(folder), nothing)
-    assert upcast.resident(upcast._residents[str(folder)].model).vae.dtype == torch.float32
+    assert upcast.resident(upcast.residents[str(folder)].model).vae.dtype == torch.float32
     assert difference(drawing, half.draw(request(checkpoint), nothing)) < 2
 
 

@@ -45,7 +45,7 @@ def test_replayed_steps_learn_what_plain_ones_learn_and_a_run_is_taken_up(tmp_pa
     expected = [plain.step() for _ in range(8)]
     losses = [quick.step() for _ in range(4)]
     assert not quick.replayed.failed
-    assert len(quick.replayed._graphs) == 1
+    assert len(quick.replayed.graphs) == 1
     save_state(tmp_path / "checkpoint.pt", quick.state())
     later = trainer()
     later.restore(load_state(tmp_path / "checkpoint.pt"))

@@ -16,7 +16,7 @@ import pytest
 from loras.dataset import read_dataset
 from loras.errors import JobError, TrainingError
 from loras.jobs import Jobs
-from loras.worker import _check_room
+from loras.worker import check_room
 from tests.loras.rig import save, sprite
 from tests.loras.test_jobs import MOST_SECONDS, spec
 
@@ -103,7 +103,7 @@ def test_too_little_room_is_reported_before_the_first_step(tmp_path: Path, monke
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10 << 20))
     weights = {"a": SimpleNamespace(numel=lambda: 1_000_000)}
     with pytest.raises(TrainingError, match=r"needs about 66 MB .* 10 MB are free. Free some space and resume"):
-        _check_room(tmp_path / "jobs" / "1", SimpleNamespace(weights=weights))  # pyright: ignore[reportArgumentType]
+        check_room(tmp_path / "jobs" / "1", SimpleNamespace(weights=weights))  # pyright: ignore[reportArgumentType]
 
 
 def test_a_job_that_cannot_be_written_leaves_nothing_behind(sprites: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_watched_folder_is_read_only_after_a_change(registry: Registry, monkey
     def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(registry, "_info", never)
+    monkeypatch.setattr(registry, "read_file", never)
     assert [i.name for i in registry.list()] == ["glow"]
 
 

@@ -119,7 +119,7 @@ def test_every_picture_comes_once_an_epoch_in_batches_of_one_shape() -> None:
     seen: list[tuple[int, int]] = []
     for step in range(3):  # 2 + 1 pictures of one shape, 2 of the other
         run.done = step
-        bucket, rows = run._batch()
+        bucket, rows = run.next_batch()
         seen += [(id(bucket), row) for row in rows]
     assert len(seen) == 6
     assert len(set(seen)) == 5
@@ -127,7 +127,7 @@ def test_every_picture_comes_once_an_epoch_in_batches_of_one_shape() -> None:
 
 def test_a_single_picture_fills_a_batch() -> None:
     run = trainer(replace(OPTIONS, batch=4), count=1)
-    assert run._batch()[1] == [0, 0, 0, 0]
+    assert run.next_batch()[1] == [0, 0, 0, 0]
     run.step()
 
 

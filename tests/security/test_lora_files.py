@@ -119,13 +119,13 @@ def test_a_file_that_was_checked_is_not_read_again_and_a_changed_one_is(tmp_path
 
 def test_a_drawing_with_values_that_are_not_numbers_is_an_error() -> None:
     from pipelines.errors import DrawingError
-    from pipelines.sdxl.diffusion import _pictures
+    from pipelines.sdxl.diffusion import to_pictures
 
     values = torch.zeros(1, 3, 8, 8)
-    assert _pictures(values)[0].shape == (8, 8, 4)
+    assert to_pictures(values)[0].shape == (8, 8, 4)
     values[0, 1, 2, 3] = float("nan")
     with pytest.raises(DrawingError, match=r"not numbers.*Draw without LoRAs"):
-        _pictures(values)
+        to_pictures(values)
 
 
 def test_headers_are_read_without_an_unexpected_error_whatever_bytes_they_hold(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_model_stays_at_the_commit_that_was_pulled_when_its_branch_moves(cache: Path) -> None:
     repo = Repo("me/mine")
     assert hub.pinned(repo) == ""
-    hub._pin([hub.Wanted(repo, "model_index.json", "a" * 40, 2, True)])
+    hub.pin([hub.Wanted(repo, "model_index.json", "a" * 40, 2, True)])
     (cache / "models--me--mine/refs/main").write_text("b" * 40)
     assert hub.pinned(repo) == "a" * 40
     assert snapshot(repo) == cache / "models--me--mine/snapshots" / ("a" * 40)

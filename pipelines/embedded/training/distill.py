@@ -87,8 +87,8 @@ class Distillation(nn.Module):
             # the second half of the batch is the same without its captions: one call gives both sides of the guidance
             both = torch.cat([kept, ~kept])
             states, told = self.teacher.conditions(tokens.repeat(2, 1), native.repeat(2), both, loose.repeat(2))
-            halfway = self._step(noised, self._guided(noised, self.starts[step], states, told), start, middle)
-            landing = self._step(halfway, self._guided(halfway, self.middles[step], states, told), middle, end)
+            halfway = self.ddim_step(noised, self._guided(noised, self.starts[step], states, told), start, middle)
+            landing = self.ddim_step(halfway, self._guided(halfway, self.middles[step], states, told), middle, end)
             # the v with which one step from `start` to `end` lands there
             factor = (1 - end).sqrt() * start.sqrt() - end.sqrt() * (1 - start).sqrt()
             stays = end.sqrt() * start.sqrt() + (1 - end).sqrt() * (1 - start).sqrt()
@@ -117,7 +117,7 @@ class Distillation(nn.Module):
         with_words, without = v.float().chunk(2)
         return without + self.guidance * (with_words - without)
 
-    def _step(self, noised: Tensor, v: Tensor, now: Tensor, then: Tensor) -> Tensor:
+    def ddim_step(self, noised: Tensor, v: Tensor, now: Tensor, then: Tensor) -> Tensor:
         """One DDIM step, as the scheduler does it (diffusers/schedulers/scheduling_ddim.py)."""
         clean = (now.sqrt() * noised - (1 - now).sqrt() * v).clamp(-self.clip, self.clip)
         return then.sqrt() * clean + (1 - then).sqrt() * (now.sqrt() * v + (1 - now).sqrt() * noised)

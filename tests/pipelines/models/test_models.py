@@ -183,14 +183,14 @@ def test_a_plain_drawing_is_turbo_and_anything_else_is_guided(changes: dict[str,
 def test_the_longest_unused_model_leaves_when_the_next_needs_room(tiny_sdxl: Path, monkeypatch: pytest.MonkeyPatch):
     backend = DiffusersBackend("cpu")
     free = [10 << 30]
-    monkeypatch.setattr(diffusion, "free_bytes", lambda device: free[0] - (3 << 30) * len(backend._residents))
+    monkeypatch.setattr(diffusion, "free_bytes", lambda device: free[0] - (3 << 30) * len(backend.residents))
     backend.load("embedded")
     backend.load(str(tiny_sdxl))
-    assert len(backend._residents) == 2
+    assert len(backend.residents) == 2
     free[0] = 5 << 30
     second = shutil.copytree(tiny_sdxl, tiny_sdxl.parent / "second", dirs_exist_ok=True)
     backend.load(str(second))
-    assert list(backend._residents) == [str(second)]
+    assert list(backend.residents) == [str(second)]
     backend.unload(str(second))
     free[0] = 1 << 30
     with pytest.raises(OutOfMemory, match=r"needs 3\.\d GB of memory"):
@@ -208,7 +208,7 @@ def test_no_room_on_the_device_is_an_error_and_the_others_leave(tiny_sdxl: Path,
     monkeypatch.setattr(diffusion, "denoise", full)
     with pytest.raises(OutOfMemory, match="no room for 1 pictures of 64x64"):
         backend.draw(request(str(tiny_sdxl)), nothing)
-    assert list(backend._residents) == [str(tiny_sdxl)]
+    assert list(backend.residents) == [str(tiny_sdxl)]
 
 
 def test_a_picture_is_the_same_alone_and_in_a_batch(tiny_sdxl: Path):

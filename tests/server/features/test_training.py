@@ -37,7 +37,7 @@ def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     def launch(_: Jobs, folder: Path) -> None:
         write_json(folder / "state.json", {"status": "queued"})
 
-    monkeypatch.setattr(Jobs, "_launch", launch)
+    monkeypatch.setattr(Jobs, "launch", launch)
 
 
 @pytest.fixture

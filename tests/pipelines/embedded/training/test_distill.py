@@ -60,7 +60,7 @@ def test_the_teachers_step_is_the_schedulers(data: Path, checkpoint: Path):
     ends = [*scheduler.alphas_cumprod[scheduler.timesteps[1:]], torch.tensor(1.0)]
     for time, end in zip(scheduler.timesteps, ends, strict=True):
         theirs = scheduler.step(v, int(time), x, return_dict=False)[0]
-        torch.testing.assert_close(model._step(x, v, scheduler.alphas_cumprod[time], end), theirs)
+        torch.testing.assert_close(model.ddim_step(x, v, scheduler.alphas_cumprod[time], end), theirs)
 
 
 def test_a_student_that_lands_where_its_teacher_lands_has_no_loss(data: Path, checkpoint: Path):
@@ -76,8 +76,8 @@ def test_a_student_that_lands_where_its_teacher_lands_has_no_loss(data: Path, ch
         return [torch.zeros_like(arguments[0])]
 
     landings: list[torch.Tensor] = []
-    step = model._step
-    model._step = lambda *a: landings.append(step(*a)) or landings[-1]  # type: ignore[method-assign]
+    step = model.ddim_step
+    model.ddim_step = lambda *a: landings.append(step(*a)) or landings[-1]  # type: ignore[method-assign]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill, "functional_call", answers)
         loss = model(uniform, noise)  # of v = 0: the mean square of the wanted v

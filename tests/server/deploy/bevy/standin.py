@@ -66,7 +66,7 @@ class StandIn:
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                game._serve(self.request)
+                game.serve(self.request)
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -93,7 +93,7 @@ class StandIn:
             names.append("brp_extras/screenshot")
         return names + ([f"dgx_pixels/{name}" for name in PLUGIN] if self.plugin else [])
 
-    def _serve(self, connection: Any) -> None:
+    def serve(self, connection: Any) -> None:
         received = b""
         while b"\r\n\r\n" not in received:
             data = connection.recv(65536)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -37,22 +36,21 @@ def test_a_batch_answers_each_call_in_order(tmp_path: Path) -> None:
         assert second.code == -32601
 
 
-def test_watching_yields_what_comes_and_ends_in_time(tmp_path: Path) -> None:
+def test_watching_yields_what_comes_until_its_time_is_over(tmp_path: Path) -> None:
     with StandIn(tmp_path) as game:
-        started = time.monotonic()
         with BrpClient(game.port).watch("world.get_components+watch", {}, timeout=0.3) as results:
             events = list(results)
         assert events == [{"number": 0}, {"number": 1}, {"number": 2}]
-        assert 0.25 < time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("behaviour", ["silent", "drips"])
-def test_a_game_that_does_not_answer_costs_no_more_than_the_timeout(behaviour: str, tmp_path: Path) -> None:
-    with StandIn(tmp_path, behaviour=behaviour) as game:
-        started = time.monotonic()
-        with pytest.raises(Silent, match="does not answer within"):
-            BrpClient(game.port, timeout=0.3).discover()
-        assert time.monotonic() - started < 2
+def test_a_game_that_does_not_answer_is_left_at_the_timeout(behaviour: str, tmp_path: Path) -> None:
+    # the game would close the connection after ten seconds, which is another error
+    with (
+        StandIn(tmp_path, behaviour=behaviour) as game,
+        pytest.raises(Silent, match="does not answer within"),
+    ):
+        BrpClient(game.port, timeout=0.3).discover()
 
 
 @pytest.mark.parametrize("behaviour", ["http", "garbage", "rpc"])
