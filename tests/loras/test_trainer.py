@@ -75,6 +75,7 @@ def test_a_run_that_stopped_continues_with_the_same_losses(tmp_path: Path) -> No
         assert torch.equal(answer(whole.unet), answer(second.unet))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_from_a_gpu_continues_as_a_cpu_computes(tmp_path: Path) -> None:
     first, second = trainer(), trainer()
     first.step()

@@ -117,6 +117,7 @@ def test_an_answer_of_just_below_the_limit_is_read(tmp_path: Path) -> None:
         assert len(BrpClient(port).call("rpc.discover", timeout=10)) == MOST_BYTES - 1000
 
 
+@pytest.mark.slow
 def test_a_pause_in_the_middle_of_an_answer_ends_the_call(put: Callable[[int], str]) -> None:
     with listening(HEAD + b"Content-Length: 999999\r\n\r\n{", waits=True) as port:
         with pytest.raises(Silent):

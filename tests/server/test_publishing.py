@@ -97,7 +97,7 @@ def add_program(clone: Path) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("folder", [".", "docs/deep"])
+@pytest.mark.parametrize("folder", ["docs/deep", pytest.param(".", marks=pytest.mark.slow)])
 async def test_the_clones_mcp_json_serves_the_example_game_from_any_folder(clone: Path, folder: str) -> None:
     add_program(clone)
     entry = json.loads((clone / ".mcp.json").read_text())["mcpServers"]["dgx-pixels"]

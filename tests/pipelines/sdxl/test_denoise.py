@@ -100,14 +100,21 @@ def fresh(parts: dict[str, Any], name: str = "", **changes: Any) -> Any:
     return make_scheduler(name or type(scheduler).__name__, {**scheduler.config, **changes})
 
 
-@pytest.mark.parametrize(("guidance", "negative"), [(1.0, None), (1.5, None), (2.0, "green grass")])
+@pytest.mark.parametrize(
+    ("guidance", "negative"),
+    [
+        (2.0, "green grass"),
+        pytest.param(1.0, None, marks=pytest.mark.slow),
+        pytest.param(1.5, None, marks=pytest.mark.slow),
+    ],
+)
 def test_the_embedded_model_draws_what_the_stock_pipeline_draws(guidance: float, negative: str | None):
     parts = embedded()
     expected = stock(parts, fresh(parts), 4, guidance, negative, 32)
     torch.testing.assert_close(ours(parts, fresh(parts), 4, guidance, negative, 32), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("guidance", [1.0, 5.0])
+@pytest.mark.parametrize("guidance", [5.0, pytest.param(1.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("scheduler", "changes"),
     [

@@ -189,7 +189,10 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-@pytest.mark.parametrize(("size", "prompt"), [((8, 8), "imp"), ((128, 128), "dwarf portrait"), ((240, 136), "a vista")])
+@pytest.mark.parametrize(
+    ("size", "prompt"),
+    [((8, 8), "imp"), ((128, 128), "dwarf portrait"), pytest.param((240, 136), "a vista", marks=pytest.mark.slow)],
+)
 def test_a_tiny_sdxl_draws_every_size_through_the_gates(
     engine: Engine, tiny: str, wide_canvas: None, size: tuple[int, int], prompt: str
 ) -> None:

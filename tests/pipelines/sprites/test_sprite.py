@@ -45,7 +45,7 @@ def png(sprite: Sprite) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 16), (24, 24), (32, 32), (48, 48), (64, 64), (16, 32), (33, 50)])
-@pytest.mark.parametrize("prompt", ["red dragon", "gray stone wall"])
+@pytest.mark.parametrize("prompt", ["red dragon", pytest.param("gray stone wall", marks=pytest.mark.slow)])
 def test_every_size_passes_the_gates(engine: Engine, size: tuple[int, int], prompt: str):
     (sprite,) = draw_sprites(engine, replace(DRAGON, prompt=prompt, width=size[0], height=size[1]))
     assert sprite.image.shape == (size[1], size[0], 4)

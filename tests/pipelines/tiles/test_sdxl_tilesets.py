@@ -80,6 +80,7 @@ def test_the_tiles_of_joint_diffusion_meet(engine: Engine, folder: str) -> None:
     assert made.report.gates["size_exact"]
 
 
+@pytest.mark.slow
 def test_the_model_is_what_it_was_after_a_tileset_and_after_a_cancelled_one(folder: str) -> None:
     with closing(Engine(DiffusersBackend("cpu"))) as engine:  # one that has drawn no tiles yet
         request = DrawRequest(folder, ("golem",), (1,), 64, 64, steps=2, guidance=1.0)

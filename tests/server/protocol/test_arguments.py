@@ -56,28 +56,29 @@ SPRITES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", SPRITES)
-async def test_a_sprite_is_drawn(client: Client[Any], case: str) -> None:
-    arguments, expected = SPRITES[case]
-    sprite = (await ask(client, "generate_sprite", prompt="red dragon", **arguments))["sprites"][0]
-    assert {name: sprite[name] for name in expected} == expected
+async def test_a_sprite_is_drawn(client: Client[Any], subtests: pytest.Subtests) -> None:
+    for case, (arguments, expected) in SPRITES.items():
+        with subtests.test(case):
+            sprite = (await ask(client, "generate_sprite", prompt="red dragon", **arguments))["sprites"][0]
+            assert {name: sprite[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize(
-    "palette",
-    [
-        ["#000000", "#ff0000", "00ff00"],
-        '["000000", "ff0000", "00ff00"]',
-        "#000000, #ff0000, #00ff00",
-        *palette_names(),
-        "PICO-8 palette",
-        "Game Boy",
-        "db32",
-    ],
-)
-async def test_a_palette_is_a_list_or_a_name(client: Client[Any], palette: Any) -> None:
-    sprite = (await ask(client, "generate_sprite", prompt="red dragon", palette=palette))["sprites"][0]
-    assert set(sprite["palette"]) <= set(await _colors(client, palette))
+PALETTES: list[Any] = [
+    ["#000000", "#ff0000", "00ff00"],
+    '["000000", "ff0000", "00ff00"]',
+    "#000000, #ff0000, #00ff00",
+    *palette_names(),
+    "PICO-8 palette",
+    "Game Boy",
+    "db32",
+]
+
+
+async def test_a_palette_is_a_list_or_a_name(client: Client[Any], subtests: pytest.Subtests) -> None:
+    for palette in PALETTES:
+        with subtests.test(palette=palette):
+            sprite = (await ask(client, "generate_sprite", prompt="red dragon", palette=palette))["sprites"][0]
+            assert set(sprite["palette"]) <= set(await _colors(client, palette))
 
 
 async def _colors(client: Client[Any], palette: Any) -> set[str]:
@@ -145,28 +146,28 @@ async def test_colours_are_swapped_however_they_are_written(client: Client[Any],
     assert "0000ff" in edited["palette"]
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "answer"),
-    [
-        ("generate_sprite", {"description": "imp"}, r"description: there is no such argument \(you mean prompt=\)"),
-        ("generate_sprite", {"prompt": "imp", "output_path": "x.png"}, "deploy_asset"),
-        ("generate_sprite", {"prompt": "imp", "view": "side"}, "generate_animation"),
-        ("generate_sprite", {"prompt": "imp", "direction": "left"}, "generate_animation"),
-        ("generate_sprite", {"prompt": "imp", "style": "16-bit"}, r"dgx-pixels\.toml"),
-        ("generate_sprite", {"prompt": "imp", "background": "transparent"}, "transparent background already"),
-        ("generate_sprite", {"prompt": "imp", "num_images": 4}, "you mean count="),
-        ("generate_sprite", {"prompt": "imp", "sead": 4}, "you mean seed="),
-        ("generate_sprite", {"prompt": "imp", "xyz": 4}, "The arguments are: prompt, "),
-        ("generate_sprite", {"prompt": ["red imp", "blue imp"]}, r"workflow='batch'.*red imp"),
-        ("generate_tileset", {"upper": "grass", "tile_size": "16x32"}, "not square"),
-        ("list_assets", {"kind": "music"}, "There is no kind 'music'"),
-    ],
-)
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("generate_sprite", {"description": "imp"}, r"description: there is no such argument \(you mean prompt=\)"),
+    ("generate_sprite", {"prompt": "imp", "output_path": "x.png"}, "deploy_asset"),
+    ("generate_sprite", {"prompt": "imp", "view": "side"}, "generate_animation"),
+    ("generate_sprite", {"prompt": "imp", "direction": "left"}, "generate_animation"),
+    ("generate_sprite", {"prompt": "imp", "style": "16-bit"}, r"dgx-pixels\.toml"),
+    ("generate_sprite", {"prompt": "imp", "background": "transparent"}, "transparent background already"),
+    ("generate_sprite", {"prompt": "imp", "num_images": 4}, "you mean count="),
+    ("generate_sprite", {"prompt": "imp", "sead": 4}, "you mean seed="),
+    ("generate_sprite", {"prompt": "imp", "xyz": 4}, "The arguments are: prompt, "),
+    ("generate_sprite", {"prompt": ["red imp", "blue imp"]}, r"workflow='batch'.*red imp"),
+    ("generate_tileset", {"upper": "grass", "tile_size": "16x32"}, "not square"),
+    ("list_assets", {"kind": "music"}, "There is no kind 'music'"),
+]
+
+
 async def test_what_cannot_be_meant_is_answered_with_what_to_write(
-    client: Client[Any], tool: str, arguments: dict[str, Any], answer: str
+    client: Client[Any], subtests: pytest.Subtests
 ) -> None:
-    with pytest.raises(ToolError, match=answer):
-        await client.call_tool(tool, arguments)
+    for tool, arguments, answer in REFUSED:
+        with subtests.test(tool=tool, arguments=arguments), pytest.raises(ToolError, match=answer):
+            await client.call_tool(tool, arguments)
 
 
 @pytest.mark.parametrize("kind", ["sprite", "sprites", "Sprites", "images", "all", ""])

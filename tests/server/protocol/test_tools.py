@@ -28,7 +28,6 @@ from server.protocol.app import create_server
 from server.settings import Settings
 from tests.fakes import FakeBackend
 
-ERAS = ("auto", "legacy")
 pytestmark = pytest.mark.anyio
 
 
@@ -42,7 +41,7 @@ def server(game: Path, settings: Settings, backend: FakeBackend) -> FastMCP:
     return create_server(settings, backend)
 
 
-@pytest.fixture(params=ERAS)
+@pytest.fixture(params=["auto", pytest.param("legacy", marks=pytest.mark.slow)])
 async def client(server: FastMCP, request: pytest.FixtureRequest) -> AsyncIterator[Client[Any]]:
     async with Client(server, mode=request.param) as client:
         yield client

@@ -184,6 +184,7 @@ def test_a_checkpoint_of_the_same_shape_is_where_a_run_begins(tmp_path: Path):
     assert torch.equal(mine[others.index("red")], theirs[words.index("red")])
 
 
+@pytest.mark.slow
 def test_the_command_trains_resumes_and_writes_a_checkpoint_that_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
