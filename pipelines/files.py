@@ -17,7 +17,7 @@ from pipelines.visible import clipped, visible
 TEXT_LIMIT = 8 << 20
 """Bytes of a text file (a table, a manifest, a workflow): far more than any real one has."""
 PICTURE_LIMIT = 256 << 20
-"""Bytes of a picture file: 4096x4096 with 16 bits a channel, uncompressed, has 128 MiB."""
+"""Bytes of a picture file: 4096x4096 with 16 bits per channel, uncompressed, has 128 MiB."""
 
 LONGEST_SIDE = 4096
 """Pixels. Larger pictures are refused before they are decoded."""

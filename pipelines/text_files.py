@@ -106,5 +106,5 @@ def _unified(text: str) -> str:
 
 
 def _count(before: str) -> int:
-    """Returns the number of the line that begins or goes on after `before`, from 1."""
+    """Returns the number of the line that begins or continues after `before`, from 1."""
     return _unified(before).count("\n") + 1

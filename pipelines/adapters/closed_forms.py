@@ -75,7 +75,7 @@ def difference(part: ClosedForm, pristine: Tensor) -> Tensor:
         delta = delta.reshape(pristine.shape) if delta.numel() == pristine.numel() else delta
         if delta.shape != pristine.shape:
             raise ValueError(f"{tuple(delta.shape)} weights for a layer of {tuple(pristine.shape)}")
-        if "magnitude" in t:  # PEFT: one for each row, whatever the shape
+        if "magnitude" in t:  # PEFT: one for each row, in any shape
             delta = _decomposed(pristine.float(), delta, t["magnitude"].flatten())
         elif "dora_scale" in t:
             delta = _decomposed(pristine.float(), delta, t["dora_scale"])

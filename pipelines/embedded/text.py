@@ -25,7 +25,7 @@ class Encoded(NamedTuple):
     """What an encoder returns.
 
     `first` is the projected pooled state (batch, width) where the encoder has a projection, else the last layer's
-    state, normalized (batch, tokens, width). `hidden_states` begins with the embeddings and has one entry a layer.
+    state, normalized (batch, tokens, width). `hidden_states` begins with the embeddings and has one entry per layer.
     """
 
     first: Tensor

@@ -1,6 +1,6 @@
 """Finds and fetches files of the Hugging Face hub in the cache that all programs of this machine share.
 
-A pull reports progress, goes on after a break, checks every checksum and remembers the commit. huggingface_hub is
+A pull reports progress, resumes after a break, checks every checksum and remembers the commit. huggingface_hub is
 imported only when something is fetched; looking a file up reads folders.
 """
 
@@ -170,7 +170,7 @@ def _matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
 
 def pull(plan: Plan, on_progress: OnProgress = no_progress, endpoint: str | None = None) -> None:
-    """Fetches what is missing. An interrupted pull goes on where it was when it is called again.
+    """Fetches what is missing. Call it again to resume an interrupted pull.
 
     `on_progress` counts bytes; raising from it ends the pull.
 
@@ -294,7 +294,7 @@ class _hub_errors:
             words = f"The disk of {hub_cache()} is full. Make room, or set HF_HOME to a folder on a larger disk."
         else:
             first = (str(error) or type(error).__name__).splitlines()[0]
-            words = f"{id} could not be fetched: {first}. Check the connection and pull again: it goes on where it was."
+            words = f"{id} could not be fetched: {first}. Check the connection and pull again: it resumes."
         raise ModelError(words) from error
 
 

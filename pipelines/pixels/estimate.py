@@ -58,7 +58,7 @@ _LEFT_OVER = 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
-    """The frames at one pixel a cell, the pitch (1: unchanged), how it was found, and what the user should know."""
+    """The frames at one pixel per cell, the pitch (1: unchanged), how it was found, and what the user should know."""
 
     natives: list[Pixels]
     pitch_x: float
@@ -341,7 +341,7 @@ def _is_flat(picture: Pixels) -> bool:
 
 
 def _is_crisp(picture: Pixels) -> bool:
-    """Whether the picture is plain pixel art at one pixel a pixel.
+    """Whether the picture is plain pixel art at one pixel per pixel.
 
     Few colours, most neighbours equal, strong changes, and single pixels: an enlargement has no run of one pixel.
     """

@@ -121,7 +121,7 @@ def is_strong(x: Lines, y: Lines, columns: int, rows: int) -> bool:
 
 
 def _different(x: Lines, y: Lines, columns: int, rows: int) -> int:
-    """Lines that are no mirror image of another one."""
+    """Lines that are not the mirror image of another one."""
     return len(np.unique(np.minimum(x, columns - x))) + len(np.unique(np.minimum(y, rows - y)))
 
 

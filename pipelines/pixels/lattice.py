@@ -205,7 +205,7 @@ def _finer_fits(sides: Sides, columns: int, rows: int, error: float) -> bool:
 def has_plateaus(image: Pixels, columns: int, rows: int) -> bool:
     """Whether the middles of the cells are flat, although their borders may be soft: blurred pixels.
 
-    Interpolation goes on changing in the middle of a cell, half as fast as at its border or faster. `image` is
+    Interpolation keeps changing in the middle of a cell, half as fast as at its border or faster. `image` is
     (h, w, 4) RGBA.
     """
     for side, cells in zip(_sampled(image), (columns, rows), strict=True):

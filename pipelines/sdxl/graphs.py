@@ -116,7 +116,7 @@ class Captured:
             self._graphs[shape] = self._capture(inputs, should_stop)
         except Interrupted:
             return False
-        except Exception as error:  # the plain call still draws, whatever failed
+        except Exception as error:  # the plain call still draws
             logger.exception("Capturing a CUDA graph failed")
             self._failed[shape] = _reason(error)
             torch.cuda.empty_cache()

@@ -35,7 +35,7 @@ def record(work: Callable[[], T], pool: Any = None) -> tuple[torch.cuda.CUDAGrap
         RuntimeError: the work does something that cannot be captured.
     """
     graph = torch.cuda.CUDAGraph()
-    # Other threads (a training preview, a gallery) may allocate meanwhile: only this thread's calls are captured.
+    # Other threads (a training preview, a gallery) may allocate too: only this thread's calls are captured.
     with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         result = work()
     return graph, result

@@ -314,7 +314,7 @@ def _resized(image: Pixels, side: int) -> Pixels:
 
 
 def _native(canvas: Pixels, recipe: Recipe, last: _Pass) -> Pixels:
-    """A pixel model's canvas at one pixel a pixel: doubled ones halved, and no larger than the sprite."""
+    """A pixel model's canvas at one pixel per pixel: doubled ones halved, and no larger than the sprite."""
     if last.doubled:
         canvas = _halved(canvas)
     side = max(recipe.width, recipe.height)

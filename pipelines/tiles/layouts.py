@@ -78,7 +78,7 @@ def corner_sides(mask: int) -> Sides:
 
 
 def edge_sides(mask: int) -> Sides:
-    """Returns an edge tile's sides: whether the path goes on there."""
+    """Returns an edge tile's sides: whether the path continues there."""
     north, east, south, west = (bool(mask & bit) for bit in (NORTH, EAST, SOUTH, WEST))
     return north, east, south, west
 

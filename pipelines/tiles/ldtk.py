@@ -159,7 +159,7 @@ def _rule(uid: int, pattern: Pattern, tile: int, offset: int) -> dict[str, Any]:
         "tileMode": "Single",
         "pivotX": 0,
         "pivotY": 0,
-        # beyond the map's border a blob goes on; a corner tile there would have nothing to stand on
+        # beyond the map's border a blob continues; a corner tile there would have nothing to stand on
         "outOfBoundsValue": None if offset else UPPER,
         "invalidated": False,
         "perlinActive": False,

@@ -27,7 +27,7 @@ def paint_platforms(surface: Terrain, body: Terrain, seed: int) -> list[Pixels]:
         above[1:] = solid[:-1]
         above[0] = enlarge(blob_cells(mask), size)[0]
         crust = solid & ~above
-        # a top goes on a little into the wall beside it, straight, so that it meets the tile there
+        # a top continues a little into the wall beside it, straight, so that it meets the tile there
         crust = np.asarray(ndimage.binary_dilation(crust, np.ones((1, 7))), bool) & solid
         depth = np.asarray(ndimage.distance_transform_edt(~crust)) if crust.any() else np.full(solid.shape, 9.0 * size)
         layer = solid & (depth < size * 0.28 + waves + blades[None])

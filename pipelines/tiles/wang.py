@@ -32,7 +32,7 @@ from pipelines.tiles.geometry import (
 class Terrain:
     """A terrain to paint with: `texture` (n, n, 4) wraps in both axes; clear all over means there is nothing there.
 
-    `liquid` lies below whatever it touches.
+    `liquid` lies below everything that it touches.
     """
 
     texture: Pixels

@@ -19,7 +19,7 @@ def train(
     project: Path | None = None,
     follow: bool = True,
 ) -> None:
-    """Teach a LoRA a style. The job goes on when this command is ended with Ctrl+C.
+    """Train a LoRA on a style. The job continues when this command is ended with Ctrl+C.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ class StudioApp(App[None]):
         return any(task.state == "running" and not task.quiet for task in self.tasks)
 
     def on_mount(self) -> None:
-        """Show the first screen; the features are loaded meanwhile."""
+        """Show the first screen; the features load at the same time."""
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = (LIGHT if self._light else DARK).name

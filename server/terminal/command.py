@@ -80,7 +80,7 @@ def _errors_in_a_file() -> Iterator[None]:
     """Send standard error to a file while the screen is drawn on it.
 
     Log records, warnings and what C libraries print would otherwise land in the middle of the screen. Textual draws on
-    `sys.__stderr__`, which becomes a copy of the terminal's own descriptor meanwhile.
+    `sys.__stderr__`, which is a copy of the terminal's own descriptor in that time.
     """
     from platformdirs import user_data_path
 

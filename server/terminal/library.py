@@ -95,7 +95,7 @@ class LibraryScreen(Frame):
 
         def finish(found: tuple[list[Piece], int]) -> None:
             now = self.query_one("#search", Input).value.strip(), self.query_one("#kind", Choice).value
-            if now == (text, kind):  # else another search has begun meanwhile
+            if now == (text, kind):  # else another search has begun
                 self._fill(*found, offset)
 
         self.studio.ask("searching", lambda _: desk.find(text, kind, PAGE, offset), finish, quiet=True)

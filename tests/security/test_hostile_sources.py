@@ -135,7 +135,7 @@ def test_what_is_no_regular_file_of_a_usual_size_stops_nothing(game: Path, kind:
 )
 def test_odd_types_in_a_manifest_are_no_crash(game: Path, manifest: str) -> None:
     (game / "Cargo.toml").write_text(manifest)
-    (game / "dgx-pixels.toml").write_text("")  # a game whatever its manifest says
+    (game / "dgx-pixels.toml").write_text("")  # a game with any manifest
     project = found(game)
     assert examine(project)
     assert len(detect(project).version) <= 40

@@ -106,7 +106,7 @@ DAMAGES: dict[str, Damage] = {
     "drift +-4 px": _drift,
     "sub-pixel phase": _plain(lambda p, rng: sub_pixel(p, *(float(v) for v in rng.uniform(-0.9, 0.9, 2)))),
     "crop": _cropped,
-    "all at once": _everything,
+    "all together": _everything,
 }
 TREATMENTS: dict[str, Callable[[Pixels, int, np.random.Generator], Pixels]] = {
     "x1": lambda p, factor, rng: p,

@@ -11,7 +11,7 @@ CELL, GAP, SIDE, FOOT = 64, 4, 128, 18
 
 
 def picture(rows: Mapping[str, Sequence[Pixels]], words: Sequence[str]) -> bytes:
-    """PNG: one row an entry, its label on the left (may hold line breaks), the words below the columns."""
+    """Writes a PNG with a row for each entry: its label on the left (may hold line breaks), column names below."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(12)

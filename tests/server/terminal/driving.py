@@ -59,7 +59,7 @@ def window_text(pilot: Pilot[None]) -> str:
 
 
 def decode_half_blocks(lines: list[list[Segment]]) -> NDArray[np.uint8]:
-    """The pixels of half-block lines, (2 * lines, cells, 3); what is no half block is black."""
+    """The pixels of half-block lines, (2 * lines, cells, 3); other cells are black."""
     rows = []
     for line in lines:
         top: list[tuple[int, int, int]] = []
