@@ -1,8 +1,10 @@
 """The blind test: `python -m tests.bench.embedded.blind draw` writes numbered sheets, `... score` reads answers.
 
-Someone who sees only the sheets and list.txt (all prompts, shuffled) writes answers.txt: a line `number: prompt` for
-each picture that they recognise; what is left out or empty counts as not recognised. key.json says what each number is;
-the one who answers must not see it.
+Each of the folders 32-a, 32-b, 16-a and 16-b has every prompt once, half of them drawn with one candidate and half with
+as many as the product draws by default. Someone who sees only the sheets and list.txt (all prompts, shuffled) writes
+answers.txt: a line `number: prompt` for each picture that they recognise; what is left out or empty counts as not
+recognised. In the folder attributes, questions.txt has a question for each number instead of a list. key.json says what
+each number is; the one who answers must not see it. The folders a and b of a size are for two people.
 """
 
 from __future__ import annotations
@@ -13,17 +15,15 @@ import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw
 
-from pipelines.embedded.architecture import CHECKPOINT, SIZE
-from pipelines.embedded.colors import color_shares, main_colors
-from pipelines.embedded.judge import as_seen, match
-from pipelines.embedded.words import color_asked
-from pipelines.records import Pixels
-from tests.bench.embedded.quality import draw, finished, load
+from pipelines.engine.engine import Engine
+from pipelines.models.catalog import find_model
+from pipelines.records import Pixels, Recipe
+from pipelines.sdxl.diffusion import DiffusersBackend
+from pipelines.sprites.draw import draw_sprites
+from tests.bench.embedded.attributes import ATTRIBUTES, QUESTIONS
 
 PROMPTS = {
     "people": (
@@ -60,60 +60,77 @@ PROMPTS = {
 }  # fmt: skip
 """By kind; none of them was looked at while the model was trained."""
 
-_ACROSS, _ROWS, _SCALE = 6, 5, 4
+_ACROSS, _ROWS, _SIDE = 6, 5, 128
 
 
-def chosen(pipeline: Any, prompts: Sequence[str], native: int, candidates: int, first_seed: int = 0) -> list[Pixels]:
-    """One finished picture a prompt: of `candidates` the one that the judge is surest of, the asked colour first."""
-    asked = [p for p in prompts for _ in range(candidates)]
-    seeds = [first_seed + k for _ in prompts for k in range(candidates)]
-    pictures = [finished(p) for p in draw(pipeline, asked, seeds, native)]
-    kept: list[Pixels] = []
-    for at, prompt in zip(range(0, len(pictures), candidates), prompts, strict=True):
-        group, color = pictures[at : at + candidates], color_asked(prompt)
-        shown = match([as_seen(p) for p in group], prompt)
-        sure = np.zeros(candidates) if shown is None else shown
-        right = [not color or color in main_colors(color_shares(p))[:1] for p in group]
-        kept.append(group[max(range(candidates), key=lambda c, s=sure, r=right: s[c] * (1.0 if r[c] else 0.6))])
-    return kept
+def drawn(engine: Engine, prompts: Sequence[str], size: int, seed: int, candidates: int) -> list[Pixels]:
+    """One sprite of size x size pixels for each prompt, as the product draws it; the seeds count up from `seed`."""
+    recipes = [
+        Recipe("sprite", p, size, size, seed + i, candidates=candidates, colors=16) for i, p in enumerate(prompts)
+    ]
+    return [draw_sprites(engine, recipe)[0].image for recipe in recipes]
 
 
 def write(pictures: Sequence[Pixels], out: Path) -> None:
     """Numbered sheets, thirty pictures each: sheet-1.png and on."""
-    cell, each = SIZE * _SCALE + 12, _ACROSS * _ROWS
+    cell, each = _SIDE + 12, _ACROSS * _ROWS
     for number, at in enumerate(range(0, len(pictures), each), 1):
         page = Image.new("RGB", (_ACROSS * cell, _ROWS * (cell + 12)), (104, 116, 106))
         pen = ImageDraw.Draw(page)
         for i, picture in enumerate(pictures[at : at + each]):
             x, y = i % _ACROSS * cell, i // _ACROSS * (cell + 12)
-            shown = Image.fromarray(picture).resize((SIZE * _SCALE, SIZE * _SCALE), Image.Resampling.NEAREST)
+            shown = Image.fromarray(picture).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
             page.paste(shown, (x + 6, y + 14), shown)
             pen.text((x + 8, y + 1), str(at + i + 1), fill=(255, 255, 255))
         page.save(out / f"sheet-{number}.png")
 
 
-def make(out: Path, folder: Path, preset: str | None, device: str, candidates: int, seed: int) -> None:
-    """Draws every prompt at 32 and at 16 pixels and writes sheets, list.txt and key.json into out/32 and out/16."""
-    pipeline = load(folder, preset, device)
+def make(engine: Engine, out: Path, seed: int) -> None:
+    """Draws every prompt at 32 and at 16 pixels, and the attributes; writes sheets, lists or questions, and keys."""
+    candidates = find_model("embedded").sprite_candidates(1)
     kinds = {prompt: kind for kind, prompts in PROMPTS.items() for prompt in prompts}
-    for native in (SIZE, SIZE // 2):
-        to = out / str(native)
-        to.mkdir(parents=True, exist_ok=True)
-        order = list(kinds)
-        random.Random(f"{seed} {native}").shuffle(order)
-        write(chosen(pipeline, order, native, candidates, seed), to)
-        names = list(kinds)
-        random.Random(f"list {seed}").shuffle(names)
-        (to / "list.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-        key = {str(i): {"prompt": prompt, "kind": kinds[prompt]} for i, prompt in enumerate(order, 1)}
-        (to / "key.json").write_text(json.dumps(key, indent=1), encoding="utf-8")
+    names = list(kinds)
+    for size in (32, 16):
+        arms = {
+            f"best of {n}": dict(zip(names, drawn(engine, names, size, seed, n), strict=True)) for n in (1, candidates)
+        }
+        first = set(random.Random(f"{seed} {size}").sample(names, len(names) // 2))
+        for half in "ab":
+            order = random.Random(f"{seed} {size} {half}").sample(names, len(names))
+            arm = {name: list(arms)[(name in first) == (half == "a")] for name in names}
+            to = _folder(out / f"{size}-{half}")
+            write([arms[arm[name]][name] for name in order], to)
+            shuffled = random.Random(f"list {seed} {size} {half}").sample(names, len(names))
+            (to / "list.txt").write_text("\n".join(shuffled) + "\n", encoding="utf-8")
+            _write_key(to, [{"prompt": p, "answer": p, "kind": kinds[p], "arm": arm[p]} for p in order])
+    order = random.Random(f"attributes {seed}").sample(list(ATTRIBUTES), len(ATTRIBUTES))
+    to = _folder(out / "attributes")
+    write(drawn(engine, order, 32, seed, candidates), to)
+    asked = [f"{i}: {QUESTIONS[ATTRIBUTES[p][0]]}" for i, p in enumerate(order, 1)]
+    (to / "questions.txt").write_text("\n".join(asked) + "\n", encoding="utf-8")
+    arm_of_all = f"best of {candidates}"
+    _write_key(
+        to, [{"prompt": p, "answer": ATTRIBUTES[p][1], "kind": ATTRIBUTES[p][0], "arm": arm_of_all} for p in order]
+    )
 
 
-def score(folder: Path) -> dict[str, tuple[int, int, list[str]]]:
-    """Reads answers.txt and key.json in the folder: kind -> (recognised, asked, the prompts missed).
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _write_key(folder: Path, entries: Sequence[dict[str, str]]) -> None:
+    key = {str(i): entry for i, entry in enumerate(entries, 1)}
+    (folder / "key.json").write_text(json.dumps(key, indent=1), encoding="utf-8")
+
+
+def score(folder: Path) -> dict[tuple[str, str], tuple[int, int, list[str]]]:
+    """Reads answers.txt and key.json in the folder: (arm, kind) -> (right, asked, the prompts missed).
+
+    Several things that are held are joined with +; the answer is right if it has all that were asked for.
 
     Raises:
-        ValueError: a line that is not `number: prompt`.
+        ValueError: a line that is not `number: answer`.
     """
     key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
     answers: dict[str, str] = {}
@@ -121,14 +138,14 @@ def score(folder: Path) -> dict[str, tuple[int, int, list[str]]]:
         if line.strip():
             number, colon, said = line.partition(":")
             if not colon or number.strip() not in key:
-                raise ValueError(f"{folder / 'answers.txt'}: {line!r} is not `number: prompt`.")
+                raise ValueError(f"{folder / 'answers.txt'}: {line!r} is not `number: answer`.")
             answers[number.strip()] = said.strip().lower()
-    table: dict[str, tuple[int, int, list[str]]] = {}
+    table: dict[tuple[str, str], tuple[int, int, list[str]]] = {}
     for number, entry in key.items():
+        hit = set(entry["answer"].lower().split("+")) <= set(answers.get(number, "").split("+"))
         for kind in (entry["kind"], "all"):
-            right, asked, missed = table.get(kind, (0, 0, []))
-            hit = answers.get(number, "") == entry["prompt"].lower()
-            table[kind] = (right + hit, asked + 1, missed if hit else [*missed, entry["prompt"]])
+            right, asked, missed = table.get((entry["arm"], kind), (0, 0, []))
+            table[entry["arm"], kind] = (right + hit, asked + 1, missed if hit else [*missed, entry["prompt"]])
     return table
 
 
@@ -137,27 +154,20 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.embedded.blind", description=__doc__)
     parser.add_argument("what", choices=("draw", "score"))
     parser.add_argument("--out", type=Path, default=Path("runs/blind"))
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
-    parser.add_argument("--preset", help="turbo (default) or guided")
-    parser.add_argument("--candidates", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args(argv)
     if arguments.what == "draw":
-        make(
-            arguments.out,
-            arguments.checkpoint,
-            arguments.preset,
-            arguments.device,
-            arguments.candidates,
-            arguments.seed,
-        )
-        print(f"Sheets and list.txt are in {arguments.out}/32 and /16. Write answers.txt beside them, then score.")
+        engine = Engine(DiffusersBackend())
+        try:
+            make(engine, arguments.out, arguments.seed)
+        finally:
+            engine.close()
+        print(f"Sheets, lists and questions are in the folders of {arguments.out}. Write answers.txt beside each.")
         return 0
     for folder in sorted(p.parent for p in arguments.out.glob("*/answers.txt")):
-        print(f"\n{folder.name} pixels\n| kind | recognised | missed |\n|---|---|---|")
-        for kind, (right, asked, missed) in score(folder).items():
-            print(f"| {kind} | {right} of {asked} ({100 * right / asked:.1f} %) | {', '.join(missed)} |")
+        print(f"\n{folder.name}\n| drawn | kind | right | missed |\n|---|---|---|---|")
+        for (arm, kind), (right, asked, missed) in sorted(score(folder).items()):
+            print(f"| {arm} | {kind} | {right} of {asked} ({100 * right / asked:.1f} %) | {', '.join(missed)} |")
     return 0
 
 
