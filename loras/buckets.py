@@ -34,7 +34,7 @@ class Fitted:
 
 
 def buckets(resolution: int) -> list[tuple[int, int]]:
-    """(height, width) of every bucket: areas of 3/4 to 1 of resolution², sides at most MOST_RATIO apart.
+    """Returns (height, width) of every bucket: areas of 3/4 to 1 of resolution², sides at most MOST_RATIO apart.
 
     >>> buckets(256)
     [(192, 320), (256, 256), (320, 192)]
@@ -48,13 +48,13 @@ def buckets(resolution: int) -> list[tuple[int, int]]:
 
 
 def nearest_bucket(height: int, width: int, resolution: int) -> tuple[int, int]:
-    """The bucket whose proportions are nearest to the picture's (of equals the larger one)."""
+    """Returns the bucket whose proportions are nearest to the picture's (of equals the larger one)."""
     ratio = np.log(height / width)
     return min(buckets(resolution), key=lambda b: (abs(np.log(b[0] / b[1]) - ratio), -b[0] * b[1]))
 
 
 def fit_pixels(image: Pixels) -> Fitted | None:
-    """The picture on the canvas of a model that draws single pixels; None where it is larger or empty."""
+    """Returns the picture on the canvas of a model that draws single pixels; None where it is larger or empty."""
     placed = place(image)
     if placed is None:
         return None
@@ -63,7 +63,7 @@ def fit_pixels(image: Pixels) -> Fitted | None:
 
 
 def fit_canvas(image: Pixels, resolution: int) -> Fitted:
-    """The picture enlarged into its bucket, centred on white (what a model without transparency sees).
+    """Returns the picture enlarged into its bucket, centred on white (what a model without transparency sees).
 
     Enlarged by the largest whole factor that fits. One that is larger than its bucket is made smaller by averaging.
     """
@@ -82,7 +82,7 @@ def fit_canvas(image: Pixels, resolution: int) -> Fitted:
 
 
 def true_pixels(image: Pixels) -> Pixels:
-    """The picture at its own resolution: one that is an exact enlargement by a whole factor is taken back."""
+    """Returns the picture at its own resolution: one that is an exact enlargement by a whole factor is taken back."""
     side = np.gcd(*image.shape[:2])
     for factor in range(min(64, int(side)), 1, -1):
         if side % factor == 0:

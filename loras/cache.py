@@ -42,7 +42,7 @@ class Bucket:
     mask: Tensor | None = None
 
     def rows(self, indices: Sequence[int]) -> Bucket:
-        """The bucket with only some of its pictures."""
+        """Returns the bucket with only some of its pictures."""
         index = list(indices)
         mask = None if self.mask is None else self.mask[index]
         return Bucket(self.mean[index], self.std[index], self.sizes[index], self.caption[index], mask)
@@ -82,7 +82,7 @@ class Cache:
 
     @staticmethod
     def load(path: Path) -> Cache:
-        """The cache that `save` wrote.
+        """Returns the cache that `save` wrote.
 
         Raises:
             TrainingError: the file is broken.
@@ -204,7 +204,7 @@ def _mask(fitted: Sequence[Fitted], cells: tuple[int, int]) -> Tensor | None:
 
 @torch.no_grad()
 def _encode(resident: Resident, fitted: Fitted) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the picture's latents, (1, c, h, w) each, in float32: SDXL's autoencoder
+    """Returns mean and standard deviation of the picture's latents, (1, c, h, w) each, in float32: SDXL's autoencoder
     overflows in half precision."""
     vae = resident.vae
     before = vae.dtype

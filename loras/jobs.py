@@ -55,7 +55,7 @@ class JobSpec:
 
     @staticmethod
     def read(path: Path) -> JobSpec:
-        """The spec that `Jobs.start` wrote.
+        """Returns the spec that `Jobs.start` wrote.
 
         Raises:
             JobError: the file is broken.
@@ -143,7 +143,7 @@ class Jobs:
         return self.get(job_id)
 
     def get(self, job_id: str) -> Job:
-        """The job as it stands now.
+        """Returns the job as it stands now.
 
         Raises:
             JobError: there is none with this id.
@@ -187,14 +187,14 @@ class Jobs:
         )
 
     def list(self) -> list[Job]:
-        """All jobs, the newest first."""
+        """Returns all jobs, the newest first."""
         if not self.folder.is_dir():
             return []
         jobs = [self.get(f.name) for f in self.folder.iterdir() if _ID.fullmatch(f.name) and f.is_dir()]
         return sorted(jobs, key=lambda job: -job.created)
 
     def wait(self, job_id: str, seconds: float, on_change: Callable[[Job], None] = lambda job: None) -> Job:
-        """The job when it has ended or `seconds` are over; `on_change` is called at least every half second.
+        """Returns the job when it has ended or `seconds` are over; `on_change` is called at least every half second.
 
         Raises:
             JobError: there is none with this id.

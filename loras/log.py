@@ -55,7 +55,7 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; a last line that was cut off by a kill is left out. Empty where there is no file."""
+    """Returns the lines of a log; a last line that was cut off by a kill is left out. Empty where there is no file."""
     if not path.exists():
         return []
     lines = []

@@ -29,7 +29,7 @@ class NoiseSchedule:
 
     @staticmethod
     def of(scheduler: Any, snr_limit: float) -> NoiseSchedule:
-        """The schedule that a diffusers scheduler's configuration names (betas, zero terminal SNR, prediction).
+        """Returns the schedule that a diffusers scheduler's configuration names (betas, zero terminal SNR, prediction).
 
         Raises:
             TrainingError: the model predicts something else than noise or v.
@@ -58,7 +58,7 @@ class NoiseSchedule:
         return NoiseSchedule(alphas, weights, kind == "v_prediction")
 
     def to(self, device: torch.device) -> NoiseSchedule:
-        """The schedule on a device."""
+        """Returns the schedule on a device."""
         return NoiseSchedule(self.alphas.to(device), self.weights.to(device), self.predicts_v)
 
     def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +69,7 @@ class NoiseSchedule:
         return seen, target
 
     def loss(self, predicted: Tensor, target: Tensor, times: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The weighted mean square error, a scalar.
+        """Returns the weighted mean square error, a scalar.
 
         With a `mask` (batch, 1, h, w) in 0..1 each picture's mean is over what the mask shows: a small sprite counts as
         much as a large one, and what is outside of it teaches nothing (kohya's masked loss without its factor).

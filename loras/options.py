@@ -66,11 +66,11 @@ class TrainOptions:
         return (self.alpha or self.rank) / self.rank
 
     def held_out(self, pictures: int) -> int:
-        """How many of `pictures` are held out: at least one where any are, and one remains to learn from."""
+        """Returns how many of `pictures` are held out: at least one where any are, and one remains to learn from."""
         return min(MOST_HELD_OUT, pictures - 1, max(1, round(pictures * self.validation))) if self.validation else 0
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """Returns the learning rate of a step, counted from 0."""
         from math import cos, pi
 
         warmup = min(50, max(1, self.steps // 10))
@@ -80,7 +80,7 @@ class TrainOptions:
 
 
 def options_for(model: Model, **wanted: Any) -> TrainOptions:
-    """The options that suit the model, with those of `wanted` that are not None in their place.
+    """Returns the options that suit the model, with those of `wanted` that are not None in their place.
 
     Raises:
         TrainingError: a number is out of range.

@@ -16,7 +16,7 @@ _CELL, _PAD, _WORDS = 96, 8, 14
 
 
 def contact_sheet(pictures: Sequence[tuple[Pixels, str]], columns: int = 8, most: int = 64) -> bytes:
-    """A PNG of pictures with a line of words under each, enlarged by whole factors; at most `most` of them."""
+    """Returns a PNG of pictures with a line of words under each, enlarged by whole factors; at most `most` of them."""
     shown = list(pictures)[:most]
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
@@ -51,7 +51,7 @@ def loss_plot(
     height: int = 260,
     validations: Sequence[tuple[int, float]] = (),
 ) -> bytes:
-    """A PNG of the loss: single values faint, a moving average over a twentieth of them as a line.
+    """Returns a PNG of the loss: single values faint, a moving average over a twentieth of them as a line.
 
     Args:
         losses: one value every `step` training steps, in order; at least one.
@@ -95,7 +95,7 @@ def loss_plot(
 
 
 def encoded(image: Image.Image) -> bytes:
-    """The picture as a PNG."""
+    """Returns the picture as a PNG."""
     out = io.BytesIO()
     image.save(out, "PNG", optimize=True)
     return out.getvalue()

@@ -22,7 +22,7 @@ def sample(
     preset: str = "",
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Pixels]:
-    """One picture a prompt, seeds 0, 1, ..., the same at every call: progress is seen side by side.
+    """Draws one picture for each prompt, with seeds 0, 1, ..., the same at every call: progress is seen side by side.
 
     Args:
         side: of the canvas in pixels.

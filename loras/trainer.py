@@ -76,7 +76,7 @@ class Trainer:
         self._plan: tuple[int, list[tuple[int, list[int]]]] = (-1, [])
 
     def step(self) -> float:
-        """One step; returns its loss.
+        """Returns one step; returns its loss.
 
         Raises:
             TrainingError: the loss is NaN or infinite.

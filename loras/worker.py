@@ -107,7 +107,7 @@ def work(folder: Path) -> str:
 
 
 def _message(error: Exception) -> str:
-    """What the job's state says of an error; the log has the traceback."""
+    """Returns what the job's state says of an error; the log has the traceback."""
     import torch
 
     traceback.print_exception(error)
@@ -202,7 +202,7 @@ def _train(folder: Path, spec: JobSpec, state: _State) -> None:
 
 
 def _prepare(folder: Path, spec: JobSpec, state: _State, resident: Any) -> Cache:
-    """The cache, made from the dataset where it is not there yet."""
+    """Returns the cache, made from the dataset where it is not there yet."""
     from loras.cache import Cache, build_cache, said_to
     from loras.dataset import read_dataset
     from loras.files import synced
@@ -310,7 +310,7 @@ def _validate(trainer: Trainer, log: RunLog) -> None:
 
 
 def _by_hand(trainer: Trainer) -> str:
-    """The message where a GPU learns slower than it could."""
+    """Returns the message where a GPU learns slower than it could."""
     why = trainer.replayed.failed
     return f" No CUDA graph could be made, so steps take several times as long: {why.rstrip('.')}." if why else ""
 

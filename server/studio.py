@@ -116,7 +116,7 @@ class Studio:
         return find_project(named, self.settings.project)
 
     def require_project(self, named: str | Path | None = None) -> Project:
-        """The game a request is about.
+        """Returns the game a request is about.
 
         Raises:
             ProjectError: there is none.
@@ -138,7 +138,7 @@ class Studio:
         return library
 
     def find_asset(self, asset_id: str, project: Project | None) -> tuple[Library, Asset]:
-        """The asset and the library that holds it: the game's, the user's own, or one of another game in use.
+        """Returns the asset and the library that holds it: the game's, the user's own, or one of another game in use.
 
         Raises:
             LibraryError: none holds it, or the id has the wrong form.
@@ -153,7 +153,7 @@ class Studio:
         return first, first.get(asset_id)
 
     def model(self, style: Style, named: str = "") -> str:
-        """The model of a request: named there, by the game's style, or by the settings."""
+        """Returns the model of a request: named there, by the game's style, or by the settings."""
         return named or style.model or self.settings.model
 
     def close(self, wait_seconds: float = 10) -> None:

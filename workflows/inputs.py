@@ -20,7 +20,7 @@ from workflows.schema import Input, Workflow
 
 
 def resolve_inputs(workflow: Workflow, given: Mapping[str, Any], project: Path) -> dict[str, Any]:
-    """Every input of the workflow with its value.
+    """Returns every input of the workflow with its value.
 
     Raises:
         WorkflowError: an unknown or missing input, a wrong type, a missing file, a path outside the project.

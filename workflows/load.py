@@ -24,7 +24,7 @@ from workflows.schema import Step, Workflow
 
 
 def shipped() -> dict[str, str]:
-    """Name -> text of every workflow in the package, sorted by name."""
+    """Returns name -> text of every workflow in the package, sorted by name."""
     folder = resources.files("workflows")
     files = [f for f in folder.iterdir() if f.name.endswith(".json") and not f.name.endswith(".schema.json")]
     return {f.name.removesuffix(".json"): f.read_text(encoding="utf-8") for f in sorted(files, key=lambda f: f.name)}

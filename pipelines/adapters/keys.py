@@ -144,7 +144,7 @@ def parse_key(name: str) -> Key | None:
 
 
 def aliases(component: str, modules: Iterable[str]) -> dict[str, str]:
-    """Every flattened name in use -> the dotted module name, for the modules of one component.
+    """Returns every flattened name in use -> the dotted module name, for the modules of one component.
 
     `modules` are dotted names as `named_modules` gives them. The original SDXL layout's names are derived from the
     diffusers ones, the blocks' length being read off the names.

@@ -100,7 +100,7 @@ def _warped(
     notes: list[str],
     strike: Strike,
 ) -> Clips:
-    """Every frame a warp of the key's own pixels; left is right mirrored, up a guess at the back.
+    """Warps the key's own pixels into every frame; left is right mirrored, up a guess at the back.
 
     An attack gets room around the sprite for its lunge, and at small sizes the arc or bolt that painted figures have.
     """

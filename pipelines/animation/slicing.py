@@ -233,7 +233,7 @@ class _Sheet:
         return float(np.mean([share for share in shares if share] or [0.0])) > _FULL
 
     def chance(self, grid: Grid) -> float:
-        """How likely cuts at any place would be as free as those of `grid` are."""
+        """Returns how likely cuts at any place would be as free as those of `grid` are."""
         chance = 1.0
         for axis, cells in enumerate((grid.x, grid.y)):
             crossed = 1 - float(self._touch[axis].mean()) if len(self._touch[axis]) else 1.0
@@ -419,7 +419,7 @@ def _spacings(gap: int | None, margin: int | None) -> list[tuple[int, int]]:
 
 
 def _oddity(size: int, gap: int, margin: int) -> int:
-    """How unusual a grid is: 0 for a multiple of 8 without spacing."""
+    """Returns how unusual a grid is: 0 for a multiple of 8 without spacing."""
     unusual = 0 if size % 8 == 0 else 1 if size % 2 == 0 else 3
     return unusual + (0 if not gap and not margin else 1 if gap == margin or not margin else 2)
 

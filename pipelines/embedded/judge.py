@@ -58,7 +58,7 @@ class Judge(nn.Module):
         return self.kind(pooled), self.noun(pooled)
 
     def pooled(self, pictures: Tensor) -> Tensor:
-        """What `forward` classifies: mean and maximum of each channel, (batch, 8 * width)."""
+        """Returns what `forward` classifies: mean and maximum of each channel, (batch, 8 * width)."""
         features = self.body(pictures)
         return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
 
@@ -78,7 +78,7 @@ def as_input(pictures: Tensor) -> Tensor:
 
 @cache
 def load_judge() -> Judge:
-    """The shipped judge, in float32 on the CPU."""
+    """Returns the shipped judge, in float32 on the CPU."""
     judge = Judge(json.loads((FOLDER / "labels.json").read_text(encoding="utf-8"))["nouns"])
     judge.load_state_dict({name: value.float() for name, value in load_file(FOLDER / "model.safetensors").items()})
     return judge.eval()
@@ -113,7 +113,7 @@ def compare(pictures: Sequence[Pixels], prompt: str) -> tuple[np.ndarray | None,
 
 
 def noun_asked(prompt: str, nouns: Sequence[str]) -> str:
-    """Which of the nouns a prompt asks for; '' where it is none of them.
+    """Returns which of the nouns a prompt asks for; '' where it is none of them.
 
     "hatchet with a skull" asks for an axe, "skeleton king" for a king, or for a skeleton if the
     judge does not know kings.
@@ -127,7 +127,7 @@ def noun_asked(prompt: str, nouns: Sequence[str]) -> str:
 
 
 def as_seen(picture: Pixels) -> Pixels:
-    """A finished picture of any size on the judge's canvas, as training sprites stand on it."""
+    """Returns a finished picture of any size on the judge's canvas, as training sprites stand on it."""
     placed = place(picture)
     if placed is None:  # larger, or empty
         placed = np.array(Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.BOX)), SIZE

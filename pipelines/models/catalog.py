@@ -127,7 +127,7 @@ class Model:
 
 
 def embedded_model() -> Model:
-    """The model that ships in the package."""
+    """Returns the model that ships in the package."""
     return Model(
         id=EMBEDDED_ID,
         title="Embedded pixel-art model",
@@ -146,7 +146,7 @@ def embedded_model() -> Model:
 
 
 def find_model(name: str) -> Model:
-    """The model of that id or path.
+    """Returns the model of that id or path.
 
     Raises:
         ModelError: there is none, or the folder is not an SDXL checkpoint.
@@ -178,7 +178,7 @@ def _pixel_presets(folder: Path) -> tuple[str, ...]:
 
 
 def folder_model(folder: Path) -> Model:
-    """A local checkpoint in diffusers layout.
+    """Returns a local checkpoint in diffusers layout.
 
     Raises:
         ModelError: it is not one, or not of the SDXL family.
@@ -231,7 +231,7 @@ def _canvas(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> int:
 
 
 def file_model(path: Path) -> Model:
-    """One .safetensors file with all of an SDXL checkpoint's weights.
+    """Returns one .safetensors file with all of an SDXL checkpoint's weights.
 
     Raises:
         ModelError: it is a pickle, not of the SDXL family, or the configuration that it goes with was not fetched.
@@ -264,7 +264,7 @@ def file_model(path: Path) -> Model:
 
 
 def hub_model(name: str) -> Model:
-    """A model of the hub that was pulled before.
+    """Returns a model of the hub that was pulled before.
 
     Raises:
         ModelError: it was not pulled, or is not of the SDXL family.
@@ -295,7 +295,7 @@ def _meant_folder(name: str) -> str:
 
 
 def sdxl_info() -> ModelInfo:
-    """What a list of models says of SDXL: also where it was not pulled."""
+    """Returns what a list of models says of SDXL: also where it was not pulled."""
     if snapshot(SDXL_BASE) is not None:
         return _pulled_info(SDXL)
     note = "`dgx-pixels models pull sdxl` fetches it (7.8 GB with what goes with it)."
@@ -305,14 +305,14 @@ def sdxl_info() -> ModelInfo:
 
 
 def pulled_infos() -> list[ModelInfo]:
-    """What a list of models says of the hub ids that a user pulled, each with the commit that it stays at."""
+    """Returns what a list of models says of the hub ids that a user pulled, each with the commit that it stays at."""
     own = {repo.id for repo in hub_repos(SDXL)}
     names = (name.removesuffix("@main") for name in pulled_names())
     return [_pulled_info(name) for name in names if not is_path(name) and name.partition("@")[0] not in own]
 
 
 def _pulled_info(name: str) -> ModelInfo:
-    """A pulled model, or why it cannot be used."""
+    """Returns a pulled model, or why it cannot be used."""
     try:
         model = hub_model(name)
     except ModelError as error:
@@ -324,7 +324,7 @@ def _pulled_info(name: str) -> ModelInfo:
 
 
 def hub_repos(name: str) -> tuple[Repo, ...]:
-    """What a pull of that model fetches; the first is the model itself.
+    """Returns what a pull of that model fetches; the first is the model itself.
 
     Raises:
         ModelError: the name is not a hub id.
@@ -357,7 +357,7 @@ def preset_of(model: Model, name: str) -> Preset | None:
 
 
 def preset_lora(model: Model, preset: Preset) -> Path | None:
-    """The file of the preset's LoRA, None where it needs none.
+    """Returns the file of the preset's LoRA, None where it needs none.
 
     Raises:
         ModelError: it was not pulled.
@@ -373,7 +373,7 @@ def preset_lora(model: Model, preset: Preset) -> Path | None:
 
 
 def header(path: Path) -> Sequence[str]:
-    """The names of a safetensors file's tensors.
+    """Returns the names of a safetensors file's tensors.
 
     Raises:
         ModelError: the file is broken.
@@ -396,7 +396,7 @@ def _why(error: Exception) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A checkpoint's JSON file.
+    """Returns a checkpoint's JSON file.
 
     Raises:
         ModelError: it is missing or broken.
@@ -416,7 +416,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def revision_of(model: Model) -> str:
-    """A short fingerprint of the weights: it changes when they do.
+    """Returns a short fingerprint of the weights: it changes when they do.
 
     Of each file the name, the size and the first and last 64 KiB are read: a multiple of what tells two checkpoints
     apart, and milliseconds for 7 GB.

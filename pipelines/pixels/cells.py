@@ -83,9 +83,9 @@ def _inner(lines: NDArray[np.float64], side: int, span: float, length: int) -> N
 
 
 def _middle_mean(samples: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Mean of the middle half of the samples: as steady as a mean, as deaf to a neighbour's colour as a median.
+    """Returns the mean of the middle half of the samples, which ignores a neighbour's colour as a median does.
 
-    Where noise was cut off at 0 or 255 a mean is biased and the median is not, so the median it is.
+    Where noise was cut off at 0 or 255, the mean is biased and the median is returned.
     """
     count = len(samples)
     cut = count // 4

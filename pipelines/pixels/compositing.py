@@ -90,7 +90,7 @@ def composite_frames(data: bytes, name: str, limit: int) -> list[tuple[Pixels, i
 
 
 def layer_picture(sprite: Aseprite, frame: int, layer: int) -> Pixels:
-    """One layer of a frame alone on the canvas, at full opacity: (height, width, 4) RGBA."""
+    """Returns one layer of a frame alone on the canvas, at full opacity: (height, width, 4) RGBA."""
     canvas = np.zeros((sprite.height, sprite.width, 4), np.int32)
     if cel := sprite.cels.get((frame, layer)):
         _draw(canvas, to_rgba(sprite, cel, sprite.layers[layer]), cel, 255, 0)

@@ -168,7 +168,7 @@ def _searched(frames: Sequence[Pixels], busiest: Pixels, pitch: float | None) ->
 
 
 def _grain(noise: float) -> float:
-    """The OKLab distance that `noise`, in levels, explains after a cell's samples were averaged."""
+    """Returns the OKLab distance that `noise`, in levels, explains after a cell's samples were averaged."""
     return float(np.clip(_GRAIN * noise, NOISY, ORPHAN_STEP))
 
 
@@ -183,7 +183,7 @@ def _unchanged(frames: Sequence[Pixels], how: How, *notes: str) -> Estimate:
 
 
 def _hint(wide: int, high: int, width: int | None, height: int | None) -> tuple[int, int] | None:
-    """The (columns, rows) that a given size means; one side alone keeps the shape. None: nothing that helps."""
+    """Returns the (columns, rows) that a given size means; one side alone keeps the shape. None: nothing that helps."""
     if width is None and height is None:
         return None
     columns = width or max(1, round(wide * (height or 0) / high))
@@ -193,7 +193,7 @@ def _hint(wide: int, high: int, width: int | None, height: int | None) -> tuple[
 
 
 def _fitting(frames: Sequence[Pixels], x: Lines, y: Lines, size: tuple[int, int], *, believed: bool) -> Estimate | None:
-    """The estimate of exactly this native size, if it is proved."""
+    """Returns the estimate of exactly this native size, if it is proved."""
     high, wide = frames[0].shape[:2]
     factor_x, factor_y = wide // size[0], high // size[1]
     whole = wide == factor_x * size[0] and high == factor_y * size[1]
@@ -207,7 +207,7 @@ def _fitting(frames: Sequence[Pixels], x: Lines, y: Lines, size: tuple[int, int]
 
 
 def _given(frames: Sequence[Pixels], x: Lines, y: Lines, pitch: float) -> Estimate:
-    """The pixels at a pitch that the caller knows; a note where the picture does not bear it out."""
+    """Returns the pixels at a pitch that the caller knows; a note where the picture does not bear it out."""
     high, wide = frames[0].shape[:2]
     size = max(1, round(wide / pitch)), max(1, round(high / pitch))
     near = all(abs(side / pitch - count) < 0.1 for side, count in zip((wide, high), size, strict=True))
@@ -223,7 +223,7 @@ def _given(frames: Sequence[Pixels], x: Lines, y: Lines, pitch: float) -> Estima
 
 
 def _exact(frames: Sequence[Pixels], found: Enlargement, x: Lines, y: Lines) -> Estimate | None:
-    """The pixels of an exact enlargement; None where too little proves it."""
+    """Returns the pixels of an exact enlargement; None where too little proves it."""
     high, wide = frames[0].shape[:2]
     small = max(high, wide) <= MAYBE_NATIVE
     columns, rows = wide // found.factor_x, high // found.factor_y
@@ -299,7 +299,7 @@ def _may_be_coarser(picture: Pixels, lattice: Lattice) -> bool:
 
 
 def _cells(picture: Pixels, lattice: Lattice) -> Grid:
-    """The lattice's cells where they show in the picture, with its blur; else equal ones."""
+    """Returns the lattice's cells where they show in the picture, with its blur; else equal ones."""
     high, wide = picture.shape[:2]
     grid = find_grid(picture, wide / lattice.columns)
     if grid.seen and (grid.columns, grid.rows) == (lattice.columns, lattice.rows):

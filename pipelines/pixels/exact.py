@@ -75,7 +75,7 @@ def _add_changes(changed: NDArray[np.bool_], packed: NDArray[np.uint32]) -> None
 
 
 def find_enlargement(x: Lines, y: Lines, width: int, height: int) -> Enlargement | None:
-    """The coarsest exact enlargement that the change lines allow; None where there is none.
+    """Returns the coarsest exact enlargement that the change lines allow; None where there is none.
 
     The factors differ between the axes only where both have strong evidence. A cropped enlargement (the first cell
     cut) also needs strong evidence.

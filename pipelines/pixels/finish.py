@@ -155,7 +155,7 @@ def native_pixels(image: Pixels, pitch: float | None = None) -> tuple[Pixels, Gr
 
 
 def _native(image: Pixels, options: FinishOptions) -> tuple[Pixels, Grid | None]:
-    """The picture at one pixel per cell; its grid where one had to be found."""
+    """Returns the picture at one pixel per cell; its grid where one had to be found."""
     height, width = image.shape[:2]
     if options.pitch == 1 or (options.pitch is None and width <= options.width and height <= options.height):
         return image, None

@@ -146,7 +146,7 @@ def _shape(picture: Pixels) -> tuple[int, int]:
 
 
 def _size(native: Pixels, width: int | None, height: int | None) -> tuple[int, int]:
-    """The finished (width, height): a side given alone keeps the shape."""
+    """Returns the finished (width, height): a side given alone keeps the shape."""
     wide, high = _shape(native)
     if width is None and height is None:
         return wide, high
@@ -164,7 +164,7 @@ def _as_it_is(frames: Sequence[Pixels], notes: list[str], wishes: _Wishes) -> Fi
 
 
 def _untouched(picture: Pixels) -> Finished:
-    """The picture as it is, hidden colours and soft alpha included."""
+    """Returns the picture as it is, hidden colours and soft alpha included."""
     gates = check_gates(picture, *_shape(picture), None, None)
     gates["not_empty"] = bool((picture[..., 3] > 0).any())
     del gates["alpha_hard"]
@@ -183,7 +183,7 @@ def _reduced(frames: Sequence[Pixels], width: int | None, height: int | None) ->
 
 
 def _settled(natives: list[Pixels], soft: Soft, exact: bool, notes: list[str]) -> list[Pixels]:
-    """The frames with their half-transparent pixels as `soft` says; a note where they were changed."""
+    """Returns the frames with their half-transparent pixels as `soft` says; a note where they were changed."""
     natives = [settle_soft(native, "keep", exact) for native in natives]
     count = max(int(((native[..., 3] > 0) & (native[..., 3] < 255)).sum()) for native in natives)
     if not count or soft == "keep":
@@ -194,7 +194,7 @@ def _settled(natives: list[Pixels], soft: Soft, exact: bool, notes: list[str]) -
 
 
 def _cut(natives: list[Pixels], wishes: _Wishes, spread: float, notes: list[str]) -> list[Pixels]:
-    """The frames without the background, where that was asked for; notes on what stayed."""
+    """Returns the frames without the background, where that was asked for; notes on what stayed."""
     if wishes.background == "keep":
         return natives
     key = None if wishes.background == "clear" else key_color(wishes.background)
@@ -214,7 +214,7 @@ def _cut(natives: list[Pixels], wishes: _Wishes, spread: float, notes: list[str]
 def _finished(
     natives: list[Pixels], found: Estimate, wishes: _Wishes, size: tuple[int, int], notes: list[str]
 ) -> list[Finished]:
-    """The native pixels with size, colours and outline as asked for."""
+    """Returns the native pixels with size, colours and outline as asked for."""
     noisy = found.spread == NOISY
     wide, high = _shape(natives[0])
     if size[0] < wide or size[1] < high:
@@ -256,7 +256,7 @@ def _not_proved(done: Finished) -> Finished:
 
 
 def _merged(natives: list[Pixels], same: float) -> Palette | None:
-    """The natives' own colours, with those made one within `same`; None where they are too many."""
+    """Returns the natives' own colours, with those made one within `same`; None where they are too many."""
     palette = extract_palette(natives, MOST_COLORS, same=same)
     return palette if len(palette) < MOST_COLORS else None
 
@@ -268,7 +268,7 @@ def _solid(picture: Pixels) -> Pixels:
 
 
 def _with_alpha(done: Finished, soft: Pixels) -> Finished:
-    """The finished picture with the alpha that its pixels had; the gate on hard alpha is left out."""
+    """Returns the finished picture with the alpha that its pixels had; the gate on hard alpha is left out."""
     image = done.image.copy()
     image[..., 3] = np.where((done.image[..., 3] > 0) & (soft[..., 3] > 0), soft[..., 3], done.image[..., 3])
     gates = {name: held for name, held in done.report.gates.items() if name != "alpha_hard"}

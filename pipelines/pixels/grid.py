@@ -116,7 +116,7 @@ def regular_grid(width: int, height: int, columns: int, rows: int) -> Grid:
 
 
 def find_grid(image: Pixels, pitch: float | None = None) -> Grid:
-    """The grid of `image`, near `pitch` pixels a cell (within 6 %) where that is known.
+    """Returns the grid of `image`, near `pitch` pixels a cell (within 6 %) where that is known.
 
     A picture whose sides are whole multiples of a known pitch keeps exactly that many cells.
     """
@@ -145,12 +145,12 @@ class _Comb:
 
 
 def _together(x: _Comb, y: _Comb) -> float:
-    """What two combs gather, less what it costs that their pitches differ: pixels are square."""
+    """Returns what two combs gather, less what it costs that their pitches differ: pixels are square."""
     return x.gain + y.gain - _UNEQUAL * math.log(x.pitch / y.pitch) ** 2
 
 
 def search_pitch(*smooth: Profile) -> float:
-    """The pitch, in pixels, whose comb stands out most from the given profiles together; at least 2."""
+    """Returns the pitch, in pixels, whose comb stands out most from the given profiles together; at least 2."""
     longest = max(len(p) for p in smooth)
     most = max(_SHORTEST_PITCH + 0.1, min(len(p) for p in smooth) / _FEWEST)
     # a step that moves the last line by half a pixel at most
@@ -165,7 +165,7 @@ def search_pitch(*smooth: Profile) -> float:
 
 
 def _flattened(profile: Profile) -> Profile:
-    """The profile's middle as a signal of mean 0 and deviation 1, compressed.
+    """Returns the profile's middle as a signal of mean 0 and deviation 1, compressed.
 
     Or the few lines where whole objects end would outvote the many between pixels.
     """
@@ -199,7 +199,7 @@ def _fold(value: Profile, pitches: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _combs(profile: Profile, pitch: float, exact: bool, whole: bool) -> list[_Comb]:
-    """The lines of the regular comb near `pitch` that stands out most, followed where they drift.
+    """Returns the lines of the regular comb near `pitch` that stands out most, followed where they drift.
 
     With `whole` also those of pictures that hold a whole number of cells, about as many: where lines drift, the best
     regular comb often has one cell too many or too few.

@@ -114,7 +114,7 @@ class _Map:
         return self.matrix @ native
 
     def error(self, values: Values) -> float:
-        """Mean squared error of the best native pixels."""
+        """Returns mean squared error of the best native pixels."""
         return float(np.square(self.apply(self.solve(values)) - values).mean())
 
 
@@ -170,7 +170,7 @@ def _shortlist(sides: Sides) -> list[tuple[int, int]]:
 def find_lattice(
     image: Pixels, sizes: Iterable[tuple[int, int]] | None = None, *, believed: bool = False
 ) -> Lattice | None:
-    """The coarsest native size of `image` ((h, w, 4) RGBA) that is proved; None where none is.
+    """Returns the coarsest native size of `image` ((h, w, 4) RGBA) that is proved; None where none is.
 
     Args:
         image: the picture, at least twice as large as its native size on both axes.
@@ -262,7 +262,7 @@ def read_lattice(image: Pixels, lattice: Lattice) -> tuple[Pixels, Lattice]:
 
 
 def _kernel(image: Pixels, lattice: Lattice) -> str:
-    """The smooth kernel that explains one channel of some rows and columns best."""
+    """Returns the smooth kernel that explains one channel of some rows and columns best."""
     best = np.inf, lattice.kernel
     for kernel in KERNELS:
         if kernel == "nearest":
@@ -283,7 +283,7 @@ def _kernel(image: Pixels, lattice: Lattice) -> str:
 def _unclipped(
     values: Values, top: Values, solve: Callable[[Values], Values], apply: Callable[[Values], Values], rounds: int
 ) -> tuple[Values, float]:
-    """The native values, and the mean squared error of their enlargement.
+    """Returns the native values, and the mean squared error of their enlargement.
 
     Cubic and Lanczos kernels overshoot, and a file clips what is below 0 or above `top`. A clipped value only says that
     the enlargement was at least that far out, so it follows the model there.

@@ -81,7 +81,7 @@ def contrasts(values: NDArray[np.float32], lines: NDArray[np.float64]) -> tuple[
 
 
 def _within(values: NDArray[np.float32], lines: NDArray[np.float64]) -> float:
-    """Mean variance of `values` (length, n) within the cells between `lines`."""
+    """Returns the mean variance of `values` (length, n) within the cells between `lines`."""
     length = len(values)
     starts = np.unique(np.clip(np.rint(lines), 0, length).astype(np.intp))
     starts = np.unique(np.concatenate([[0], starts[starts < length]]))

@@ -134,7 +134,7 @@ class DiffusersBackend:
         )
 
     def resident(self, model: Model) -> Resident:
-        """The loaded model, loading it where needed (only from the engine's worker, or under its lease).
+        """Returns the loaded model, loading it where needed (only from the engine's worker, or under its lease).
 
         Raises:
             ModelError: it cannot be loaded.
@@ -277,7 +277,7 @@ class DiffusersBackend:
 
 
 def plan_sampling(model: Model, request: DrawRequest) -> Sampling:
-    """The request's own values, else the preset's, else the model's.
+    """Returns the request's own values, else the preset's, else the model's.
 
     Raises:
         InvalidRequest: no such preset, or a value outside its range.

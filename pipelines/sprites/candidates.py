@@ -24,7 +24,7 @@ MISCOLORED = 0.6
 
 
 def mark(candidates: Sequence[Finished], prompt: str) -> list[Finished]:
-    """The candidates with scores `recognised` (0..1), `likeness` (0..1) and `color` (0 or 1).
+    """Returns the candidates with scores `recognised` (0..1), `likeness` (0..1) and `color` (0 or 1).
 
     `recognised` and `color` are there where the prompt says such a thing; `likeness` is how much a picture is like
     the others. `score`, by which one is kept, falls with each.

@@ -31,7 +31,7 @@ Pattern = list[int]
 def write_ldtk(
     layout: Layout, naming: Naming, image: str, tile_size: int, columns: int, rows: int, made: Indices
 ) -> bytes:
-    """An LDtk project for a tileset.
+    """Returns an LDtk project for a tileset.
 
     Args:
         layout: one of `LAYOUTS`.
@@ -101,7 +101,7 @@ def write_ldtk(
 
 
 def _patterns(layout: Layout) -> list[tuple[Pattern, int]]:
-    """The 3x3 patterns of the rules, with the tile that each places."""
+    """Returns the 3x3 patterns of the rules, with the tile that each places."""
     if layout.name == "wang16":
         # the cell, the one to its right, the one below, and the one between: the four corners of the tile
         places = {NW: 4, NE: 5, SW: 7, SE: 8}
@@ -330,11 +330,11 @@ def _level(
 
 
 def _iid(naming: Naming, what: str) -> str:
-    """The same for the same set: files are equal byte for byte when a recipe is drawn again."""
+    """Is the same for the same set: files are equal byte for byte when a recipe is drawn again."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"dgx-pixels/{naming.title}/{what}"))
 
 
 def _identifier(name: str) -> str:
-    """A name as LDtk takes it: letters, digits and _, not beginning with a digit."""
+    """Returns a name as LDtk takes it: letters, digits and _, not beginning with a digit."""
     word = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).strip("_") or "Terrain"
     return f"_{word}" if word[0].isdigit() else word[0].upper() + word[1:]

@@ -76,7 +76,7 @@ def write_tmx(indices: Indices, tileset: str, tile_size: int) -> bytes:
 def write_embedded_tmx(
     indices: Indices, layout: Layout, naming: Naming, image: str, tile_size: int, count: int, columns: int, rows: int
 ) -> bytes:
-    """The same map with the tileset inside, for readers that load one file (bevy_ecs_tiled in a browser)."""
+    """Returns the same map with the tileset inside, for readers that load one file (bevy_ecs_tiled in a browser)."""
     tileset = _tileset(layout, naming, image, tile_size, count, columns, rows)
     del tileset.attrib["version"]  # the map has it
     tileset.set("firstgid", "1")

@@ -128,7 +128,7 @@ class _Brush:
         self.shore = wrapped(shade(self.low.texture, 1.22), pad)
 
     def paint(self, field: Field, inside: Cells) -> Pixels:
-        """One tile (size, size, 4) of a padded field; `inside` is where its border may be painted."""
+        """Returns one tile (size, size, 4) of a padded field; `inside` is where its border may be painted."""
         solid = (field + self.waves > 0) & inside
         high = solid if self.high_is_upper else ~solid
         high = self._with_tufts(high, inside)

@@ -33,7 +33,7 @@ class Linked:
 
 
 def templates() -> dict[str, str]:
-    """Name -> text of the ComfyUI workflows that ship."""
+    """Returns name -> text of the ComfyUI workflows that ship."""
     from importlib import resources
 
     files = (f for f in resources.files("workflows.comfyui").iterdir() if f.name.endswith(".json"))
@@ -41,7 +41,7 @@ def templates() -> dict[str, str]:
 
 
 def export_comfyui(studio: Studio, asset_id: str, *, project: str | None = None, checkpoint: str = "") -> Exported:
-    """The workflow that draws an asset's recipe in ComfyUI.
+    """Returns the workflow that draws an asset's recipe in ComfyUI.
 
     Raises:
         LibraryError: there is no such asset.
@@ -92,7 +92,7 @@ def link_models(comfyui: Path, files: Sequence[ModelFile], loras: Path) -> Linke
 
 
 def import_comfyui(studio: Studio, file: Path, *, project: str | None = None, comfyui: Path | None = None) -> Imported:
-    """The recipe of a ComfyUI API workflow, or of a PNG that ComfyUI saved, in the game's palette and style.
+    """Returns the recipe of a ComfyUI API workflow, or of a PNG that ComfyUI saved, in the game's palette and style.
 
     Args:
         studio: its LoRA folder says which LoRAs are here.

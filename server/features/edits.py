@@ -112,7 +112,7 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
 
 
 def _mask(studio: Studio, game: Project | None, image: Pixels, place: str) -> NDArray[np.bool_]:
-    """Which pixels may change: rectangles, a mask picture (a file or an asset), or a part by its name.
+    """Returns which pixels may change: rectangles, a mask picture (a file or an asset), or a part by its name.
 
     Raises:
         InvalidRequest, ImageError, LibraryError: none of these, or one that cannot be used.

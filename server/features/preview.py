@@ -19,7 +19,7 @@ _LIGHT, _DARK, _BETWEEN, _GAP = 205, 180, 255, 8
 
 
 def preview_png(pictures: Sequence[Pixels], limit: int = LIMIT, *, numbered: bool = False) -> bytes:
-    """One PNG of all pictures, in rows, as large as `limit` allows; a picture larger than that is made smaller.
+    """Returns one PNG of all pictures, in rows, as large as `limit` allows; a picture larger than that is made smaller.
 
     Args:
         pictures: (height, width, 4) RGBA each, at least one.

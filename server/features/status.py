@@ -35,7 +35,7 @@ def model_list(studio: Studio, project: str | None = None) -> tuple[list[dict[st
 
 
 def status(studio: Studio, project: str | None = None) -> dict[str, Any]:
-    """Version, engine, game, library and last deployments as JSON values."""
+    """Returns version, engine, game, library and last deployments as JSON values."""
     from server.protocol.app import package_version
 
     game = studio.project(project)

@@ -74,7 +74,7 @@ class ListFiles(Request):
 
 
 def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
-    """Every operation by name, for the game."""
+    """Returns every operation by name, for the game."""
     root = str(project.root)
 
     def sprite(request: SpriteRequest, on_progress: OnProgress) -> dict[str, Any]:

@@ -31,7 +31,7 @@ MOST_PIXELS = 16 << 20
 
 
 def ways(discovery: Discovery) -> tuple[str, ...]:
-    """How this game can be photographed, best first: of "plugin", "extras", "stock"."""
+    """Returns how this game can be photographed, best first: of "plugin", "extras", "stock"."""
     offered = {
         "plugin": "dgx_pixels/screenshot" in discovery.methods,
         "extras": "brp_extras/screenshot" in discovery.methods,
@@ -112,7 +112,7 @@ def _encode(image: Image.Image) -> bytes:
 
 
 def read_rgba(data: bytes) -> Pixels | None:
-    """The picture's (height, width, 4) RGBA pixels; None if the bytes are not a picture."""
+    """Returns the picture's (height, width, 4) RGBA pixels; None if the bytes are not a picture."""
     from pipelines.errors import ImageError
     from pipelines.pixels.png import open_picture
 
@@ -138,7 +138,7 @@ class Screen:
         self._frequency = dict(zip(values.tolist(), counts.tolist(), strict=True))
 
     def find(self, sprite: Pixels) -> tuple[int, int, int] | None:
-        """Where the sprite's opaque pixels appear exactly: (x, y, zoom), or None.
+        """Returns where the sprite's opaque pixels appear exactly: (x, y, zoom), or None.
 
         Upright or mirrored, enlarged 1 to 8 times. A sprite that is tinted, turned, scaled by a fraction or partly
         covered is not found: None says nothing. Sprites of fewer than 8 opaque pixels or of one colour prove nothing:
@@ -164,7 +164,7 @@ class Screen:
 
 
 def find_sprite(shot: Pixels, sprite: Pixels) -> tuple[int, int, int] | None:
-    """Where the sprite appears exactly in the screenshot, both (height, width, 4) RGBA: see `Screen.find`."""
+    """Returns where the sprite appears exactly in the screenshot, both (height, width, 4) RGBA: see `Screen.find`."""
     return Screen(shot).find(sprite)
 
 
@@ -184,6 +184,6 @@ def _place(shown: np.ndarray, colors: np.ndarray, points: np.ndarray, zoom: int)
 
 
 def _packed(pixels: Pixels) -> np.ndarray:
-    """(height, width) uint32 of the colours."""
+    """Returns (height, width) uint32 of the colours."""
     r, g, b = (pixels[..., i].astype(np.uint32) for i in range(3))
     return r << 16 | g << 8 | b

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_line(files: Mapping[str, bytes], minor: int) -> str:
-    """The statement that shows what was deployed: a sheet's first clip, else the picture.
+    """Returns the statement that shows what was deployed: a sheet's first clip, else the picture.
 
     Args:
         files: path in assets/ -> bytes.
@@ -27,7 +27,7 @@ def load_line(files: Mapping[str, bytes], minor: int) -> str:
 
 
 def sprite_line(path: str, minor: int) -> str:
-    """The statement that spawns a picture; `asset_server` is a `Res<AssetServer>`.
+    """Returns the statement that spawns a picture; `asset_server` is a `Res<AssetServer>`.
 
     Args:
         path: in assets/, `sprites/hero.png`.

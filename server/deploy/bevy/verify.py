@@ -89,7 +89,7 @@ def word_hash(data: bytes) -> str:
 
 
 def ports_of(project: Project) -> tuple[int, ...]:
-    """The ports where this game may listen, in the order to ask them.
+    """Returns the ports where this game may listen, in the order to ask them.
 
     One where it is named: with the project, in `BRP_EXTRAS_PORT` as the game itself reads it, or as the style's
     `brp_port`. Else 15702 and those after it, which bevy_brp_mcp gives to further games.
@@ -292,7 +292,7 @@ def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes]
 
 
 def _await(client: BrpClient, path: str, wanted: str | None, was: Mapping[str, Any], clock: _Clock) -> Any:
-    """The file's state once the game has taken it up or failed to; None where it does neither in time.
+    """Returns the file's state once the game has taken it up or failed to; None where it does neither in time.
 
     Raises:
         Silent: the game answers nothing at all any more.

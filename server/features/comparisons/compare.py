@@ -223,7 +223,7 @@ class Comparisons:
 
 
 def _comparison(row: sqlite3.Row, drawn: Mapping[tuple[int, int, int], str], votes: dict[int, int]) -> Comparison:
-    """The comparison of a row, its cells and its votes.
+    """Returns the comparison of a row, its cells and its votes.
 
     Raises:
         BadRow, ValueError, TypeError, KeyError: a value breaks a rule, or a cell is missing.
@@ -250,7 +250,7 @@ def _comparison(row: sqlite3.Row, drawn: Mapping[tuple[int, int, int], str], vot
 
 
 def winner_index(comparison: Comparison, winner: str) -> int:
-    """The index of the variant that a vote names; -1 for a tie.
+    """Returns the index of the variant that a vote names; -1 for a tie.
 
     Raises:
         ServerError: the vote names none.
@@ -358,5 +358,5 @@ def _check(recipes: Sequence[Recipe], variants: Sequence[Variant], seeds: Sequen
 
 
 def picture_path(library: Library, comparison: Comparison) -> Path:
-    """The path of the comparison's picture."""
+    """Returns the path of the comparison's picture."""
     return library.folder / "comparisons" / f"{comparison.id}.png"

@@ -159,7 +159,7 @@ def _answer(job: Job) -> ToolResult:
 
 
 def ended(job: Job) -> dict[str, Any]:
-    """What train_lora would have answered had it waited for the job's end, as a CallToolResult on the wire."""
+    """Returns what train_lora would have answered had it waited for the job's end, as a CallToolResult on the wire."""
     report = job.report
     answer = TrainAnswer(
         job=_item(job),
