@@ -136,7 +136,9 @@ class _Reader:
     def __init__(self, data: bytes, name: str) -> None:
         self.data = data
         self.name = name
-        _, _, self.frames, self.width, self.height, depth, self.flags = struct.unpack_from("<IHHHHHI", data)
+        _, _, self.frames, self.width, self.height, depth, self.flags, self.speed = struct.unpack_from(
+            "<IHHHHHIH", data
+        )
         self.transparent = data[28]
         if depth not in _DEPTHS:
             raise ImageError(f"{name} has {depth} bits per pixel. Save it in RGB, grayscale or indexed mode.")
@@ -152,6 +154,7 @@ class _Reader:
         self.layer_tilesets: dict[int, int] = {}
         self.cels: dict[tuple[int, int], Cel] = {}
         self.palette: dict[int, tuple[int, int, int, int]] = {}
+        self.first_palette: dict[int, tuple[int, int, int, int]] = {}
         self.modern_palette = False
         self.tags: list[Tag] = []
         self.slices: list[Slice] = []
@@ -164,7 +167,7 @@ class _Reader:
             size, magic, old, duration, new = struct.unpack_from("<IHHH2xI", self.data, at)
             if magic != _FRAME_MAGIC or at + size > len(self.data):
                 raise ImageError(f"{self.name} is cut off in frame {frame + 1}. Save it again in Aseprite.")
-            durations.append(duration)
+            durations.append(duration or self.speed)  # the first versions had one duration for all frames
             place = at + 16
             for _ in range(new or old):
                 length, kind = struct.unpack_from("<IH", self.data, place)
@@ -172,6 +175,7 @@ class _Reader:
                     raise ImageError(f"{self.name} is cut off in frame {frame + 1}. Save it again in Aseprite.")
                 self._chunk(kind, self.data[place + 6 : place + length], frame)
                 place += length
+            self._check_palette(frame)
             at += size
         count = max(self.palette, default=-1) + 1
         palette = tuple(self.palette.get(index, (0, 0, 0, 255)) for index in range(count))
@@ -187,6 +191,15 @@ class _Reader:
             tuple(self.tags),
             tuple(self.slices),
         )
+
+    def _check_palette(self, frame: int) -> None:
+        """Refuses indexed files whose palette changes from frame to frame."""
+        if frame == 0:
+            self.first_palette = dict(self.palette)
+        elif self.mode == "indexed" and self.palette != self.first_palette:
+            raise ImageError(
+                f"{self.name} has another palette in frame {frame + 1}, which is not read here. Save it in RGB mode."
+            )
 
     def _chunk(self, kind: int, data: bytes, frame: int) -> None:
         match kind:

@@ -141,6 +141,10 @@ def _check_cells(count: int, wide: float, high: float, most: int = MOST_CELLS) -
         )
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _shape(picture: Pixels) -> tuple[int, int]:
     return picture.shape[1], picture.shape[0]
 
@@ -188,8 +192,8 @@ def _settled(natives: list[Pixels], soft: Soft, exact: bool, notes: list[str]) -
     count = max(int(((native[..., 3] > 0) & (native[..., 3] < 255)).sum()) for native in natives)
     if not count or soft == "keep":
         return natives
-    became = {"dither": "dithered to clear and solid ones", "solid": "made solid", "drop": "dropped"}[soft]
-    notes.append(f"{count} half-transparent pixels were {became}.")
+    became = {"dither": "dithered to clear and solid", "solid": "made solid", "drop": "dropped"}[soft]
+    notes.append(f"{_counted(count, 'half-transparent pixel')} {'was' if count == 1 else 'were'} {became}.")
     return [settle_soft(native, soft, exact=True) for native in natives]
 
 
@@ -205,8 +209,8 @@ def _cut(natives: list[Pixels], wishes: _Wishes, spread: float, notes: list[str]
     kept = max(cut.kept for cut in cuts)
     if kept:
         notes.append(
-            f"{kept} pixels inside the drawing have the background's colour and were kept. If they are a hole, give "
-            "the background's colour as RRGGBB instead of 'clear': that clears them too."
+            f"Inside the drawing {_counted(kept, 'pixel')} of the background's colour {'was' if kept == 1 else 'were'} "
+            "kept. If that is a hole, give the background's colour as RRGGBB instead of 'clear': that clears it too."
         )
     return [cut.image for cut in cuts]
 
@@ -279,6 +283,6 @@ def _tell_soft(done: list[Finished], notes: list[str]) -> None:
     count = max(int(((one.image[..., 3] > 0) & (one.image[..., 3] < 255)).sum()) for one in done)
     if count:
         notes.append(
-            f"{count} half-transparent pixels (a glow, a shadow) were kept as they are. soft='dither', 'solid' or "
-            "'drop' gives hard edges."
+            f"{_counted(count, 'half-transparent pixel')} (a glow, a shadow) {'was' if count == 1 else 'were'} kept. "
+            "soft='dither', 'solid' or 'drop' gives hard edges."
         )

@@ -78,7 +78,8 @@ def cut_background(
         return Cut(native, 0, "its border has no one colour")
     spread = np.linalg.norm(border - ground, axis=1)
     tolerance = float(np.clip(3 * np.median(spread), near, _FAR)) if near >= NEAR else near
-    alike = (np.linalg.norm(lab - ground, axis=-1) < tolerance) | ~solid
+    same = np.linalg.norm(lab - ground, axis=-1) < tolerance
+    alike = same | ~solid
     keyed = bool(np.hypot(ground[1], ground[2]) >= _KEY_CHROMA)
     outside = _from_border(alike)
     clear = alike if keyed or inside else outside
@@ -89,7 +90,7 @@ def cut_background(
     result = native.copy()
     if keyed and near >= NEAR:
         result[..., :3] = from_oklab(_despill(lab, clear, ground))
-    result[clear & solid] = 0
+    result[clear & (solid | same)] = 0
     return Cut(result, int((alike & solid & ~clear).sum()))
 
 

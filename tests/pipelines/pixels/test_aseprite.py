@@ -227,3 +227,38 @@ def test_every_picture_tool_reads_the_file(tmp_path: Path) -> None:
     (tmp_path / "broken.ase").write_bytes(write_aseprite(one((Layer("a"), Cel(filled(RED)))))[:200])
     with pytest.raises(ImageError, match=r"broken\.ase is "):
         read_picture(tmp_path / "broken.ase")
+
+
+RAW = chunk(0x2005, struct.pack("<HhhBHh5xHH", 0, 0, 0, 255, 0, 0, 2, 2) + bytes([1, 2, 3, 0]))
+
+
+def test_frames_without_a_duration_take_the_files_own() -> None:
+    data = bytearray(packed_by_hand([[OLD_PALETTE, LAYER, RAW]]))
+    struct.pack_into("<H", data, 128 + 8, 0)
+    assert read_aseprite(bytes(data)).durations == (100,)
+
+
+def test_a_palette_that_changes_from_frame_to_frame_is_refused_by_name() -> None:
+    other = chunk(0x0004, struct.pack("<HBB", 1, 0, 1) + bytes([7, 7, 7]))
+    with pytest.raises(ImageError, match="another palette in frame 2"):
+        read_aseprite(packed_by_hand([[OLD_PALETTE, LAYER, RAW], [other]]))
+    assert len(read_aseprite(packed_by_hand([[OLD_PALETTE, LAYER, RAW], [OLD_PALETTE]])).durations) == 2
+
+
+def test_user_data_masks_and_chunks_of_later_versions_are_passed_over() -> None:
+    note = chunk(0x2020, struct.pack("<I", 3) + text("a note") + bytes([1, 2, 3, 4]))
+    extra = chunk(0x2006, bytes(36))
+    later = chunk(0x2FFF, b"anything")
+    plain = read_aseprite(packed_by_hand([[OLD_PALETTE, LAYER, RAW]]))
+    noted = read_aseprite(packed_by_hand([[later, OLD_PALETTE, LAYER, note, RAW, extra, note]]))
+    assert noted.layers == plain.layers
+    np.testing.assert_array_equal(composite(noted, 0), composite(plain, 0))
+
+
+def test_tiles_of_another_file_are_refused_by_the_layers_name() -> None:
+    layer = chunk(0x2004, struct.pack("<HHHHHHB3x", 1, 2, 0, 0, 0, 0, 255) + text("map") + struct.pack("<I", 0))
+    outside = chunk(0x2023, struct.pack("<IIIHHh14x", 0, 1, 2, 2, 2, 1) + text("t") + struct.pack("<II", 1, 0))
+    masks = struct.pack("<HIIII10x", 32, 0x1FFFFFFF, 0x20000000, 0x40000000, 0x80000000)
+    cel = chunk(0x2005, struct.pack("<HhhBHh5xHH", 0, 0, 0, 255, 3, 0, 1, 1) + masks + zlib.compress(bytes(4)))
+    with pytest.raises(ImageError, match="the tilemap layer 'map' uses tiles of another file"):
+        read_aseprite(packed_by_hand([[OLD_PALETTE, outside, layer, cel]]))

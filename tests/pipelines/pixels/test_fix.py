@@ -218,7 +218,7 @@ def test_a_hole_in_the_background_color_is_reported_and_can_be_cleared(ground: s
     picture, drawn, hole = ring(color)
     fixed = fix_pictures([times(picture, 8)], background="clear")
     np.testing.assert_array_equal(fixed.frames[0].image[..., 3] == 255, drawn | hole)
-    assert f"{hole.sum()} pixels inside the drawing" in fixed.notes[0]
+    assert f"Inside the drawing {hole.sum()} pixels of the background" in fixed.notes[0]
     word = "".join(f"{channel:02x}" for channel in color)
     cleared = fix_pictures([times(picture, 8)], background=word)
     np.testing.assert_array_equal(cleared.frames[0].image[..., 3] == 255, drawn)
@@ -234,12 +234,28 @@ def test_a_near_white_drawing_on_white_is_not_part_of_the_background() -> None:
     np.testing.assert_array_equal(fixed.frames[0].image[..., 3] == 255, drawn)
 
 
-def test_a_background_is_cleared_although_one_pixel_is_not_quite_opaque() -> None:
+PATHS = {
+    "finished": (lambda p: p, {}),
+    "its own pixels": (lambda p: p, {"pitch": 1}),
+    "exact": (lambda p: times(p, 8), {}),
+    "pitch": (lambda p: times(p, 8), {"pitch": 8}),
+    "width": (lambda p: times(p, 8), {"width": 32}),
+    "bilinear": (lambda p: resized(p, 8, Image.Resampling.BILINEAR), {}),
+    "compressed": (lambda p: compressed(times(p, 8), 90), {}),
+    "not whole": (lambda p: resized(p, 7.6, Image.Resampling.NEAREST), {}),
+}
+
+
+@pytest.mark.parametrize("alpha", [254, 128, 1])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_background_is_cleared_although_one_pixel_is_not_quite_opaque(path: str, alpha: int) -> None:
+    make, options = PATHS[path]
     picture = on_ground(sprite(8), (255, 255, 255))
-    large = times(picture, 8)
-    large[100, 100, 3] = 254
-    image = fix_pictures([large], background="clear", pitch=8).frames[0].image
-    np.testing.assert_array_equal(image[..., 3] > 0, sprite(8)[..., 3] > 0)
+    whole, holed = make(picture), make(picture).copy()
+    holed[3, 4, 3] = alpha
+    cleared, once_holed = (fix_pictures([p], background="clear", **options).frames[0].image for p in (whole, holed))
+    assert (cleared[..., 3] == 0).sum() >= (sprite(8)[..., 3] == 0).sum() - 20
+    np.testing.assert_array_equal(once_holed[..., 3], cleared[..., 3])
 
 
 def test_a_background_that_is_not_cleared_says_why() -> None:
