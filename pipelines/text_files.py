@@ -79,6 +79,8 @@ def parse_json(text: str, name: str) -> Any:
         raise TextError(f"{name}, line {error.lineno}: this is not JSON ({error.msg}). Correct the line.") from error
     except RecursionError as error:
         raise TextError(f"{name}: this JSON is nested too deeply. Check that it is the right file.") from error
+    except ValueError as error:  # Python converts no number of more than 4,300 digits
+        raise TextError(f"{name} holds a number that is too long. Check that it is the right file.") from error
 
 
 def read_json(path: Path, name: str = "", limit: int = TEXT_LIMIT) -> Any:

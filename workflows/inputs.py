@@ -113,6 +113,8 @@ def _list(value: Any, declared: Input, where: str) -> list[Any]:
                 raise WorkflowError(f"This is not a JSON list: {error.msg}.", where=where) from error
             except RecursionError as error:
                 raise WorkflowError("This list is nested too deeply.", where=where) from error
+            except ValueError as error:
+                raise WorkflowError("A number in this list is too long.", where=where) from error
         return [word.strip() for word in value.split(",") if word.strip()]
     raise WorkflowError(f"This must be a list, not {clipped(json.dumps(value, default=str), 40)}.", where=where)
 

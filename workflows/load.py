@@ -62,6 +62,8 @@ def parse(text: str) -> Workflow:
         raise WorkflowError(f"This is not JSON: {error.msg}.", line=error.lineno) from error
     except RecursionError as error:
         raise WorkflowError("This JSON is nested too deeply. Check that it is the right file.") from error
+    except ValueError as error:  # Python converts no number of more than 4,300 digits
+        raise WorkflowError("A number in it is too long. Check that it is the right file.") from error
     try:
         workflow = Workflow.model_validate(data)
         _check_references(workflow)

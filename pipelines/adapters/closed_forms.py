@@ -18,6 +18,8 @@ from torch import Tensor
 
 from pipelines.errors import AdapterError
 
+MOST_RANK = 4096
+"""Of the core of a Tucker form: SDXL's largest layers have 2560 rows."""
 FULL = ("diff", "diff_b", "w_norm", "b_norm")
 """Roles whose tensor is the difference itself."""
 
@@ -68,8 +70,9 @@ def difference(part: ClosedForm, pristine: Tensor) -> Tensor:
     Raises:
         AdapterError: the tensors do not fit each other or the weight.
     """
-    t = {role: tensor.float() for role, tensor in part.tensors.items()}
     try:
+        _check_sizes(part.tensors, pristine)
+        t = {role: tensor.float() for role, tensor in part.tensors.items()}
         full = next((t[role] for role in FULL if role in t), None)
         delta = full if full is not None else part.scale * _product(t)
         delta = delta.reshape(pristine.shape) if delta.numel() == pristine.numel() else delta
@@ -79,9 +82,26 @@ def difference(part: ClosedForm, pristine: Tensor) -> Tensor:
             delta = _decomposed(pristine.float(), delta, t["magnitude"].flatten())
         elif "dora_scale" in t:
             delta = _decomposed(pristine.float(), delta, t["dora_scale"])
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise AdapterError(f"a layer's factors do not fit each other ({str(error).splitlines()[0]})") from error
     return delta
+
+
+def _check_sizes(tensors: Mapping[str, Tensor], pristine: Tensor) -> None:
+    """Refuses what does not fit before it is multiplied out: two small factors may make a matrix of terabytes.
+
+    Raises:
+        ValueError, RuntimeError, IndexError: the product has another size than the weight, or a rank is too large.
+    """
+    if any(role in tensors for role in FULL):
+        return
+    shapes = {role: torch.empty(tensor.shape, device="meta") for role, tensor in tensors.items()}
+    ranks = [side for role in ("mid", "hada_t1", "hada_t2", "lokr_t2") if role in shapes for side in shapes[role].shape]
+    if max(ranks, default=0) > MOST_RANK:
+        raise ValueError(f"a core of rank {max(ranks)}")
+    size = _product(shapes).numel()
+    if size != pristine.numel():
+        raise ValueError(f"{size} weights for a layer of {tuple(pristine.shape)}")
 
 
 def _product(t: Mapping[str, Tensor]) -> Tensor:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from pipelines.errors import AdapterError
+from pipelines.errors import AdapterError, FileError
 from pipelines.files import open_regular
 
 _EXPONENTS: dict[str, tuple[str, int]] = {
@@ -24,8 +24,8 @@ _EXPONENTS: dict[str, tuple[str, int]] = {
 _CHUNK = 1 << 22
 """Bytes that are looked at in one go."""
 LARGEST_FILE = 1 << 35
-LARGEST_HEADER = 100 << 20
-"""The limit of the safetensors library itself."""
+LARGEST_HEADER = 16 << 20
+"""Bytes: a LoRA of all layers of SDXL has 2 MB. The library itself takes 100 MB, which are gigabytes as JSON values."""
 
 
 def first_nonfinite(path: Path) -> str:
@@ -36,9 +36,7 @@ def first_nonfinite(path: Path) -> str:
         OSError: as the operating system says.
     """
     with open_regular(path, LARGEST_FILE) as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > LARGEST_HEADER:
-            raise AdapterError(f"{path.name} is not a safetensors file. Download or export it again.")
+        length = _header_length(file, path)
         try:
             header: dict[str, Any] = json.loads(file.read(length))
             spans = [
@@ -60,6 +58,30 @@ def first_nonfinite(path: Path) -> str:
                 if ((bits & mask) == mask).any():
                     return name
     return ""
+
+
+def check_header(path: Path) -> None:
+    """Refuses a file whose header would fill the memory, before the safetensors library reads it.
+
+    Raises:
+        AdapterError: it is no regular file, or its header is longer than LARGEST_HEADER.
+        OSError: as the operating system says.
+    """
+    try:
+        with open_regular(path, LARGEST_FILE, path.name) as file:
+            _header_length(file, path)
+    except FileError as error:
+        raise AdapterError(str(error)) from error
+
+
+def _header_length(file: BinaryIO, path: Path) -> int:
+    length = int.from_bytes(file.read(8), "little")
+    if length > LARGEST_HEADER:
+        raise AdapterError(
+            f"{path.name} cannot be read: its header would have {length >> 20:,} MiB, more than any LoRA's. Download "
+            "or export it again."
+        )
+    return length
 
 
 def check_finite(path: Path) -> None:

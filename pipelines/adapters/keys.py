@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.adapters.families import SDXL, OtherFamilyError, family_of
+from pipelines.adapters.finite import check_header
 from pipelines.errors import AdapterError, TextError
 from pipelines.text_files import read_json
 
@@ -66,6 +67,8 @@ _REFUSED = tuple(
 )
 
 
+LONGEST_NAME = 400
+"""Characters of a tensor's name: SDXL's longest layers have 120. Longer ones would keep the patterns below busy."""
 _BUNDLED = re.compile(r"bundle_emb\.([^.]+)\.")
 """An embedding that OneTrainer puts into a LoRA file."""
 
@@ -247,11 +250,14 @@ def read_header(path: Path | str) -> AdapterHeader:
 
     path = adapter_file(path)
     try:
+        check_header(path)
         with safe_open(path, framework="np") as file:
             metadata = dict(file.metadata() or {})
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dict)
     except (SafetensorError, OSError) as error:
         raise AdapterError(f"{path.name} cannot be read ({error}). Download or export it again.") from error
+    if any(len(name) > LONGEST_NAME for name in shapes):
+        raise AdapterError(f"{path.name} holds tensors with names that no program writes. Download or export it again.")
     family = family_of(shapes, metadata)
     if family not in ("", SDXL):
         raise OtherFamilyError(

@@ -18,7 +18,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipelines.adapters.closed_forms import ClosedForm, difference, is_closed_form, missing_role, rank_of
+from pipelines.adapters.closed_forms import (
+    MOST_RANK,
+    ClosedForm,
+    difference,
+    is_closed_form,
+    missing_role,
+    rank_of,
+)
 from pipelines.adapters.finite import check_finite
 from pipelines.adapters.keys import AdapterHeader, adapter_file, aliases, read_header
 from pipelines.errors import AdapterError
@@ -274,7 +281,12 @@ def _as_matrices(
     """(out, rank) and (rank, in * kernel) for a weight of `shape`: a linear layer's or a convolution's."""
     up, down = tensors["up"].flatten(1), tensors["down"].flatten(1)
     if "mid" in tensors:  # LoCon in Tucker form: up (out, r, 1, 1), mid (r, r, k, k), down (r, in, 1, 1)
-        mid = tensors["mid"].float()
+        mid, sides = tensors["mid"].float(), (up.shape[1], down.shape[0])
+        if mid.shape[:2] != sides or mid.ndim != 4 or max(sides) > MOST_RANK or down[0].numel() > shape[1]:
+            raise AdapterError(
+                f"{header.path.name} is damaged: the factors of layer {site[1]} do not fit each other. Download or "
+                "export it again."
+            )
         down = torch.einsum("abhw,bi->aihw", mid, down.float()).flatten(1)
     width = shape[1:].numel()
     if up.shape[0] != shape[0] or down.shape[1] != width or up.shape[1] != down.shape[0]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.animation.sheet_files import MOST_REPEATS, playing_order
+from pipelines.animation.sheet_files import MOST_REPEATS, MOST_RUNS, playing_order
 from pipelines.animation.sheets import Sheet
 from pipelines.animation.slicing import Run
+from pipelines.errors import InvalidRequest
 from pipelines.pixels.aseprite import Aseprite, Cel, Layer, Tag
 from pipelines.pixels.palette import Palette
 
 
 def runs_of(sprite: Aseprite, name: str) -> tuple[Run, ...]:
-    """Returns the file's tags as animations; without tags, all frames as one called `name`."""
+    """Returns the file's tags as animations; without tags, all frames as one called `name`.
+
+    Raises:
+        InvalidRequest: more than MOST_RUNS tags.
+    """
     if not sprite.tags:
         return (Run(name, tuple(range(len(sprite.durations)))),)
+    if len(sprite.tags) > MOST_RUNS:
+        raise InvalidRequest(f"{name} has {len(sprite.tags):,} tags; {MOST_RUNS} is the most. Remove some.")
     return tuple(
         Run(tag.name, playing_order(tag.first, tag.last, tag.direction, min(tag.repeat, MOST_REPEATS)), tag.repeat == 0)
         for tag in sprite.tags

@@ -18,6 +18,10 @@ from pipelines.text_files import read_json
 
 DIRECTIONS = ("forward", "reverse", "pingpong", "pingpong_reverse")
 MOST_REPEATS = 64
+MOST_RUNS = 256
+LONGEST_NAME = 200
+LONGEST_FRAME = 65_535
+"""Milliseconds: what Aseprite's files can hold."""
 _MOST_BYTES = 16 << 20
 _NUMBER = re.compile(r"[\s_\-.#(]*\d+\)?$")
 
@@ -92,6 +96,9 @@ def parse_layout(data: Any, name: str, picture: str = "") -> Slices | None:
     pieces = tuple(_piece(entry, key, i, name) for i, (key, entry) in enumerate(entries))
     meta = meta if isinstance(meta, dict) else {}
     tags = meta.get("frameTags")
+    listed = tags if isinstance(tags, list) and tags else data.get("animations")
+    if isinstance(listed, list | dict) and len(listed) > MOST_RUNS:
+        raise InvalidRequest(f"{name} names {len(listed):,} animations; {MOST_RUNS} is the most. Export fewer tags.")
     if isinstance(tags, list) and tags:
         runs = tuple(_tagged(tag, len(pieces), name) for tag in tags)
     elif isinstance(data.get("animations"), dict) and data["animations"]:
@@ -133,21 +140,27 @@ def _piece(entry: Mapping[str, Any], key: str, index: int, file: str) -> Piece:
             width, height = height, width  # a writer that gives the size as it lies in the sheet
         canvas = entry.get("sourceSize") or {"w": left + width, "h": top + height}
         size = _whole(canvas["w"]), _whole(canvas["h"])
-        duration = max(0, _whole(entry.get("duration", 0)))
-    except (KeyError, TypeError, ValueError) as error:
+        duration = min(max(0, _whole(entry.get("duration", 0))), LONGEST_FRAME)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidRequest(
-            f"{file}: frame {index} ('{name[:40]}') is not complete ({error}). Export the sheet again."
+            f"{file}: frame {index} ('{name[:40]}') is not complete ({_why(error)}). Export the sheet again."
         ) from error
     if min(width, height, *size) < 1:
         raise InvalidRequest(
             f"{file}: frame {index} ('{name[:40]}') has {width}x{height} pixels. Export the sheet again."
         )
-    return Piece(name, x, y, width, height, size, left, top, rotated, duration)
+    return Piece(name[:LONGEST_NAME], x, y, width, height, size, left, top, rotated, duration)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return str(error) if type(error) is ValueError else "a value has the wrong type"
 
 
 def _whole(value: Any) -> int:
     """Returns a whole number. Raises ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9 or int(value) != value:
         raise ValueError(f"{str(value)[:40]!r} is not a whole number")
     return int(value)
 
@@ -157,9 +170,9 @@ def _tagged(tag: Any, count: int, file: str) -> Run:
     try:
         name, first, last = str(tag["name"]), _whole(tag["from"]), _whole(tag["to"])
         direction = str(tag.get("direction", "forward"))
-        repeat = int(tag.get("repeat") or 0)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidRequest(f"{file}: a frame tag is not complete ({error}). Export the sheet again.") from error
+        repeat = int(str(tag.get("repeat") or 0)[:9])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidRequest(f"{file}: a frame tag is not complete ({_why(error)}). Export the sheet again.") from error
     if not 0 <= first <= last < count:
         raise InvalidRequest(
             f"{file}: the tag '{name[:40]}' names frames {first} to {last}; there are {count}, counted from 0. "
@@ -172,7 +185,7 @@ def _tagged(tag: Any, count: int, file: str) -> Run:
         )
     if not 0 <= repeat <= MOST_REPEATS:
         raise InvalidRequest(f"{file}: the tag '{name[:40]}' repeats {repeat} times; {MOST_REPEATS} is the most.")
-    return Run(name, playing_order(first, last, direction, repeat), loop=repeat == 0)
+    return Run(name[:LONGEST_NAME], playing_order(first, last, direction, repeat), loop=repeat == 0)
 
 
 def playing_order(first: int, last: int, direction: str = "forward", repeat: int = 0) -> tuple[int, ...]:
@@ -197,12 +210,13 @@ def _listed(animations: Mapping[str, Any], pieces: tuple[Piece, ...], file: str)
     """The `animations` of TexturePacker's PixiJS form: lists of frame names."""
     known = {piece.name: index for index, piece in enumerate(pieces)}
     for name, frames in animations.items():
-        missing = [frame for frame in frames if frame not in known] if isinstance(frames, list) else [name]
+        usable = isinstance(frames, list) and len(frames) <= MOST_PIECES
+        missing = [frame for frame in frames if str(frame) not in known] if usable else [name]
         if missing:
             raise InvalidRequest(
                 f"{file}: the animation '{name[:40]}' names '{str(missing[0])[:40]}', which is not a frame of it."
             )
-        yield Run(str(name), tuple(known[frame] for frame in frames))
+        yield Run(str(name)[:LONGEST_NAME], tuple(known[str(frame)] for frame in frames))
 
 
 def _by_name(pieces: tuple[Piece, ...]) -> Iterator[Run]:
@@ -221,19 +235,28 @@ def _own(data: Mapping[str, Any], file: str) -> Slices | None:
         width, height = (_whole(side) for side in data["tile_size"])
         columns, rows = _whole(data["columns"]), _whole(data["rows"])
         animations = data.get("animations") or {}
+        if len(animations) > MOST_RUNS:
+            raise ValueError(f"it names {len(animations):,} animations")
         spans = {
-            str(name): (_whole(a["first"]), _whole(a["last"]), float(a.get("fps", 8)), bool(a.get("loop", True)))
+            str(name)[:LONGEST_NAME]: (
+                _whole(a["first"]),
+                _whole(a["last"]),
+                float(a.get("fps", 8)),
+                bool(a.get("loop", True)),
+            )
             for name, a in animations.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidRequest(f"{file} is not a complete sheet layout ({error}). Deploy the sheet again.") from error
+        raise InvalidRequest(
+            f"{file} is not a complete sheet layout ({_why(error)}). Deploy the sheet again."
+        ) from error
     if min(width, height, columns, rows) < 1 or columns * rows > MOST_PIECES:
         raise InvalidRequest(
             f"{file} describes {columns}x{rows} tiles of {width}x{height} pixels; 1 to {MOST_PIECES:,} can be cut."
         )
     durations = [0] * (columns * rows)
     for name, (first, last, fps, _) in spans.items():
-        if not 0 <= first <= last < columns * rows or fps <= 0:
+        if not 0 <= first <= last < columns * rows or not 0.1 <= fps <= 1000:
             raise InvalidRequest(
                 f"{file}: the animation '{name[:40]}' ({first} to {last} at {fps} fps) does not fit the tiles."
             )

@@ -22,6 +22,8 @@ from pipelines.pixels.gates import Report
 from pipelines.records import Pixels
 
 MOST_TILES = 256
+MOST_PIXELS = 1 << 24
+"""Pixels of a sheet: 4096x4096."""
 LONGEST_STRETCH = 4
 
 
@@ -81,6 +83,11 @@ def arrange(clips: Mapping[str, Sequence[Pixels]], fps: float = 8.0, loops: Mapp
     columns, rows = max(len(row) for row in clips.values()), len(clips)
     if columns * rows > MOST_TILES:
         raise InvalidRequest(f"A sheet holds at most {MOST_TILES} tiles, not {columns * rows}. Split it.")
+    if rows * height * columns * width > MOST_PIXELS:
+        raise InvalidRequest(
+            f"A sheet of {columns}x{rows} tiles of {width}x{height} pixels is too large: {MOST_PIXELS / 1e6:.1f} "
+            "million pixels are the most. Take fewer or smaller frames."
+        )
     image = np.zeros((rows * height, columns * width, 4), np.uint8)
     spans: dict[str, Clip] = {}
     for y, (name, row) in enumerate(clips.items()):
@@ -111,7 +118,7 @@ def animate(runs: Sequence[Run], pictures: Sequence[Pixels], durations: Sequence
     for run in runs:
         if run.name in rows:
             raise InvalidRequest(
-                f"Two animations are called '{run.name}'. Rename one tag in the editor and export again."
+                f"Two animations are called '{run.name[:40]}'. Rename one tag in the editor and export again."
             )
         times = [durations[index] for index in run.pieces]
         step = math.gcd(*times)

@@ -19,6 +19,10 @@ from pipelines.pixels.quantize import pack
 from pipelines.records import Pixels
 
 MOST_PIECES = 1024
+MOST_CELLS = 1 << 16
+"""Cells of a grid, empty ones included."""
+MOST_PIXELS = 1 << 25
+"""Pixels of all pieces together, with what was trimmed: 128 MiB as RGBA."""
 WIDEST_GAP = 16
 """Pixels: margins and gaps up to this are looked for."""
 TILE_SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
@@ -116,11 +120,17 @@ def cut(image: Pixels, slices: Slices) -> list[Pixels]:
     """
     pictures = []
     high, wide = image.shape[:2]
+    total = sum(piece.canvas[0] * piece.canvas[1] for piece in slices.pieces)
+    if total > MOST_PIXELS:
+        raise InvalidRequest(
+            f"The {len(slices.pieces)} pieces of this layout have {total / 1e6:,.0f} million pixels; "
+            f"{MOST_PIXELS / 1e6:.0f} million is the most. Export smaller frames, or fewer in one sheet."
+        )
     for piece in slices.pieces:
         width, height = (piece.height, piece.width) if piece.rotated else (piece.width, piece.height)
         if piece.x < 0 or piece.y < 0 or piece.x + width > wide or piece.y + height > high:
             raise InvalidRequest(
-                f"'{piece.name}' lies at {piece.x},{piece.y} with {width}x{height} pixels, outside the picture of "
+                f"'{piece.name[:40]}' lies at {piece.x},{piece.y} with {width}x{height} pixels, outside the picture of "
                 f"{wide}x{high}. The layout belongs to another picture, or to one of another size: export both again."
             )
         drawn = image[piece.y : piece.y + height, piece.x : piece.x + width]
@@ -129,8 +139,8 @@ def cut(image: Pixels, slices: Slices) -> list[Pixels]:
         across, down = piece.canvas
         if piece.left < 0 or piece.top < 0 or piece.left + piece.width > across or piece.top + piece.height > down:
             raise InvalidRequest(
-                f"'{piece.name}' does not fit its canvas of {across}x{down} pixels: {piece.width}x{piece.height} at "
-                f"{piece.left},{piece.top}. Export the sheet again."
+                f"'{piece.name[:40]}' does not fit its canvas of {across}x{down} pixels: {piece.width}x{piece.height} "
+                f"at {piece.left},{piece.top}. Export the sheet again."
             )
         canvas = np.zeros((down, across, 4), np.uint8)
         canvas[piece.top : piece.top + piece.height, piece.left : piece.left + piece.width] = drawn
@@ -159,6 +169,11 @@ def slice_grid(
     """
     sheet = _Sheet(image)
     grid = _given(sheet, name, tile, gap, margin) if tile else _searched(sheet, name, gap, margin)
+    if grid.x.count * grid.y.count > MOST_CELLS:
+        raise InvalidRequest(
+            f"{name} would be cut into {grid.x.count:,}x{grid.y.count:,} tiles of {grid.x.size}x{grid.y.size} px. Give "
+            "a larger tile size."
+        )
     pieces: list[Piece] = []
     runs: list[Run] = []
     size = grid.x.size, grid.y.size
@@ -464,7 +479,8 @@ def preview(image: Pixels, slices: Slices, longest: int = 512) -> Pixels:
     large = np.repeat(np.repeat(image, zoom, axis=0), zoom, axis=1)
     height, width = large.shape[:2]
     alpha = large[..., 3:].astype(np.uint16)
-    checks = np.where((np.indices((height, width)).sum(0) // max(4, zoom) % 2)[..., None] > 0, 96, 80)
+    across = np.add.outer(np.arange(height, dtype=np.uint32), np.arange(width, dtype=np.uint32))
+    checks = np.where(across // max(4, zoom) % 2 > 0, np.uint16(96), np.uint16(80))[..., None]
     shown = ((large[..., :3] * alpha + checks * (255 - alpha)) // 255).astype(np.uint8)
     kept = np.zeros((height, width), bool)
     boxes = []

@@ -145,16 +145,16 @@ def describe() -> dict[str, Any]:
 def free_bytes(device: str) -> int:
     """Returns the bytes that a model on `device` ('cpu', 'mps', 'cuda', 'cuda:0') may still allocate.
 
-    Where GPU and CPU share their memory, CUDA counts the page cache as used. The system's available memory is returned
+    Where GPU and CPU share their memory, CUDA counts the page cache as used. The system's available memory is counted
     then, as on a CPU.
     """
     if device.startswith("cuda"):
         import torch
 
-        if not torch.cuda.get_device_properties(device).is_integrated:
-            # memory that torch has reserved and not allocated is free for the next model
-            idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-            return torch.cuda.mem_get_info(device)[0] + idle
+        # memory that torch has reserved and not allocated is free for the next model and drawing
+        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        shared = torch.cuda.get_device_properties(device).is_integrated
+        return (_memory()[1] if shared else torch.cuda.mem_get_info(device)[0]) + idle
     return _memory()[1]
 
 

@@ -22,7 +22,9 @@ from pipelines.files import LONGEST_SIDE
 
 SUFFIXES = (".aseprite", ".ase")
 MOST_FRAMES = 1024
-MOST_PIXELS = 1 << 27
+MOST_PIXELS = 1 << 25
+MOST_LAYERS, MOST_CELS, MOST_TILES, MOST_CHUNKS = 1 << 12, 1 << 16, 1 << 20, 1 << 17
+"""Far more than any editor can show; a tile counts each time that it is placed."""
 """Pixels of all cels together: 512 MB as RGBA. A damaged file must not fill the memory."""
 Mode = Literal["rgba", "gray", "indexed"]
 DIRECTIONS = ("forward", "reverse", "pingpong", "pingpong_reverse")
@@ -129,7 +131,15 @@ def read_aseprite(data: bytes, name: str = "the file") -> Aseprite:
     try:
         return _Reader(data, name).read()
     except (struct.error, zlib.error, IndexError, ValueError, UnicodeDecodeError) as error:
-        raise ImageError(f"{name} is damaged ({error}). Save it again in Aseprite.") from error
+        raise ImageError(f"{name} is damaged ({_why(error)}). Save it again in Aseprite.") from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, zlib.error):
+        return "its pixels cannot be unpacked"
+    if isinstance(error, UnicodeDecodeError):
+        return "a name in it is not UTF-8"
+    return str(error) if type(error) is ValueError else "it is cut off"
 
 
 class _Reader:
@@ -158,7 +168,7 @@ class _Reader:
         self.modern_palette = False
         self.tags: list[Tag] = []
         self.slices: list[Slice] = []
-        self.pixels = 0
+        self.pixels = self.tiles = self.chunks = 0
 
     def read(self) -> Aseprite:
         at = 128
@@ -169,6 +179,9 @@ class _Reader:
                 raise ImageError(f"{self.name} is cut off in frame {frame + 1}. Save it again in Aseprite.")
             durations.append(duration or self.speed)  # the first versions had one duration for all frames
             place = at + 16
+            self.chunks += new or old
+            if self.chunks > MOST_CHUNKS:
+                raise ImageError(f"{self.name} has more than {MOST_CHUNKS:,} parts. Save it again in Aseprite.")
             for _ in range(new or old):
                 length, kind = struct.unpack_from("<IH", self.data, place)
                 if length < 6 or place + length > at + size:
@@ -219,6 +232,8 @@ class _Reader:
                 self._tileset(data)
 
     def _layer(self, data: bytes) -> None:
+        if len(self.layers) >= MOST_LAYERS:
+            raise ImageError(f"{self.name} has more than {MOST_LAYERS} layers. Flatten some.")
         flags, kind, level, blend, opacity = struct.unpack_from("<HHH4xHB", data)
         name, end = _string(data, 16)
         if kind == _TILEMAP:
@@ -241,6 +256,8 @@ class _Reader:
 
     def _cel(self, data: bytes, frame: int) -> None:
         layer, x, y, opacity, kind, z = struct.unpack_from("<HhhBHh", data)
+        if len(self.cels) >= MOST_CELS:
+            raise ImageError(f"{self.name} has more than {MOST_CELS} cels. Split it.")
         if layer >= len(self.layers):
             raise ImageError(f"{self.name}: frame {frame + 1} draws on layer {layer + 1}, which does not exist.")
         if kind == 1:
@@ -292,8 +309,12 @@ class _Reader:
             raise ImageError(f"{self.name}: the tilemap layer '{name}' uses tiles of another file. Flatten it first.")
         high, wide = tiles.shape[1:3]
         self.pixels += columns * rows * high * wide
-        if self.pixels > MOST_PIXELS:
-            raise ImageError(f"{self.name} holds more than {MOST_PIXELS >> 20} million pixels. Split it.")
+        self.tiles += columns * rows
+        if self.pixels > MOST_PIXELS or self.tiles > MOST_TILES:
+            raise ImageError(
+                f"{self.name} holds more than {MOST_PIXELS >> 20} million pixels or {MOST_TILES >> 20} million tiles. "
+                "Split it."
+            )
         codes = np.frombuffer(zlib.decompressobj().decompress(data[48:], columns * rows * 4), "<u4", columns * rows)
         shift = (id_mask & -id_mask).bit_length() - 1
         empty = self.transparent if self.mode == "indexed" else 0
@@ -347,6 +368,8 @@ class _Reader:
             at += 2
             for _ in range(count):
                 red, green, blue = (value * 255 // top for value in data[at : at + 3])
+                if index > 65_535:
+                    raise ValueError("its palette is too long")
                 self.palette[index] = (red, green, blue, 255)
                 at, index = at + 3, index + 1
 

@@ -16,6 +16,10 @@ from pipelines.pixels.aseprite import Aseprite, Cel, Layer, read_aseprite
 from pipelines.records import Pixels
 
 Channel = NDArray[np.int32]
+MOST_PIXELS = 1 << 25
+"""Pixels of all frames, or of all layers, together."""
+MOST_DRAWN = 1 << 27
+"""Pixels of all cels that are drawn, those that are linked counted each time."""
 _MODES = (
     "normal", "multiply", "screen", "overlay", "darken", "lighten", "color dodge", "color burn", "hard light",
     "soft light", "difference", "exclusion", "hue", "saturation", "color", "luminosity", "addition", "subtract",
@@ -83,10 +87,31 @@ def composite_frames(data: bytes, name: str, limit: int) -> list[tuple[Pixels, i
     """
     sprite = read_aseprite(data, name)
     still = len(sprite.durations) == 1
+    check_size(sprite, min(limit, len(sprite.durations)), name)
     return [
         (composite(sprite, frame, name), 0 if still else duration)
         for frame, duration in enumerate(sprite.durations[:limit])
     ]
+
+
+def check_size(sprite: Aseprite, pictures: int, name: str) -> None:
+    """Refuses what would fill the memory or take minutes: many canvases, or many cels drawn over one another.
+
+    Raises:
+        ImageError: it says how much it is.
+    """
+    canvas = sprite.width * sprite.height
+    if pictures > 1 and pictures * canvas > MOST_PIXELS:
+        raise ImageError(
+            f"{name} has {pictures} pictures of {sprite.width}x{sprite.height}, which is too much to read. Scale it "
+            "down, or split it."
+        )
+    drawn = sum(min(cel.pixels.shape[0] * cel.pixels.shape[1], canvas) for cel in sprite.cels.values())
+    if drawn > MOST_DRAWN:
+        raise ImageError(
+            f"The cels of {name} cover {drawn / 1e6:,.0f} million pixels; {MOST_DRAWN / 1e6:.0f} million is the most. "
+            "Flatten the layers, or split it."
+        )
 
 
 def layer_picture(sprite: Aseprite, frame: int, layer: int) -> Pixels:

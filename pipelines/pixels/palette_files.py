@@ -21,6 +21,7 @@ from pipelines.errors import FileError, ImageError, PaletteError, TextError
 from pipelines.files import read_bytes
 from pipelines.pixels.palette import CLEAR, MOST_COLORS, Palette, parse_color
 from pipelines.pixels.png import read_picture
+from pipelines.pixels.quantize import pack, unpack
 from pipelines.text_files import decode_text
 
 Entry = tuple[int, int, int, int]
@@ -170,7 +171,8 @@ def _jasc_entries(lines: list[str], file: str) -> Iterator[Entry]:
     if len(text) < 3 or text[0][1] != "JASC-PAL":
         raise PaletteError(f"{file}: a JASC palette begins with 'JASC-PAL', '0100' and the number of colours.")
     colors = [(i, line) for i, line in text[3:] if not line.startswith("$")]
-    if not text[2][1].isdigit() or int(text[2][1]) != len(colors):
+    # no isdigit: it takes superscripts, which int refuses
+    if not re.fullmatch(r"[0-9]{1,5}", text[2][1]) or int(text[2][1]) != len(colors):
         raise PaletteError(
             f"{file}, line {text[2][0]}: it announces {text[2][1][:20]} colours, and {len(colors)} follow. "
             "Correct the number."
@@ -255,11 +257,10 @@ def _from_strip(data: bytes, name: str, file: str) -> Palette:
         picture = read_picture(data)
     except ImageError as error:
         raise PaletteError(f"{file}: {error}") from error
-    flat = picture[picture[..., 3] >= CLEAR][:, :3]
-    unique, first = np.unique(flat, axis=0, return_index=True)
+    unique, first = np.unique(pack(picture)[picture[..., 3] >= CLEAR], return_index=True)
     if len(unique) > MOST_COLORS:
         raise PaletteError(
             f"{file} has {len(unique)} colours, so it is not a palette strip. `palette extract` makes one."
         )
-    rows = unique[np.argsort(first)]
+    rows = unpack(unique[np.argsort(first)])
     return _palette(((int(r), int(g), int(b), 255) for r, g, b in rows), name, file)

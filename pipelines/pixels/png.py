@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pipelines.errors import FileError, ImageError, UserError, explain
 from pipelines.files import LONGEST_SIDE, PICTURE_LIMIT, open_regular, read_bytes
+from pipelines.pixels.picture_parts import has_too_many_parts
 from pipelines.records import Pixels
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ RECIPE_CHUNK = "dgx-pixels"
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TGA", "TIFF")
 """What Pillow may decode: formats of pictures that artists' tools write, none of which starts another program."""
 MOST_FRAMES = 256
-MOST_PIXELS = 1 << 26
-"""Pixels of all frames of an animation together: 256 MiB as RGBA."""
+MOST_PIXELS = 1 << 25
+"""Pixels of all frames of an animation together: 128 MiB as RGBA."""
 
 
 def encode_png(image: Pixels, recipe_json: str | None = None, palette: Palette | None = None) -> bytes:
@@ -92,6 +93,9 @@ def open_picture(source: Path | str | bytes, longest: int = LONGEST_SIDE) -> Ite
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             file = io.BytesIO(source) if isinstance(source, bytes) else open_regular(source, PICTURE_LIMIT, name)
+            if has_too_many_parts(file):
+                file.close()
+                raise ImageError(f"{name} has more parts than any program writes. Save it again as PNG.")
             with file, Image.open(file, formats=FORMATS) as picture:
                 if max(picture.size) > longest:
                     raise ImageError(_too_large(name, longest, picture.size))
@@ -173,7 +177,7 @@ def _rgba(picture: Image.Image) -> Pixels:
     upright = ImageOps.exif_transpose(picture)
     if upright.mode.startswith("I") or upright.mode == "F":
         # 16 and 32 bits a channel: Pillow would clip at 255 instead of scaling
-        values = np.asarray(upright, np.float64)
+        values = np.nan_to_num(np.asarray(upright, np.float32), nan=0, posinf=65535, neginf=0)
         top = 65535.0 if upright.mode != "F" or values.max() > 1 else 1.0
         gray = Image.fromarray(np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8))
         return np.array(gray.convert("RGBA"))

@@ -46,7 +46,15 @@ from pipelines.sdxl.denoise import (
     start_latents,
 )
 from pipelines.sdxl.fast import FastModel
-from pipelines.sdxl.loading import Resident, load_model, make_scheduler, pick_device, pick_dtype, weight_bytes
+from pipelines.sdxl.loading import (
+    Resident,
+    load_model,
+    make_scheduler,
+    pick_device,
+    pick_dtype,
+    unified_memory,
+    weight_bytes,
+)
 from pipelines.sdxl.seamless import circular, rolled
 from pipelines.sdxl.text import Embedding
 
@@ -180,12 +188,13 @@ class DiffusersBackend:
     def _check_room(self, resident: Resident, request: DrawRequest) -> None:
         """Refuses a drawing that cannot fit before it begins, where the system would end the process instead.
 
-        CUDA refuses by itself. Memory grows with the pixels of the batch; WORK is one picture of 1024x1024.
+        CUDA refuses by itself on a card with its own memory; where GPU and CPU share it, the system ends the process
+        first. Memory grows with the pixels of the batch; WORK is one picture of 1024x1024.
 
         Raises:
             OutOfMemory: there is not enough for the batch.
         """
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and not unified_memory():
             return
         share = len(request.prompts) * request.width * request.height / (1024 * 1024)
         needed, free = WORK * share, free_bytes(str(self.device))

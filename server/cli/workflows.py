@@ -153,7 +153,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
             raise ServerError(f"--set {setting} is not understood. Write --set key=value.")
         try:
             values[key.strip()] = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             values[key.strip()] = text
     return values
 

@@ -96,9 +96,10 @@ def _keep_layers(
 ) -> SlicedSheet:
     """Keeps every layer of every frame that has something drawn, hidden ones too, on the canvas at full opacity."""
     from pipelines.animation.slicing import preview
-    from pipelines.pixels.compositing import layer_picture
+    from pipelines.pixels.compositing import check_size, layer_picture
 
     places = sorted(place for place in sprite.cels if not sprite.layers[place[1]].group)
+    check_size(sprite, len(places), name)
     pieces = [layer_picture(sprite, frame, layer) for frame, layer in places]
     if not pieces:
         raise InvalidRequest(f"{name} shows nothing: no layer has a picture. Draw something, and save it.")

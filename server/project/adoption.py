@@ -74,7 +74,7 @@ def _with(text: str, variant: Variant, path: Path) -> str:
         after = tomlkit.dumps(document)
         if tomllib.loads(after) == wanted:
             return after
-    except (tomllib.TOMLDecodeError, TOMLKitError) as error:
+    except (ValueError, RecursionError, TOMLKitError) as error:
         raise ProjectError(f"{path} is not TOML: {error}. Correct that line and ask again.") from error
     raise ProjectError(
         f"{path} has a form that cannot be changed safely. Write these lines at its top yourself: "

@@ -225,6 +225,8 @@ def _toml(path: Path) -> dict[str, Any]:
         raise ProjectError(str(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise ProjectError(f"{path} is not TOML: {error}. Correct that line and ask again.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a list in lists in lists
+        raise ProjectError(f"{path} holds a number or a list that is too long. Correct it and ask again.") from error
 
 
 def _open(root: Path) -> Project:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from pipelines.errors import InvalidRequest
+from pipelines.engine.engine import Engine
+from pipelines.engine.hardware import free_bytes
+from pipelines.errors import InvalidRequest, OutOfMemory
+from pipelines.models.catalog import embedded_model
 from pipelines.pixels.dither import dither
 from pipelines.pixels.fix import fix_pictures
 from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import Palette, nearest_index
+from pipelines.records import DrawRequest
+from pipelines.sdxl import diffusion
+from pipelines.sdxl.diffusion import DiffusersBackend
 
 COLORS = tuple((r, g, b) for r in range(0, 256, 43) for g in range(0, 256, 43) for b in range(0, 256, 51))[:200]
 
@@ -62,6 +72,69 @@ def test_dithering_in_bands_is_dithering_as_a_whole() -> None:
     whole = dither(picture, palette, 4)
     assert np.array_equal(whole[:8], dither(picture[:8], palette, 4))
     assert np.array_equal(whole[92:], dither(picture[92:], palette, 4))
+
+
+def drawing(prompts: int, side: int) -> DrawRequest:
+    return DrawRequest("tiny", ("imp",) * prompts, tuple(range(prompts)), side, side, steps=1)
+
+
+def no_step(step: int, steps: int) -> None:
+    """Reports nothing."""
+
+
+def large_model(monkeypatch: pytest.MonkeyPatch, device: str, *, shared: bool, free: int) -> DiffusersBackend:
+    """A backend with a tiny model that counts as SDXL, on a machine with the memory given; what it draws is a stub."""
+    backend = DiffusersBackend("cpu")
+    resident = backend.resident(embedded_model())
+    backend.adopt(replace(resident, model=replace(resident.model, id="tiny", native_sizes=(), presets=())))
+    backend.device = torch.device(device)
+    monkeypatch.setattr(diffusion, "unified_memory", lambda: shared)
+    monkeypatch.setattr(diffusion, "free_bytes", lambda device: free)
+    picture = np.zeros((32, 32, 4), np.uint8)
+    monkeypatch.setattr(diffusion, "_draw", lambda resident, fast, request, *rest: (picture,) * len(request.prompts))
+    return backend
+
+
+@pytest.mark.parametrize(
+    ("device", "shared", "refused"), [("cpu", False, True), ("cuda", True, True), ("cuda", False, False)]
+)
+def test_a_drawing_that_cannot_fit_says_so_before_it_begins_where_the_system_would_end_the_process(
+    monkeypatch: pytest.MonkeyPatch, device: str, shared: bool, refused: bool
+) -> None:
+    backend = large_model(monkeypatch, device, shared=shared, free=4 << 30)
+    assert len(backend.draw(drawing(1, 1024), no_step).images) == 1
+    if refused:
+        with pytest.raises(
+            OutOfMemory, match=r"2 pictures of 1024x1024 need about 6\.4 GB of memory, and 4\.3 GB are left"
+        ):
+            backend.draw(drawing(2, 1024), no_step)
+    else:  # a card with memory of its own refuses by itself, and the batch is halved
+        assert len(backend.draw(drawing(2, 1024), no_step).images) == 2
+
+
+def test_a_model_that_cannot_fit_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = DiffusersBackend("cpu")
+    monkeypatch.setattr(diffusion, "free_bytes", lambda device: 1 << 20)
+    monkeypatch.setattr(diffusion, "load_model", lambda *_: pytest.fail("it was loaded"))
+    with pytest.raises(OutOfMemory, match=r"'embedded' needs 0\.\d GB of memory, and cpu has 0\.0 GB left\. Close"):
+        backend.load("embedded")
+    engine = Engine(backend)
+    engine.preload("embedded")
+    with engine.lease("waiting for the preload"):
+        pass
+    said = json.dumps(engine.status())
+    engine.close()
+    assert "Close what else uses it" in said
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_memory_that_torch_holds_idle_counts_as_free(monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(is_integrated=shared))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 << 50)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1 << 50)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 30, 2 << 30))
+    free = free_bytes("cuda") - (2 << 50)
+    assert (free == 1 << 30) if not shared else free > 1 << 24
 
 
 @pytest.mark.slow

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 
 from loras.registry import Registry
+from pipelines.adapters.closed_forms import ClosedForm, difference
 from pipelines.adapters.finite import check_finite, first_nonfinite
 from pipelines.adapters.keys import read_header
-from pipelines.errors import AdapterError
+from pipelines.adapters.stack import WeightStack
+from pipelines.errors import AdapterError, ModelError
+from pipelines.models.catalog import EMBEDDED, find_model
+from pipelines.sdxl.diffusion import DiffusersBackend
 
 LAYER = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
 
@@ -42,6 +50,8 @@ def bad_files(folder: Path) -> dict[str, str]:
     raw(folder / "endless.safetensors", b"")
     (folder / "long.safetensors").write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
     (folder / "empty.safetensors").write_bytes(b"")
+    raw(folder / "header.safetensors", b'{"a":' + b" " * (17 << 20) + b"1}")
+    save_file(tensors() | {"x" * 5000 + ".lora_up.weight": np.ones((8, 4), np.float16)}, folder / "name.safetensors")
     raw(folder / "numbers.safetensors", json.dumps({"a": 5, "b": None, "__metadata__": 7}).encode())
     scalar = tensors() | {f"{LAYER}.lora_down.weight": np.array(1, np.float16)}
     save_file(scalar, folder / "scalar.safetensors")
@@ -57,6 +67,8 @@ def bad_files(folder: Path) -> dict[str, str]:
         save_file(tensors(), folder / f"{name}.safetensors", {"lora_adapter_metadata": value})
     save_file(tensors(), folder / "nan_alpha.safetensors", {"lora_adapter_metadata": '{"unet.lora_alpha": NaN}'})
     return {
+        "header": "its header would have 17 MiB",
+        "name": "names that no program writes",
         "nan": "not numbers",
         "infinite": "not numbers",
         "scalar": "has the size a single number",
@@ -141,3 +153,96 @@ def test_headers_are_read_without_an_unexpected_error_whatever_bytes_they_hold(t
         with suppress(AdapterError):
             read_header(path)
             check_finite(path)
+
+
+def side(*shape: int) -> torch.Tensor:
+    return torch.ones(shape, dtype=torch.float16)
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [
+        {"lokr_w1": side(30_000, 100), "lokr_w2": side(100, 30_000)},
+        {
+            "hada_w1_a": side(10**6, 1),
+            "hada_w1_b": side(1, 10**6),
+            "hada_w2_a": side(10**6, 1),
+            "hada_w2_b": side(1, 10**6),
+        },
+        {"up": side(8, 10**5), "mid": side(10**5, 1, 1, 1), "down": side(1, 10**5, 1, 1), "dora_scale": side(8)},
+        {"up": side(8, 10_000), "down": side(10_000, 8), "mid": side(10_000, 10_000, 1, 1), "dora_scale": side(8)},
+        {"diff": side(3, 3)},
+        {"lokr_w1": side(), "lokr_w2": side(8)},
+    ],
+)
+def test_factors_whose_product_would_fill_the_memory_are_refused_before_they_are_multiplied(
+    factors: dict[str, torch.Tensor],
+) -> None:
+    with pytest.raises(AdapterError, match="do not fit"):
+        difference(ClosedForm(factors, 1.0), torch.zeros(8, 8))
+
+
+def test_a_core_that_would_fill_the_memory_is_refused_before_it_is_multiplied(tmp_path: Path) -> None:
+    layer = torch.nn.Module()
+    layer.conv = torch.nn.Conv2d(8, 8, 3)
+    rank = 20_000
+    weights = {
+        "unet.conv.lora_up.weight": side(8, rank, 1, 1),
+        "unet.conv.lora_mid.weight": side(rank, 8, 3, 3),
+        "unet.conv.lora_down.weight": side(8, 20_000, 1, 1),
+    }
+    save_torch(weights, tmp_path / "core.safetensors")
+    stack = WeightStack({"unet": layer})
+    with pytest.raises(AdapterError, match="factors of layer conv do not fit each other"):
+        stack.apply([(tmp_path / "core.safetensors", 1.0)])
+    assert stack.stack == ()
+
+
+def test_a_fifo_in_the_folder_of_loras_hangs_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    save_file(tensors(), tmp_path / "good.safetensors")
+    listed = {info.name: info.state for info in Registry(tmp_path).list()}
+    assert listed == {"pipe": "broken", "good": "available"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: raw(f / "unet.safetensors", b"[1, 2]"), "header is not an object"),
+        (lambda f: raw(f / "unet.safetensors", b"[" * 100_000), "nested too deeply"),
+        (lambda f: (f / "unet.safetensors").write_bytes(struct.pack("<Q", 99 << 20) + b"{}"), "header is too long"),
+    ],
+)
+def test_a_checkpoint_file_with_an_odd_header_is_refused_with_the_reason(
+    tmp_path: Path, change: Callable[[Path], object], said: str
+) -> None:
+    change(tmp_path)
+    with pytest.raises(ModelError, match=said):
+        find_model(str(tmp_path / "unet.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model_index.json", "[]"),
+        ("model_index.json", "7"),
+        ("model_index.json", "[" * 100_000),
+        ("unet/config.json", '{"addition_embed_type": "text_time", "sample_size": [1]}'),
+        ("unet/config.json", '{"addition_embed_type": "text_time", "sample_size": 1000000000}'),
+        ("vae/config.json", '{"block_out_channels": 7}'),
+        ("vae/config.json", json.dumps({"block_out_channels": [1] * 10_000})),
+        ("scheduler/scheduler_config.json", '{"_class_name": "DDIMScheduler", "num_train_timesteps": "x"}'),
+        ("scheduler/scheduler_config.json", '{"_class_name": 7}'),
+        ("tokenizer/tokenizer_config.json", '{"tokenizer_class": 7}'),
+        ("tokenizer/tokenizer.json", '{"model": {"vocab": 7}}'),
+        ("text_encoder/config.json", '{"hidden_size": "x"}'),
+        ("unet/config.json", '{"addition_embed_type": "text_time", "block_out_channels": "x"}'),
+    ],
+)
+def test_a_checkpoint_with_odd_settings_is_a_sentence(tmp_path: Path, file: str, content: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(EMBEDDED, folder)
+    (folder / file).write_text(content)
+    with pytest.raises(ModelError) as error:
+        DiffusersBackend("cpu").load(str(folder))
+    assert not re.search(r"[a-z]Error|Traceback", str(error.value)), error.value

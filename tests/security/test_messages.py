@@ -12,6 +12,9 @@ from fastmcp import Client
 from fastmcp.exceptions import ToolError
 
 from loras.worker import is_full_disk
+from server.deploy.bevy.detect import detect
+from server.deploy.bevy.manifest import CannotEdit, with_plugin
+from server.errors import ProjectError
 from server.features.workflow_runs import run
 from server.protocol.app import create_server
 from server.settings import Settings
@@ -67,3 +70,29 @@ def test_a_full_disk_is_recognised_in_the_errors_of_torch_and_safetensors() -> N
     assert is_full_disk(torch_error)
     assert is_full_disk(Exception("I/O error: No space left on device (os error 28)"))
     assert not is_full_disk(ValueError("the loss is NaN"))
+
+
+LONG = "9" * 5000
+
+
+def test_numbers_of_thousands_of_digits_and_deep_lists_in_files_are_named(studio: Studio, game: Path) -> None:
+    (game / "numbers.json").write_text(f"[{LONG}]")
+    (game / "a.json").write_text(f'{{"name": {LONG}}}')
+    for name, inputs, said in (
+        ("item_set", {"items": "numbers.json"}, r"numbers.json holds a number that is too long"),
+        ("a.json", {}, "A number in it is too long"),
+        ("batch", {"subjects": f"[{LONG}]"}, "A number in this list is too long"),
+    ):
+        with pytest.raises(WorkflowError, match=said):
+            run(studio, name, inputs, lambda *_: None)
+    for text in (f"colors = {LONG}", "colors = " + "[" * 100_000):
+        (game / "dgx-pixels.toml").write_text(text)
+        with pytest.raises(ProjectError, match=r"dgx-pixels.toml (holds a number or a list|is not TOML)"):
+            studio.project(game)
+    (game / "dgx-pixels.toml").write_text("")
+    project = studio.require_project(game)
+    for text in (f"a = {LONG}", "a = " + "[" * 100_000):
+        with pytest.raises(CannotEdit):
+            with_plugin(text)
+        (game / "Cargo.lock").write_text(text)
+        assert detect(project).version

@@ -142,7 +142,7 @@ def _toml(path: Path) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(read_text(path))
-    except (OSError, tomllib.TOMLDecodeError, TextError):
+    except (OSError, ValueError, TextError, RecursionError):
         return {}
 
 

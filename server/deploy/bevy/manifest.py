@@ -29,7 +29,7 @@ def with_plugin(text: str) -> str:
     """
     try:
         manifest: Any = tomlkit.parse(text)
-    except TOMLKitError as error:
+    except (TOMLKitError, ValueError, RecursionError) as error:
         raise CannotEdit(f"Cargo.toml is not valid TOML ({error}).") from error
     dependencies = manifest.get("dependencies", {})
     if "bevy" not in dependencies:
