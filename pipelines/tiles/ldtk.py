@@ -330,7 +330,7 @@ def _level(
 
 
 def _iid(naming: Naming, what: str) -> str:
-    """Is the same for the same set: files are equal byte for byte when a recipe is drawn again."""
+    """Returns an identifier that depends on the set alone, so a recipe that is drawn again gives the same bytes."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"dgx-pixels/{naming.title}/{what}"))
 
 

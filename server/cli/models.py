@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from rich.table import Table
 
 from server.cli.console import SafeConsole, shown
-from server.errors import ServerError
 from server.studio import Studio
 
 
-def models(action: str = "list", name: str = "sdxl", *, yes: bool = False, project: Path | None = None) -> None:
+def models(
+    action: Literal["list", "pull"] = "list", name: str = "sdxl", *, yes: bool = False, project: Path | None = None
+) -> None:
     """List the models, or pull one from the Hugging Face hub.
 
     Parameters
@@ -29,10 +31,8 @@ def models(action: str = "list", name: str = "sdxl", *, yes: bool = False, proje
     """
     if action == "list":
         _list(project)
-    elif action == "pull":
-        pull_model(name, yes=yes)
     else:
-        raise ServerError(f"'{action}' is not something to do with models. Use `models list` or `models pull {name}`.")
+        pull_model(name, yes=yes)
 
 
 def pull_model(name: str, *, yes: bool = False) -> None:

@@ -82,6 +82,11 @@ def test_words_left_over_are_refused_and_nothing_is_done(
     assert not (game / ".dgx-pixels").exists()
 
 
+def test_an_unknown_action_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "fetch") == 1
+    assert 'Choose from: "list", "pull"' in capsys.readouterr().err
+
+
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models") == 0
     assert "embedded (default)" in capsys.readouterr().out

@@ -106,7 +106,7 @@ class StandIn:
             body += connection.recv(65536)
         match self.behaviour:
             case "silent":
-                self._released.wait(10)
+                self._released.wait(120)
             case "drips":
                 while not self._released.wait(0.05):
                     try:

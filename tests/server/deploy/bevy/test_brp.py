@@ -45,7 +45,7 @@ def test_watching_yields_what_comes_until_its_time_is_over(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("behaviour", ["silent", "drips"])
 def test_a_game_that_does_not_answer_is_left_at_the_timeout(behaviour: str, tmp_path: Path) -> None:
-    # the game would close the connection after ten seconds, which is another error
+    # the game hangs until the test ends: without a deadline there would be no answer
     with (
         StandIn(tmp_path, behaviour=behaviour) as game,
         pytest.raises(Silent, match="does not answer within"),
