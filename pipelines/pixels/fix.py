@@ -237,7 +237,7 @@ def _finished(
         place=size != (wide, high),
     )
     if not noisy and found.spread > EXACT and wishes.palette is None and colors is None:
-        options = replace(options, palette=_merged(natives, found.spread))
+        options = replace(options, palette=_merged([_solid(native) for native in natives], found.spread))
     if any(has_soft(native) for native in natives):
         placed = place_together(natives, options)
         done = finish_together([_solid(picture) for picture in placed], replace(options, place=False))

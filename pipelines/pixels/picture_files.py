@@ -57,10 +57,10 @@ def _bits(data: bytes, mode: str) -> int:
     return 16 if mode.startswith("I") else 32 if mode == "F" else 8
 
 
-def to_srgb(picture: Pixels, profile: bytes) -> tuple[Pixels, str]:
+def to_srgb(picture: Pixels, profile: bytes) -> tuple[Pixels, str | None]:
     """`picture` ((h, w, 4) RGBA) from its colour profile to sRGB, and the profile's name; unchanged where it is sRGB.
 
-    The name is empty where the profile is sRGB already or cannot be used for RGB.
+    The name is empty where the profile is sRGB already, None where it cannot be used for RGB.
     """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -70,9 +70,9 @@ def to_srgb(picture: Pixels, profile: bytes) -> tuple[Pixels, str]:
         flat = Image.fromarray(np.ascontiguousarray(picture[..., :3]))
         converted = ImageCms.profileToProfile(flat, source, ImageCms.createProfile("sRGB"))
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return picture, ""
+        return picture, None
     if converted is None:
-        return picture, ""
+        return picture, None
     return np.dstack([np.asarray(converted), picture[..., 3]]), name
 
 

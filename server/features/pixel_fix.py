@@ -64,7 +64,8 @@ def fix_pixel_art(studio: Studio, request: FixRequest, *, project: str | None = 
         data, name = home.read(kept), kept.recipe.prompt
         read = read_frames(data)
     facts = file_facts(data)
-    frames, profile = [frame for frame, _ in read], ""
+    frames: list[Pixels] = [frame for frame, _ in read]
+    profile: str | None = ""
     if facts.profile:
         converted = [to_srgb(frame, facts.profile) for frame in frames]
         frames, profile = [frame for frame, _ in converted], converted[0][1]
@@ -84,6 +85,8 @@ def fix_pixel_art(studio: Studio, request: FixRequest, *, project: str | None = 
     same_file = fixed.unchanged and len(frames) == 1 and facts.format == "PNG"
     if not same_file:
         warnings += _lost(facts, profile, len(frames))
+    elif profile != "":
+        warnings.append("The file was kept as it is, with its colour profile, which games do not apply.")
     options = {"from": picture, "pitch": round(fixed.pitch, 2), "background": request.background}
     options |= {"soft": request.soft, "how": fixed.how}
     wish = _Wish(
@@ -129,12 +132,14 @@ class _Wish:
         )
 
 
-def _lost(facts: FileFacts, profile: str, frames: int) -> list[str]:
+def _lost(facts: FileFacts, profile: str | None, frames: int) -> list[str]:
     """Returns what of the file a PNG of 8 bits in sRGB cannot hold."""
     lost = []
     if facts.bits > 8:
         lost.append(f"The file has {facts.bits} bits a channel; the result has 8.")
-    if profile:
+    if profile is None:
+        lost.append("The file's colour profile cannot be used for RGB and was left out: compare the colours.")
+    elif profile:
         lost.append(f"The file's colour profile ({profile}) was converted to sRGB, which games expect.")
     if facts.frames > frames:
         lost.append(f"The animation has {facts.frames} frames; the first {frames} were taken.")

@@ -284,6 +284,14 @@ def test_a_glow_stays_round_a_sprite_that_is_outlined_and_placed() -> None:
     assert int((fixed.frames[0].image[..., 3] == 96).sum()) > 20
 
 
+def test_a_glow_keeps_its_color_in_a_smooth_enlargement() -> None:
+    """The glow's colour is nowhere in the drawing."""
+    glow = sprite(3)
+    glow[glow[..., 3] == 0] = (255, 200, 0, 90)
+    image = fix_pictures([resized(glow, 6, Image.Resampling.BILINEAR)]).frames[0].image
+    assert np.abs(image.astype(int) - glow).max() <= 2
+
+
 def test_colors_beyond_the_limit_are_reported() -> None:
     rng = np.random.default_rng(4)
     picture = np.full((32, 32, 4), 255, np.uint8)

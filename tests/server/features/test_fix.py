@@ -122,7 +122,12 @@ async def test_sixteen_bits_and_color_profiles_are_reported(game: Path, settings
     assert any("16 bits" in warning for warning in said["warnings"])
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     Image.fromarray(blocks().repeat(8, 0).repeat(8, 1)).save(game / "odd.png", icc_profile=lab)
-    assert (await ask(game, settings, picture="odd.png"))["width"] == 24
+    said = await ask(game, settings, picture="odd.png")
+    assert said["width"] == 24
+    assert any("cannot be used for RGB" in warning for warning in said["warnings"])
+    Image.fromarray(blocks()).save(game / "own.png", icc_profile=wide_profile())
+    said = await ask(game, settings, picture="own.png")
+    assert any("kept as it is, with its colour profile" in warning for warning in said["warnings"])
     wide = wide_profile()
     Image.fromarray(blocks().repeat(8, 0).repeat(8, 1)).save(game / "wide.png", icc_profile=wide)
     said = await ask(game, settings, picture="wide.png")
