@@ -27,7 +27,7 @@ class SpriteItem(BaseModel):
     passed: bool = Field(description="Whether every gate holds")
     gates: dict[str, bool] = {}
     scores: dict[str, float] = {}
-    sure: float | None = Field(None, description="How sure a judge is that it shows the noun, 0 to 1")
+    sure: float | None = Field(None, description="How sure a judge is of the noun; check below 0.1")
     other_seeds: list[int] = Field([], description="With candidates=1 they draw the others, the next best first")
 
 
