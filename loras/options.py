@@ -85,6 +85,8 @@ def options_for(model: Model, **wanted: Any) -> TrainOptions:
     Raises:
         TrainingError: a number is out of range.
     """
+    if model.family != "sdxl":
+        raise TrainingError(f"'{model.id}' cannot be taught here. Train on model='sdxl' or 'embedded'.")
     if model.draws_pixels:
         options = TrainOptions(
             steps=400,

@@ -70,8 +70,12 @@ class Registry:
                 self._listed = listed
             return list(self._listed)
 
-    def find(self, name: str) -> LoraInfo:
+    def find(self, name: str, *, any_family: bool = False) -> LoraInfo:
         """Returns the LoRA of that name, or of that path. Always looks at the file itself.
+
+        Args:
+            name: a name in the folder, or a path.
+            any_family: also one for another kind of model than SDXL.
 
         Raises:
             AdapterError: there is none, or it is broken.
@@ -87,7 +91,7 @@ class Registry:
             )
         with self._lock:
             info = self.read_file(path)
-        if info.state != "available":
+        if info.state != "available" and not (any_family and info.state == "other_model"):
             raise AdapterError(info.note)
         return info
 

@@ -172,4 +172,7 @@ class Studio:
     def _real_backend(self) -> Backend:
         from pipelines.sdxl.diffusion import DiffusersBackend
 
-        return DiffusersBackend(find_lora=lambda name: self.loras.find(name).path)
+        return DiffusersBackend(
+            find_lora=lambda name: self.loras.find(name).path,
+            find_any_lora=lambda name: self.loras.find(name, any_family=True).path,
+        )

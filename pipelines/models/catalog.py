@@ -20,6 +20,7 @@ from typing import Any
 from pipelines import text_files
 from pipelines.errors import InvalidRequest, ModelError, TextError
 from pipelines.files import user_path
+from pipelines.models.families import BY_NAME, BY_PIPELINE, FAMILIES
 from pipelines.models.hub import Repo, cached_file, pulled_names, snapshot
 from pipelines.models.presets import PIXEL_PRESETS, PRESETS, SDXL_PRESETS, Preset
 from pipelines.records import ModelInfo
@@ -33,6 +34,8 @@ COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tok
 
 EMBEDDED_ID = "embedded"
 SDXL = "sdxl"
+SDXL_FAMILY = "sdxl"
+PLAIN_NOTE = "Draws from a prompt alone: no sketch, edit, tileset or training."
 CHECKPOINT_FILES = ("*.json", "*.txt", "*/*.fp16.safetensors")
 """Of a checkpoint on the hub only the half-precision weights are fetched."""
 SDXL_BASE = Repo(
@@ -83,8 +86,9 @@ class Model:
     `file` is set where all weights are in one file; `folder` then holds the configuration. `vae` and `tiny_vae` are
     folders of decoders to use instead of the checkpoint's own, `style` a LoRA that belongs to the model.
     `vocabulary` is the tokenizer file of a model that knows only the words in it: prompts are translated into them.
-    Sprites have sides of `smallest` to `largest` pixels, backgrounds up to `largest_scene`; of `tile_candidates`
-    textures for a terrain the best is kept.
+    `family` is SDXL_FAMILY, drawn by our own loop with every feature, or one of `families.FAMILIES`, which diffusers'
+    own pipelines draw from a prompt alone. Sprites have sides of `smallest` to `largest` pixels, backgrounds up to
+    `largest_scene`; of `tile_candidates` textures for a terrain the best is kept.
     """
 
     id: str
@@ -107,6 +111,7 @@ class Model:
     smallest: int = 8
     largest: int = 256
     largest_scene: int = 640
+    family: str = SDXL_FAMILY
 
     @property
     def draws_pixels(self) -> bool:
@@ -168,7 +173,7 @@ def find_model(name: str) -> Model:
 
 def is_path(name: str) -> bool:
     """Whether a model's name is a path. A relative folder with two parts is written `./models/mine`."""
-    if name in (EMBEDDED_ID, SDXL):
+    if name in (EMBEDDED_ID, SDXL, *BY_NAME):
         return False
     return not _HUB_ID.fullmatch(name) or name.endswith(".safetensors")
 
@@ -184,10 +189,21 @@ def folder_model(folder: Path) -> Model:
         ModelError: it is not one, or not of the SDXL family.
     """
     index = read_json(folder / "model_index.json")
+    if family := BY_PIPELINE.get(str(index.get("_class_name"))):
+        return Model(
+            id=str(folder),
+            title=family.title,
+            licence="unknown",
+            folder=folder,
+            steps=family.steps,
+            guidance=family.guidance,
+            family=family.id,
+            note=PLAIN_NOTE,
+        )
     if "text_encoder_2" not in index or "unet" not in index:
         raise ModelError(
             f"{folder} holds a {index.get('_class_name', 'model')}, which is not of the SDXL family. Use an SDXL "
-            "checkpoint: two text encoders and a UNet."
+            f"checkpoint (two text encoders and a UNet), or a folder of one of these: {', '.join(BY_PIPELINE)}."
         )
     unet, vae = read_json(folder / "unet" / "config.json"), read_json(folder / "vae" / "config.json")
     if unet.get("addition_embed_type") != "text_time":
@@ -276,8 +292,11 @@ def hub_model(name: str) -> Model:
             f"'{name}' is not on this machine yet. `dgx-pixels models pull {name}` fetches it (SDXL: 7.8 GB with what "
             "goes with it); model='embedded' draws without a download." + _meant_folder(name)
         )
+    found = folder_model(folder)
+    if found.family != SDXL_FAMILY:
+        return replace(found, id=name, licence=repo.licence, revision=folder.name)
     model = replace(
-        folder_model(folder),
+        found,
         id=name,
         title="SDXL base 1.0 with pixel-art-xl" if name == SDXL else repo.id,
         licence=repo.licence,
@@ -306,7 +325,7 @@ def sdxl_info() -> ModelInfo:
 
 def pulled_infos() -> list[ModelInfo]:
     """Returns what a list of models says of the hub ids that a user pulled, each with the commit that it stays at."""
-    own = {repo.id for repo in hub_repos(SDXL)}
+    own = {repo.id for repo in hub_repos(SDXL)} | {family.repo.id for family in FAMILIES.values()}
     names = (name.removesuffix("@main") for name in pulled_names())
     return [_pulled_info(name) for name in names if not is_path(name) and name.partition("@")[0] not in own]
 
@@ -323,6 +342,18 @@ def _pulled_info(name: str) -> ModelInfo:
     )
 
 
+def family_infos() -> tuple[ModelInfo, ...]:
+    """What a list of models says of those that diffusers' own pipelines draw with: also where they were not pulled."""
+    infos = []
+    for family in FAMILIES.values():
+        if snapshot(family.repo) is not None:
+            infos.append(_pulled_info(family.name))
+        else:
+            note = f"`dgx-pixels models pull {family.name}` fetches it. {PLAIN_NOTE}"
+            infos.append(ModelInfo(family.name, family.title, "not_downloaded", family.repo.licence, (), (), note))
+    return tuple(infos)
+
+
 def hub_repos(name: str) -> tuple[Repo, ...]:
     """Returns what a pull of that model fetches; the first is the model itself.
 
@@ -334,11 +365,16 @@ def hub_repos(name: str) -> tuple[Repo, ...]:
         return (SDXL_BASE, SDXL_VAE, TINY_VAE, STYLE, *presets)
     if name == "sdxl-config":
         return (SDXL_CONFIG,)
+    if name in BY_NAME:
+        return (BY_NAME[name].repo,)
     if not _HUB_ID.fullmatch(name):
         raise ModelError(
             f"'{name}' is not a model of the hub. Give 'sdxl', or a hub id: owner/name or owner/name@revision."
         )
     id, _, revision = name.partition("@")
+    for family in FAMILIES.values():
+        if family.repo.id == id:
+            return (replace(family.repo, revision=revision or family.repo.revision),)
     return (Repo(id, revision or "main", CHECKPOINT_FILES, otherwise=("*/*.safetensors",)), SDXL_VAE, TINY_VAE)
 
 

@@ -26,8 +26,10 @@ from pipelines.engine.hardware import free_bytes
 from pipelines.engine.light_imports import without_collections
 from pipelines.errors import DrawingError, InvalidRequest, OutOfMemory
 from pipelines.models.catalog import (
+    SDXL_FAMILY,
     Model,
     embedded_model,
+    family_infos,
     find_model,
     preset_lora,
     preset_of,
@@ -35,6 +37,9 @@ from pipelines.models.catalog import (
     sdxl_info,
 )
 from pipelines.models.presets import PRESETS, Preset
+from pipelines.plain import drawing as plain
+from pipelines.plain.drawing import PlainModel
+from pipelines.plain.loading import pipeline_bytes
 from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
 from pipelines.sdxl.denoise import (
     Conditioning,
@@ -92,10 +97,20 @@ def _in_known_words(model: Model, request: DrawRequest) -> tuple[DrawRequest, tu
 class DiffusersBackend:
     """SDXL-family models of diffusers on one device."""
 
-    def __init__(self, device: str | torch.device | None = None, find_lora: Callable[[str], Path | str] = Path) -> None:
-        """`find_lora` returns the file of a LoRA's name (AdapterError: there is none); by default names are paths."""
+    def __init__(
+        self,
+        device: str | torch.device | None = None,
+        find_lora: Callable[[str], Path | str] = Path,
+        find_any_lora: Callable[[str], Path | str] | None = None,
+    ) -> None:
+        """`find_lora` returns the file of a LoRA's name (AdapterError: there is none); by default names are paths.
+
+        `find_any_lora` does so for LoRAs of other families than SDXL as well; default: as `find_lora`.
+        """
         self.device = torch.device(device) if device else pick_device()
         self._find_lora = find_lora
+        self._find_any_lora = find_any_lora or find_lora
+        self._plain: dict[str, PlainModel] = {}
         self._stacks: dict[str, WeightStack] = {}
         self._fast: dict[str, FastModel] = {}
         self.residents: OrderedDict[str, Resident] = OrderedDict()
@@ -111,6 +126,8 @@ class DiffusersBackend:
         """See `Backend.draw`."""
         begun = time.perf_counter()
         model = self._built[request.model].model if request.model in self._built else find_model(request.model)
+        if model.family != SDXL_FAMILY:
+            return self._draw_plain(model, request, on_step)
         request, unknown = _in_known_words(model, request)
         plan = plan_sampling(model, request)
         resident = self.resident(model)
@@ -140,6 +157,32 @@ class DiffusersBackend:
             device=str(self.device),
             unknown_words=tuple(unread),
         )
+
+    def _draw_plain(self, model: Model, request: DrawRequest, on_step: OnStep) -> Drawing:
+        """Draws with a pipeline of diffusers' own."""
+        plain.plan(model, request)  # a request that it cannot serve loads nothing
+        loaded = self._load_plain(model)
+        try:
+            return loaded.draw(request, self._find_any_lora, on_step)
+        except torch.OutOfMemoryError as error:
+            traceback.clear_frames(error.__traceback__)
+            self._make_room(model)
+            raise OutOfMemory(
+                f"{self.device} has no room for {len(request.prompts)} pictures of {request.width}x{request.height}."
+            ) from error
+
+    def _load_plain(self, model: Model) -> PlainModel:
+        if model.id not in self._plain:
+            for name in list(self._plain):  # these are large: one at a time
+                self.unload(name)
+            dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
+            self._admit_bytes(model, pipeline_bytes(model, dtype) + WORK)
+            try:
+                self._plain[model.id] = PlainModel(model, self.device, whole_files=unified_memory())
+            except torch.OutOfMemoryError as error:
+                self._make_room(model)
+                raise OutOfMemory(f"{self.device} has no room for '{model.id}'.") from error
+        return self._plain[model.id]
 
     def resident(self, model: Model) -> Resident:
         """Returns the loaded model, loading it where needed (only from the engine's worker, or under its lease).
@@ -174,11 +217,13 @@ class DiffusersBackend:
         Raises:
             OutOfMemory: there is not enough, even alone.
         """
-        needed = weight_bytes(model, dtype) + (SMALL_WORK if model.draws_pixels else WORK)
+        self._admit_bytes(model, weight_bytes(model, dtype) + (SMALL_WORK if model.draws_pixels else WORK))
+
+    def _admit_bytes(self, model: Model, needed: int) -> None:
         while (free := free_bytes(str(self.device))) < needed and (
-            loaded := self.residents.keys() - self._built.keys()
+            loaded := [name for name in (*self.residents, *self._plain) if name not in self._built]
         ):
-            self.unload(next(name for name in self.residents if name in loaded))
+            self.unload(loaded[0])
         if 0 < free < needed:  # 0: a system that does not tell
             raise OutOfMemory(
                 f"'{model.id}' needs {needed / 1e9:.1f} GB of memory, and {self.device} has {free / 1e9:.1f} GB left. "
@@ -206,7 +251,8 @@ class DiffusersBackend:
 
     def _make_room(self, keep: Model) -> None:
         """Unloads every model but `keep`."""
-        for name in [name for name in self.residents if name != keep.id and name not in self._built]:
+        loaded = [*self.residents, *self._plain]
+        for name in [name for name in loaded if name != keep.id and name not in self._built]:
             self.unload(name)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -230,11 +276,16 @@ class DiffusersBackend:
 
     def load(self, model: str) -> None:
         """See `Backend.load`."""
-        self.resident(find_model(model))
+        found = find_model(model)
+        if found.family == SDXL_FAMILY:
+            self.resident(found)
+        else:
+            self._load_plain(found)
 
     def unload(self, model: str) -> None:
         """See `Backend.unload`."""
         self.residents.pop(model, None)
+        self._plain.pop(model, None)
         self._stacks.pop(model, None)
         self._fast.pop(model, None)
         if self.device.type == "cuda":
@@ -247,6 +298,7 @@ class DiffusersBackend:
     def models(self) -> tuple[ModelInfo, ...]:
         """See `Backend.models`."""
         residents = {id: resident.model for id, resident in list(self.residents.items())}
+        residents |= {id: loaded.model for id, loaded in list(self._plain.items())}
         shipped = embedded_model()
         infos = [
             ModelInfo(
@@ -261,7 +313,7 @@ class DiffusersBackend:
             )
             for model in ({shipped.id: shipped} | residents).values()
         ]
-        pulled = [sdxl_info(), *pulled_infos()]
+        pulled = [sdxl_info(), *family_infos(), *pulled_infos()]
         return (*infos, *(info for info in pulled if info.id not in residents))
 
     def describe(self) -> dict[str, Any]:
@@ -281,6 +333,10 @@ class DiffusersBackend:
                     "graphs": self._fast[r.model.id].state() if r.model.id in self._fast else {},
                 }
                 for r in residents
+            ]
+            + [
+                {"model": name, "dtype": str(p.dtype).removeprefix("torch."), "megabytes": round(p.bytes / 1e6)}
+                for name, p in list(self._plain.items())
             ],
         }
 

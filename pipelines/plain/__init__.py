@@ -1,0 +1,1 @@
+"""Models that are drawn with by diffusers' own pipelines, without our loop and graphs."""

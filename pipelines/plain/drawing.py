@@ -1,0 +1,163 @@
+"""Draw with diffusers' own pipelines: prompts in, pictures out, with progress and cancel at every step."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipelines.engine.backend import OnStep
+from pipelines.errors import AdapterError, DrawingError, InvalidRequest
+from pipelines.models.catalog import SDXL, Model, preset_of, revision_of
+from pipelines.models.families import FAMILIES
+from pipelines.plain.loading import load_pipeline
+from pipelines.records import Drawing, DrawRequest, Pixels
+
+logger = logging.getLogger(__name__)
+
+MOST_STEPS = 200
+
+
+class PlainModel:
+    """One loaded model. Only the engine's worker calls it."""
+
+    def __init__(self, model: Model, device: torch.device, *, whole_files: bool = False) -> None:
+        """Loads it.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        self.model, self.device = model, device
+        self.revision = revision_of(model)
+        self.dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+        self.pipeline = load_pipeline(model, device, self.dtype, whole_files=whole_files)
+        self._stack: tuple[tuple[str, int, float], ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the weights."""
+        parts = (part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module))
+        return sum(p.numel() * p.element_size() for part in parts for p in part.parameters())
+
+    def draw(self, request: DrawRequest, find_lora: Callable[[str], Path | str], on_step: OnStep) -> Drawing:
+        """Draws a batch, each picture from its own seed.
+
+        Raises:
+            InvalidRequest: a value out of range.
+            AdapterError: a LoRA that does not fit.
+            DrawingError: the model drew values that are not numbers.
+        """
+        begun = time.perf_counter()
+        steps, guidance = plan(self.model, request)
+        self._set_loras([(Path(find_lora(lora.name)), lora.weight) for lora in request.loras])
+
+        def after_step(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            on_step(step + 1, steps)  # raising from it ends the pipeline's loop
+            return {}
+
+        with torch.inference_mode():
+            found = self.pipeline(
+                prompt=list(request.prompts),
+                width=request.width,
+                height=request.height,
+                num_inference_steps=steps,
+                generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
+                output_type="np",
+                callback_on_step_end=after_step,
+                **guided(self.model, request, guidance),
+            ).images
+        return Drawing(
+            images=tuple(_picture(one) for one in found),
+            model=self.model.id,
+            revision=self.revision,
+            steps=steps,
+            guidance=guidance,
+            seconds=time.perf_counter() - begun,
+            device=str(self.device),
+        )
+
+    def _set_loras(self, wanted: list[tuple[Path, float]]) -> None:
+        """Puts PEFT adapters beside the weights; the same stack as before costs nothing."""
+        stack = tuple((str(path), path.stat().st_mtime_ns if path.is_file() else 0, w) for path, w in wanted)
+        if stack == self._stack:
+            return
+        if self._stack:
+            self._stack = ()
+            self.pipeline.unload_lora_weights()
+        if not wanted:
+            return
+        try:
+            for number, (path, _) in enumerate(wanted):
+                if path.suffix != ".safetensors":
+                    raise AdapterError(f"{path.name} is not a .safetensors file. Pickles are not read.")
+                self.pipeline.load_lora_weights(str(path), adapter_name=f"lora{number}", local_files_only=True)
+            names = [f"lora{number}" for number in range(len(wanted))]
+            self.pipeline.set_adapters(names, [weight for _, weight in wanted])
+        except Exception as error:  # PEFT and diffusers raise whatever a file's names and shapes lead them to
+            self.pipeline.unload_lora_weights()
+            if isinstance(error, AdapterError):
+                raise
+            logger.debug("LoRA refused", exc_info=error)
+            names = ", ".join(path.stem for path, _ in wanted)
+            raise AdapterError(
+                f"A LoRA of {names} does not fit '{self.model.id}'. Use one that was trained on {self.model.title}."
+            ) from error
+        self._stack = stack
+
+
+def plan(model: Model, request: DrawRequest) -> tuple[int, float]:
+    """(steps, guidance) of a request: its own values, else the model's. Loads nothing.
+
+    Raises:
+        InvalidRequest: a value out of range, or something that the model cannot do, with the name of one that can.
+    """
+    preset_of(model, request.preset)
+    wishes = {
+        "begins with no picture (sketch, edit)": bool(request.init or request.mask),
+        "draws nothing that wraps (tiles)": request.tile_x or request.tile_y,
+        "blends no second prompt": bool(request.region or request.couple),
+        "takes no negative prompt": bool(request.negative) and not FAMILIES[model.family].negative,
+    }
+    for wish, asked in wishes.items():
+        if asked:
+            raise InvalidRequest(f"'{model.id}' {wish}. Leave that out, or draw with model='{SDXL}' or 'embedded'.")
+    steps = model.steps if request.steps is None else request.steps
+    guidance = model.guidance if request.guidance is None else request.guidance
+    low, high = FAMILIES[model.family].guidance_range
+    if not 1 <= steps <= MOST_STEPS:
+        raise InvalidRequest(f"steps is 1 to {MOST_STEPS}, not {steps}. The default here is {model.steps}.")
+    if not low <= guidance <= high:
+        raise InvalidRequest(
+            f"guidance is {low:g} to {high:g} here, not {guidance:g}. The default is {model.guidance:g}."
+        )
+    return steps, guidance
+
+
+def guided(model: Model, request: DrawRequest, guidance: float) -> dict[str, Any]:
+    """The arguments of the pipeline for guidance and negative prompt."""
+    family = FAMILIES[model.family]
+    arguments: dict[str, Any] = {family.guidance_argument: guidance}
+    if family.negative and guidance > (1.0 if family.id == "qwen-image" else 0.0):
+        arguments["negative_prompt"] = [request.negative or " "] * len(request.prompts)
+    return arguments
+
+
+def _picture(values: np.ndarray) -> Pixels:
+    """(h, w, 3) in 0..1 -> (h, w, 4) RGBA.
+
+    Raises:
+        DrawingError: a value is NaN or infinite.
+    """
+    if not np.isfinite(values).all():
+        raise DrawingError(
+            "The model drew values that are not numbers (NaN or infinity), so there is no picture. Draw without LoRAs; "
+            "if it happens without any, the model's files are damaged: download them again."
+        )
+    pixels = np.full((*values.shape[:2], 4), 255, np.uint8)
+    pixels[..., :3] = (values * 255).round().clip(0, 255)
+    return pixels
