@@ -75,7 +75,7 @@ bench-server: setup ## start of the server beside a bare one, and a tool call ou
 	@command -v npm >/dev/null && npm install --prefix .npm-clients --no-audit --no-fund --silent || echo "npm is missing or failed: the programs are skipped"
 	@touch $@
 
-test-clients: setup .venv-clients/.installed .npm-clients/.installed ## real clients with a scripted model: three agent libraries, the Inspector, four assistants (5 minutes)
+test-clients: setup .venv-clients/.installed .npm-clients/.installed ## real clients with a scripted model: three agent libraries, the Inspector, six assistants (10 minutes)
 	@DGX_PIXELS_CLIENTS=1 $(BIN)/pytest tests/clients -rs
 
 test-gallery: setup ## the results page in Chromium (on Debian as root it is installed where it is missing)

@@ -16,6 +16,8 @@ from typing import Any
 
 STEPS = ("generate_sprite", "deploy_asset", "undo_deploy")
 WAIT = "WaitForMcpServers"
+SEARCH, DEFERRED = "tool_search", "tool_call"
+"""Qwen Code offers its own tools alone: these find and call the others by name."""
 MOST_WAITS = 20
 _ID = re.compile(r"asset_id\W+([0-9a-f]{12})\b")
 _PICTURE = re.compile(r'data:image/png;base64,iVBOR|"(?:data|result)":\s*"iVBOR')
@@ -93,13 +95,19 @@ def next_call(request: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     done = len(list(tool_results(history)))
     if done >= len(STEPS):
         return None
-    if not (name := tool_name(tools, STEPS[done])):
-        # Claude Code begins before its servers are connected, and has a tool that waits for them
-        return (WAIT, {}) if tool_name(tools, WAIT) and json.dumps(history).count(WAIT) < MOST_WAITS else None
-    if done == 0:
-        return name, {"prompt": "red dragon", "size": 16}
-    ids = _ID.findall(json.dumps(history))
-    return name, {"asset_id": ids[-1], "path": "dragon.png"} if done == 1 else {"path": "dragon.png"}
+    said = json.dumps(history)
+    ids = _ID.findall(said)
+    arguments: dict[str, Any] = {"prompt": "red dragon", "size": 16} if done == 0 else {"path": "dragon.png"}
+    if done == 1:
+        arguments["asset_id"] = ids[-1]
+    if name := tool_name(tools, STEPS[done]):
+        return name, arguments
+    if tool_name(tools, DEFERRED):
+        if found := re.search(rf"mcp_[\w-]+{STEPS[done]}", said):
+            return DEFERRED, {"name": found[0], "arguments": arguments}
+        return (SEARCH, {"query": STEPS[done]}) if said.count(SEARCH) < 2 * MOST_WAITS else None
+    # Claude Code begins before its servers are connected, and has a tool that waits for them
+    return (WAIT, {}) if tool_name(tools, WAIT) and said.count(WAIT) < MOST_WAITS else None
 
 
 class _Handler(BaseHTTPRequestHandler):
