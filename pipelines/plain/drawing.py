@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,18 @@ import numpy as np
 import torch
 
 from pipelines.engine.backend import OnStep
-from pipelines.errors import AdapterError, DrawingError, InvalidRequest
+from pipelines.errors import AdapterError, DrawingError, InvalidRequest, OutOfMemory
 from pipelines.models.catalog import SDXL, Model, preset_of, revision_of
 from pipelines.models.families import FAMILIES
-from pipelines.plain.loading import load_pipeline
+from pipelines.plain.loading import load_pipeline, pipeline_bytes
 from pipelines.records import Drawing, DrawRequest, Pixels
+from pipelines.sdxl.loading import unified_memory
 
 logger = logging.getLogger(__name__)
 
 MOST_STEPS = 200
+WORK = 3 << 30
+"""Bytes beside the weights that a drawing takes."""
 
 
 class PlainModel:
@@ -108,6 +112,72 @@ class PlainModel:
                 f"A LoRA of {names} does not fit '{self.model.id}'. Use one that was trained on {self.model.title}."
             ) from error
         self._stack = stack
+
+
+class PlainModels:
+    """The loaded models of other families than SDXL: one at a time, since they are large."""
+
+    def __init__(
+        self,
+        device: torch.device,
+        find_lora: Callable[[str], Path | str],
+        admit: Callable[[Model, int], None],
+        make_room: Callable[[Model], None],
+    ) -> None:
+        """
+        Args:
+            device: where they draw.
+            find_lora: returns the file of a LoRA's name.
+            admit: makes room for that many bytes, or raises OutOfMemory.
+            make_room: unloads every other model.
+        """
+        self.device = device
+        self.loaded: dict[str, PlainModel] = {}
+        self._find_lora, self._admit, self._make_room = find_lora, admit, make_room
+
+    def draw(self, model: Model, request: DrawRequest, on_step: OnStep) -> Drawing:
+        """Draws a batch, loading the model if needed. A request that it cannot serve loads nothing.
+
+        Raises:
+            InvalidRequest, AdapterError, DrawingError: as `PlainModel.draw`.
+            ModelError, OutOfMemory: as `load`; or there is no room for the batch.
+        """
+        plan(model, request)
+        loaded = self.load(model)
+        try:
+            return loaded.draw(request, self._find_lora, on_step)
+        except torch.OutOfMemoryError as error:
+            # half the batch is tried next, and the failed drawing's frames hold its tensors as long as the error lives
+            traceback.clear_frames(error.__traceback__)
+            self._make_room(model)
+            raise OutOfMemory(
+                f"{self.device} has no room for {len(request.prompts)} pictures of {request.width}x{request.height}."
+            ) from error
+
+    def load(self, model: Model) -> PlainModel:
+        """Returns the loaded model.
+
+        Raises:
+            ModelError: it cannot be loaded.
+            OutOfMemory: it has no room, even alone.
+        """
+        if model.id not in self.loaded:
+            self.loaded.clear()
+            dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
+            self._admit(model, pipeline_bytes(model, dtype) + WORK)
+            try:
+                self.loaded[model.id] = PlainModel(model, self.device, whole_files=unified_memory())
+            except torch.OutOfMemoryError as error:
+                self._make_room(model)
+                raise OutOfMemory(f"{self.device} has no room for '{model.id}'.") from error
+        return self.loaded[model.id]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Returns model, dtype and megabytes of each loaded model, as get_status shows them."""
+        return [
+            {"model": name, "dtype": str(one.dtype).removeprefix("torch."), "megabytes": round(one.bytes / 1e6)}
+            for name, one in list(self.loaded.items())
+        ]
 
 
 def plan(model: Model, request: DrawRequest) -> tuple[int, float]:

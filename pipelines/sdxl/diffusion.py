@@ -37,9 +37,7 @@ from pipelines.models.catalog import (
     sdxl_info,
 )
 from pipelines.models.presets import PRESETS, Preset
-from pipelines.plain import drawing as plain
-from pipelines.plain.drawing import PlainModel
-from pipelines.plain.loading import pipeline_bytes
+from pipelines.plain.drawing import PlainModels
 from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
 from pipelines.sdxl.denoise import (
     Conditioning,
@@ -109,8 +107,7 @@ class DiffusersBackend:
         """
         self.device = torch.device(device) if device else pick_device()
         self._find_lora = find_lora
-        self._find_any_lora = find_any_lora or find_lora
-        self._plain: dict[str, PlainModel] = {}
+        self._plain = PlainModels(self.device, find_any_lora or find_lora, self._admit_bytes, self._make_room)
         self._stacks: dict[str, WeightStack] = {}
         self._fast: dict[str, FastModel] = {}
         self.residents: OrderedDict[str, Resident] = OrderedDict()
@@ -127,7 +124,7 @@ class DiffusersBackend:
         begun = time.perf_counter()
         model = self._built[request.model].model if request.model in self._built else find_model(request.model)
         if model.family != SDXL_FAMILY:
-            return self._draw_plain(model, request, on_step)
+            return self._plain.draw(model, request, on_step)
         request, unknown = _in_known_words(model, request)
         plan = plan_sampling(model, request)
         resident = self.resident(model)
@@ -157,32 +154,6 @@ class DiffusersBackend:
             device=str(self.device),
             unknown_words=tuple(unread),
         )
-
-    def _draw_plain(self, model: Model, request: DrawRequest, on_step: OnStep) -> Drawing:
-        """Draws with a pipeline of diffusers' own."""
-        plain.plan(model, request)  # a request that it cannot serve loads nothing
-        loaded = self._load_plain(model)
-        try:
-            return loaded.draw(request, self._find_any_lora, on_step)
-        except torch.OutOfMemoryError as error:
-            traceback.clear_frames(error.__traceback__)
-            self._make_room(model)
-            raise OutOfMemory(
-                f"{self.device} has no room for {len(request.prompts)} pictures of {request.width}x{request.height}."
-            ) from error
-
-    def _load_plain(self, model: Model) -> PlainModel:
-        if model.id not in self._plain:
-            for name in list(self._plain):  # these are large: one at a time
-                self.unload(name)
-            dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
-            self._admit_bytes(model, pipeline_bytes(model, dtype) + WORK)
-            try:
-                self._plain[model.id] = PlainModel(model, self.device, whole_files=unified_memory())
-            except torch.OutOfMemoryError as error:
-                self._make_room(model)
-                raise OutOfMemory(f"{self.device} has no room for '{model.id}'.") from error
-        return self._plain[model.id]
 
     def resident(self, model: Model) -> Resident:
         """Returns the loaded model, loading it where needed (only from the engine's worker, or under its lease).
@@ -221,7 +192,7 @@ class DiffusersBackend:
 
     def _admit_bytes(self, model: Model, needed: int) -> None:
         while (free := free_bytes(str(self.device))) < needed and (
-            loaded := [name for name in (*self.residents, *self._plain) if name not in self._built]
+            loaded := [name for name in (*self.residents, *self._plain.loaded) if name not in self._built]
         ):
             self.unload(loaded[0])
         if 0 < free < needed:  # 0: a system that does not tell
@@ -251,7 +222,7 @@ class DiffusersBackend:
 
     def _make_room(self, keep: Model) -> None:
         """Unloads every model but `keep`."""
-        loaded = [*self.residents, *self._plain]
+        loaded = [*self.residents, *self._plain.loaded]
         for name in [name for name in loaded if name != keep.id and name not in self._built]:
             self.unload(name)
         if self.device.type == "cuda":
@@ -280,12 +251,12 @@ class DiffusersBackend:
         if found.family == SDXL_FAMILY:
             self.resident(found)
         else:
-            self._load_plain(found)
+            self._plain.load(found)
 
     def unload(self, model: str) -> None:
         """See `Backend.unload`."""
         self.residents.pop(model, None)
-        self._plain.pop(model, None)
+        self._plain.loaded.pop(model, None)
         self._stacks.pop(model, None)
         self._fast.pop(model, None)
         if self.device.type == "cuda":
@@ -298,7 +269,7 @@ class DiffusersBackend:
     def models(self) -> tuple[ModelInfo, ...]:
         """See `Backend.models`."""
         residents = {id: resident.model for id, resident in list(self.residents.items())}
-        residents |= {id: loaded.model for id, loaded in list(self._plain.items())}
+        residents |= {id: loaded.model for id, loaded in list(self._plain.loaded.items())}
         shipped = embedded_model()
         infos = [
             ModelInfo(
@@ -334,10 +305,7 @@ class DiffusersBackend:
                 }
                 for r in residents
             ]
-            + [
-                {"model": name, "dtype": str(p.dtype).removeprefix("torch."), "megabytes": round(p.bytes / 1e6)}
-                for name, p in list(self._plain.items())
-            ],
+            + self._plain.describe(),
         }
 
 
