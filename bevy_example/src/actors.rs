@@ -7,16 +7,19 @@ use crate::dgx_pixels::{Sheet, SheetSprite};
 use crate::map;
 
 /// Where something's feet stand, in pixels; the picture is put on whole pixels, ordered from back to front.
-#[derive(Component, Default)]
+#[derive(Component, Reflect, Default)]
+#[reflect(Component)]
 #[require(Anchor = Anchor::BOTTOM_CENTER)]
 pub struct Feet(pub Vec2);
 
 /// Where someone looks, as a direction of length 1.
-#[derive(Component)]
+#[derive(Component, Reflect)]
+#[reflect(Component)]
 pub struct Facing(pub Vec2);
 
 /// The motion that someone is in; `show_motion` finds the clip for it.
-#[derive(Component, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Component, Reflect, Clone, Copy, PartialEq, Eq, Debug)]
+#[reflect(Component)]
 pub enum Motion {
     Idle,
     Walk,
@@ -43,7 +46,8 @@ impl Motion {
 }
 
 /// Seconds for which someone is drawn bright red, after a hit.
-#[derive(Component, Default)]
+#[derive(Component, Reflect, Default)]
+#[reflect(Component)]
 pub struct Flash(pub f32);
 
 pub struct ActorsPlugin;
@@ -60,10 +64,12 @@ pub fn actor(name: &str, at: Vec2, server: &AssetServer) -> impl Bundle {
     (Name::new(name.to_string()), Feet(at), Facing(Vec2::X), Motion::Idle, Flash::default(), sheet)
 }
 
+type Moved = Or<(Changed<Motion>, Changed<Facing>)>;
+
 /// Plays the clip of the motion: `walk_left` where the sheet has directions, else `walk`, mirrored to face left.
 fn show_motion(
     sheets: Res<Assets<Sheet>>,
-    mut actors: Query<(&Motion, &Facing, &mut SheetSprite, &mut Sprite), Or<(Changed<Motion>, Changed<Facing>)>>,
+    mut actors: Query<(&Motion, &Facing, &mut SheetSprite, &mut Sprite), Moved>,
 ) {
     for (motion, facing, mut player, mut sprite) in &mut actors {
         let clips = sheets.get(&player.sheet).map(|sheet| &sheet.animations);
@@ -85,7 +91,7 @@ fn flash(time: Res<Time>, mut actors: Query<(&mut Flash, &mut Sprite)>) {
     for (mut flash, mut sprite) in &mut actors {
         if flash.0 > 0.0 {
             flash.0 -= time.delta_secs();
-            let bright = flash.0 > 0.0 && (flash.0 * 12.0) as u32 % 2 == 0;
+            let bright = flash.0 > 0.0 && ((flash.0 * 12.0) as u32).is_multiple_of(2);
             sprite.color = if bright { Color::srgb(4.0, 1.2, 1.2) } else { Color::WHITE };
         }
     }

@@ -124,6 +124,7 @@ pub fn refresh_materials<M: Asset>(
         changed.read().any(|event| matches!(event, AssetEvent::Modified { id } if server.get_path(*id).is_some()));
     if let (true, Some(mut materials)) = (reloaded, materials) {
         for (_, mut material) in materials.iter_mut() {
+            #[allow(clippy::needless_borrow, reason = "versions of Bevy differ in what they hand out here")]
             let _touched: &mut M = &mut material;
         }
     }

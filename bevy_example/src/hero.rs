@@ -10,7 +10,9 @@ use crate::state::{Game, GameState};
 const SPEED: f32 = 110.0;
 pub const FULL_HEALTH: usize = 3;
 
-#[derive(Component)]
+/// Reflected, as all that the rules know: an assistant can set it through `world.mutate_components`.
+#[derive(Component, Reflect)]
+#[reflect(Component)]
 pub struct Hero {
     pub health: usize,
     /// Seconds left in which nothing hurts.

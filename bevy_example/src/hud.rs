@@ -15,15 +15,20 @@ const TITLE: &str = "Find the key, open the gate, leave. Ask: \"make the hero a 
 #[derive(Component)]
 struct Slot(usize);
 
-/// The line at the bottom, or the words at the end.
+/// The line at the bottom.
 #[derive(Component)]
 struct Line;
+
+/// The screen at the end of a game, shown when it is won or lost.
+#[derive(Component)]
+struct End;
 
 pub struct HudPlugin;
 
 impl Plugin for HudPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Startup, spawn_hud.after(crate::spawn_camera)).add_systems(Update, (show_slots, show_line));
+        app.add_systems(Startup, spawn_hud.after(crate::spawn_camera))
+            .add_systems(Update, (show_slots, show_line, show_end));
     }
 }
 
@@ -57,7 +62,35 @@ fn spawn_hud(mut commands: Commands, camera: Single<Entity, With<Camera2d>>, ser
             TextFont::from_font_size(12.0),
             Transform::from_translation(foot.extend(500.0)),
         ));
+        let whole = (Sprite::from_color(BACKING, view), Transform::from_xyz(0.0, 0.0, 480.0));
+        screen.spawn((whole, Visibility::Hidden, Name::new("end"))).with_child((
+            End,
+            Text2d::default(),
+            TextFont::from_font_size(32.0),
+            Transform::from_xyz(0.0, 0.0, 10.0),
+        ));
     });
+}
+
+/// "You are free" or "You fell", large, over the whole screen.
+fn show_end(
+    state: Res<State<GameState>>,
+    game: Res<Game>,
+    end: Single<(&mut Text2d, &ChildOf), With<End>>,
+    mut backing: Query<&mut Visibility>,
+) {
+    let (mut text, child_of) = end.into_inner();
+    let words = match state.get() {
+        GameState::Won => format!("You are free\nTreasures: {}", game.treasure),
+        GameState::Lost => "You fell".into(),
+        GameState::Playing => String::new(),
+    };
+    if let Ok(mut visibility) = backing.get_mut(child_of.parent()) {
+        visibility.set_if_neq(if words.is_empty() { Visibility::Hidden } else { Visibility::Inherited });
+    }
+    if text.0 != words {
+        text.0 = words;
+    }
 }
 
 fn show_slots(
@@ -86,8 +119,7 @@ fn show_slots(
 
 fn show_line(state: Res<State<GameState>>, game: Res<Game>, mut line: Single<&mut Text2d, With<Line>>) {
     let words = match state.get() {
-        GameState::Won => format!("You are free, with {} treasures. Enter plays again.", game.treasure),
-        GameState::Lost => "You fell. Enter plays again.".into(),
+        GameState::Won | GameState::Lost => "Enter plays again.".into(),
         GameState::Playing if game.has_key => "You have the key: the gate is in the south.".into(),
         GameState::Playing => TITLE.into(),
     };

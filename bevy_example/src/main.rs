@@ -10,6 +10,7 @@ mod hud;
 mod map;
 mod monsters;
 mod rules;
+mod software;
 mod state;
 mod things;
 
@@ -44,6 +45,7 @@ fn main() {
     }
     app.insert_resource(ClearColor(Color::srgb_u8(0x1c, 0x26, 0x38)))
         .insert_resource(Headless(headless))
+        .add_plugins(software::SoftwareRenderingPlugin)
         .add_plugins((dgx_pixels::DgxPixelsPlugin, map::MapPlugin, actors::ActorsPlugin, rules::RulesPlugin))
         .add_plugins((hero::HeroPlugin, monsters::MonstersPlugin, things::ThingsPlugin, hud::HudPlugin))
         .add_systems(Startup, spawn_camera)
@@ -76,9 +78,11 @@ fn zoom_by_whole_numbers(camera: Single<(&Camera, &mut Projection)>) {
     }
 }
 
+type TheCamera = (With<Camera2d>, Without<hero::Hero>);
+
 fn follow_the_hero(
     hero: Single<&Transform, With<hero::Hero>>,
-    camera: Single<(&mut Transform, &Projection), (With<Camera2d>, Without<hero::Hero>)>,
+    camera: Single<(&mut Transform, &Projection), TheCamera>,
 ) {
     let (mut transform, projection) = camera.into_inner();
     let Projection::Orthographic(orthographic) = projection else { return };

@@ -1,12 +1,15 @@
-//! The map: what stands where, which cells are solid, and the ground, painted once into one picture.
+//! The map: what stands where, which cells are solid, and the ground as three of Bevy's tilemap chunks.
 //!
 //! The ground is made of `tiles/ground.sheet.json` (a corner tileset: grass is the upper terrain, water the lower),
-//! `tiles/floor.png` and `tiles/wall.png`; it is painted again whenever one of them is reloaded. Tiles may be of any
-//! size: they keep their own pixels and repeat over the cells.
+//! `tiles/floor.png` and `tiles/wall.png`; a chunk is laid again when its picture is reloaded. Tiles may be of any size:
+//! they keep their own pixels and repeat over the cells.
 
 use bevy::asset::RenderAssetUsages;
 use bevy::prelude::*;
-use bevy::render::render_resource::{Extent3d, TextureDimension, TextureFormat};
+use bevy::render::render_resource::{
+    Extent3d, TextureDimension, TextureFormat, TextureViewDescriptor, TextureViewDimension,
+};
+use bevy::sprite_render::{TileData, TilemapChunk, TilemapChunkTileData};
 
 use crate::dgx_pixels::Sheet;
 
@@ -41,7 +44,7 @@ pub struct MapPlugin;
 
 impl Plugin for MapPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Startup, load_ground).add_systems(Update, paint_ground);
+        app.add_systems(Startup, load_ground).add_systems(Update, lay_ground);
     }
 }
 
@@ -83,64 +86,125 @@ pub fn is_free(point: Vec2, gate_open: bool) -> bool {
     })
 }
 
-/// What the ground is painted of, and the picture it is painted on.
+/// What the ground is made of, and the chunks that show it.
 #[derive(Resource)]
 struct Ground {
     sheet: Handle<Sheet>,
     floor: Handle<Image>,
     wall: Handle<Image>,
-    painted: Handle<Image>,
+    grass: Entity,
+    paving: Entity,
+    walls: Entity,
 }
 
-fn load_ground(mut commands: Commands, server: Res<AssetServer>, mut images: ResMut<Assets<Image>>) {
-    let (width, height) = (COLUMNS * CELL, ROWS.len() as u32 * CELL);
-    let blank = Image::new_fill(
-        Extent3d { width, height, depth_or_array_layers: 1 },
-        TextureDimension::D2,
-        &[0; 4],
-        TextureFormat::Rgba8UnormSrgb,
-        RenderAssetUsages::default(),
-    );
-    let ground = Ground {
-        sheet: server.load("tiles/ground.sheet.json"),
-        floor: server.load("tiles/floor.png"),
-        wall: server.load("tiles/wall.png"),
-        painted: images.add(blank),
-    };
-    commands.spawn((Sprite::from_image(ground.painted.clone()), Transform::from_xyz(0.0, 0.0, -100.0)));
-    commands.insert_resource(ground);
+fn load_ground(mut commands: Commands, server: Res<AssetServer>) {
+    let mut chunk =
+        |name: &str, z| commands.spawn((Name::new(name.to_string()), Transform::from_xyz(0.0, 0.0, z))).id();
+    let (grass, paving, walls) = (chunk("grass", -100.0), chunk("paving", -99.0), chunk("walls", -98.0));
+    let sheet = server.load("tiles/ground.sheet.json");
+    let (floor, wall) = (server.load("tiles/floor.png"), server.load("tiles/wall.png"));
+    commands.insert_resource(Ground { sheet, floor, wall, grass, paving, walls });
 }
 
-fn paint_ground(
+fn lay_ground(
+    mut commands: Commands,
     ground: Res<Ground>,
     sheets: Res<Assets<Sheet>>,
     mut images: ResMut<Assets<Image>>,
     mut images_changed: MessageReader<AssetEvent<Image>>,
     mut sheets_changed: MessageReader<AssetEvent<Sheet>>,
 ) {
-    let sheet = sheets.get(&ground.sheet);
-    let parts = [sheet.map(|sheet| sheet.image.id()), Some(ground.floor.id()), Some(ground.wall.id())];
-    let image_changed = images_changed.read().any(|event| match event {
-        AssetEvent::Added { id } | AssetEvent::Modified { id } => parts.contains(&Some(*id)),
-        _ => false,
-    });
-    if !image_changed && sheets_changed.read().count() == 0 {
-        return;
-    }
-    let Some(mut picture) = images.get(&ground.painted).cloned() else { return };
-    if let Some(sheet) = sheet
+    let changed: Vec<_> = images_changed
+        .read()
+        .filter_map(|event| match event {
+            AssetEvent::Added { id } | AssetEvent::Modified { id } => Some(*id),
+            _ => None,
+        })
+        .collect();
+    if let Some(sheet) = sheets.get(&ground.sheet)
+        && (sheets_changed.read().count() > 0 || changed.contains(&sheet.image.id()))
         && let Some(tiles) = images.get(&sheet.image)
+        && let Some((side, map)) = corner_map(sheet)
     {
-        paint_corners(&mut picture, sheet, tiles);
+        lay(&mut commands, ground.grass, cut(tiles, side), side, map, &mut images);
     }
-    for (handle, letters) in [(&ground.floor, ".dk$!KGX"), (&ground.wall, "#")] {
-        if let Some(tile) = images.get(handle) {
-            paint_cells(&mut picture, tile, |row, column| is_paved(row, column, letters));
+    for (handle, chunk, letters) in [(&ground.floor, ground.paving, ".dk$!KGX"), (&ground.wall, ground.walls, "#")] {
+        if changed.contains(&handle.id())
+            && let Some(tile) = images.get(handle)
+        {
+            let side = common_side(tile.size());
+            let map = repeated_map(tile.size() / side, side, letters);
+            lay(&mut commands, chunk, cut(tile, side), side, map, &mut images);
         }
     }
-    if let Some(mut painted) = images.get_mut(&ground.painted) {
-        *painted = picture;
+}
+
+/// Tiles of a chunk, row by row from the top; `None` is an empty place.
+type Tiles = Vec<Vec<Option<u32>>>;
+
+/// Shows the tiles on the chunk; the picture's tiles are its layers.
+fn lay(
+    commands: &mut Commands,
+    chunk: Entity,
+    layers: Option<Image>,
+    side: u32,
+    map: Tiles,
+    images: &mut Assets<Image>,
+) {
+    let Some(layers) = layers else {
+        warn!("a picture of the ground has too many tiles or another form: the ground stays as it is");
+        return;
+    };
+    let chunk_size = UVec2::new(map[0].len() as u32, map.len() as u32);
+    // Chunks count their rows from the bottom.
+    let tiles = map.into_iter().rev().flatten().map(|tile| tile.map(|n| TileData::from_tileset_index(n as u16)));
+    commands.entity(chunk).insert((
+        TilemapChunkTileData(tiles.collect()),
+        TilemapChunk { chunk_size, tile_display_size: UVec2::splat(side), tileset: images.add(layers), ..default() },
+    ));
+}
+
+/// The picture cut into square tiles, each of them a layer. `None` where it has more tiles than a texture has layers.
+fn cut(picture: &Image, side: u32) -> Option<Image> {
+    let grid = picture.size() / side;
+    let layers = grid.element_product();
+    if !(1..=256).contains(&layers) || picture.texture_descriptor.format != TextureFormat::Rgba8UnormSrgb {
+        return None;
     }
+    let pixels = picture.data.as_ref()?;
+    let row = (side * 4) as usize;
+    let data = (0..layers)
+        .flat_map(|tile| (0..side).map(move |y| (tile % grid.x * side, tile / grid.x * side + y)))
+        .flat_map(|(x, y)| {
+            let start = 4 * (y * picture.width() + x) as usize;
+            &pixels[start..start + row]
+        })
+        .copied()
+        .collect();
+    let size = Extent3d { width: side, height: side, depth_or_array_layers: layers };
+    let format = TextureFormat::Rgba8UnormSrgb;
+    let mut image = Image::new(size, TextureDimension::D2, data, format, RenderAssetUsages::RENDER_WORLD);
+    image.texture_view_descriptor =
+        Some(TextureViewDescriptor { dimension: Some(TextureViewDimension::D2Array), ..default() });
+    Some(image)
+}
+
+/// The largest square that a picture and a cell can both be cut into.
+fn common_side(size: UVec2) -> u32 {
+    let divides = |side: &u32| [CELL, size.x, size.y].iter().all(|length| length.is_multiple_of(*side));
+    (1..=CELL).rev().find(divides).unwrap_or(1)
+}
+
+/// Repeats a picture of `grid` tiles over the cells that show one of `letters`.
+fn repeated_map(grid: UVec2, side: u32, letters: &str) -> Tiles {
+    let parts = CELL / side;
+    let row = |y: u32| {
+        let tile = move |x: u32| {
+            is_paved((y / parts) as usize, (x / parts) as usize, letters).then(|| x % grid.x + y % grid.y * grid.x)
+        };
+        (0..COLUMNS * parts).map(tile).collect()
+    };
+    (0..ROWS.len() as u32 * parts).map(row).collect()
 }
 
 /// Whether the cell shows one of `letters`; things that lie on the floor count as floor inside the walls only.
@@ -152,71 +216,26 @@ fn is_paved(row: usize, column: usize, letters: &str) -> bool {
         .is_some_and(|letter| letters.contains(letter) && (inside || matches!(letter, '.' | 'G' | 'X')))
 }
 
-/// Repeats `tile` over the cells that `chosen(row, column)` picks.
-fn paint_cells(picture: &mut Image, tile: &Image, chosen: impl Fn(usize, usize) -> bool) {
-    for row in 0..ROWS.len() {
-        for column in (0..COLUMNS as usize).filter(|column| chosen(row, *column)) {
-            let from = UVec2::new(column as u32, row as u32) * CELL;
-            for y in from.y..from.y + CELL {
-                let mut x = from.x;
-                while x < from.x + CELL {
-                    let source = UVec2::new(x, y) % tile.size();
-                    let length = (tile.width() - source.x).min(from.x + CELL - x);
-                    copy_row(picture, UVec2::new(x, y), tile, source, length);
-                    x += length;
-                }
-            }
-        }
-    }
-}
-
-/// Draws grass and water as a dual grid: each tile lies over the corner of four cells and shows what they are.
-fn paint_corners(picture: &mut Image, sheet: &Sheet, tiles: &Image) {
-    let tile = sheet.tile_size;
-    let fits = tiles.size().cmpge(tile * UVec2::new(sheet.columns, sheet.rows)).all();
-    if sheet.corners.len() != 16 || tile.x != tile.y || CELL % tile.x != 0 || !fits {
+/// Grass and water as a dual grid: each tile lies over the corner of four cells and shows what they are.
+fn corner_map(sheet: &Sheet) -> Option<(u32, Tiles)> {
+    let side = sheet.tile_size.x;
+    if sheet.corners.len() != 16 || side != sheet.tile_size.y || !CELL.is_multiple_of(side) {
         warn_once!(
             "tiles/ground needs square tiles whose side divides {CELL}, and 16 `corners`: the ground stays as it is"
         );
-        return;
+        return None;
     }
     // Tiles smaller than a cell: the map is refined, so that corners of cells stay corners of tiles.
-    let parts = (CELL / tile.x) as i32;
+    let parts = (CELL / side) as i32;
     let is_grass = |x: i32, y: i32| {
-        let row = ROWS[(y.div_euclid(parts)).clamp(0, ROWS.len() as i32 - 1) as usize];
-        row.as_bytes()[(x.div_euclid(parts)).clamp(0, COLUMNS as i32 - 1) as usize] != b'~'
+        let row = ROWS[y.div_euclid(parts).clamp(0, ROWS.len() as i32 - 1) as usize];
+        row.as_bytes()[x.div_euclid(parts).clamp(0, COLUMNS as i32 - 1) as usize] != b'~'
     };
-    let (columns, rows) = (COLUMNS as i32 * parts, ROWS.len() as i32 * parts);
-    for y in 0..=rows {
-        for x in 0..=columns {
-            let around = [(x - 1, y - 1), (x, y - 1), (x - 1, y), (x, y)];
-            let mask =
-                around.iter().enumerate().fold(0, |mask, (bit, (x, y))| mask | (is_grass(*x, *y) as usize) << bit);
-            let index = sheet.corners[mask];
-            let source = UVec2::new(index % sheet.columns, index / sheet.columns) * tile;
-            // Half of the tiles at the border lie outside the picture.
-            let left = x * tile.x as i32 - tile.x as i32 / 2;
-            let top = y * tile.y as i32 - tile.y as i32 / 2;
-            let skip = (-left).max(0) as u32;
-            let length = (tile.x - skip).min((picture.width() as i32 - left) as u32);
-            for line in 0..tile.y as i32 {
-                if (0..picture.height() as i32).contains(&(top + line)) {
-                    let at = UVec2::new(left.max(0) as u32, (top + line) as u32);
-                    copy_row(picture, at, tiles, source + UVec2::new(skip, line as u32), length);
-                }
-            }
-        }
-    }
-}
-
-/// Copies `length` pixels of one row; both pictures are RGBA, 8 bits each.
-fn copy_row(picture: &mut Image, at: UVec2, from: &Image, source: UVec2, length: u32) {
-    let target = 4 * (at.y * picture.width() + at.x) as usize;
-    let start = 4 * (source.y * from.width() + source.x) as usize;
-    let bytes = 4 * length as usize;
-    if let (Some(to), Some(from)) = (picture.data.as_mut(), from.data.as_ref())
-        && let (Some(to), Some(from)) = (to.get_mut(target..target + bytes), from.get(start..start + bytes))
-    {
-        to.copy_from_slice(from);
-    }
+    let tile = |x: i32, y: i32| {
+        let around = [(x - 1, y - 1), (x, y - 1), (x - 1, y), (x, y)];
+        let mask = around.iter().enumerate().fold(0, |mask, (bit, (x, y))| mask | (is_grass(*x, *y) as usize) << bit);
+        Some(sheet.corners[mask])
+    };
+    let row = |y: i32| (0..=COLUMNS as i32 * parts).map(|x| tile(x, y)).collect();
+    Some((side, (0..=ROWS.len() as i32 * parts).map(row).collect()))
 }

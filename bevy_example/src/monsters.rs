@@ -9,7 +9,8 @@ use crate::state::GameState;
 const SIGHT: f32 = 130.0;
 const REACH: f32 = 34.0;
 
-#[derive(Component)]
+#[derive(Component, Reflect)]
+#[reflect(Component)]
 pub struct Monster {
     home: Vec2,
     health: u32,

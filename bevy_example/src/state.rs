@@ -11,11 +11,13 @@ pub enum GameState {
 }
 
 /// One game, from start to end.
-#[derive(Resource, Default)]
+#[derive(Resource, Reflect, Default)]
+#[reflect(Resource)]
 pub struct Game {
     pub has_key: bool,
     pub gate_open: bool,
     pub treasure: u32,
-    /// Pictures of what was picked up.
+    /// Pictures of what was picked up. Handles do not travel over the remote protocol.
+    #[reflect(ignore)]
     pub bag: Vec<Handle<Image>>,
 }
