@@ -133,6 +133,9 @@ eval-lora-kill: setup ## a training job under kill -9 at 20 random moments, and 
 readme-media: setup ## docs/images/session.gif from a real session with the running example game (make test-bevy builds it)
 	@$(BIN)/python -m tests.bench.server.readme_media
 
+game-media: setup ## docs/images/bevy-game.png and .gif: the example game, played by keys (make test-bevy builds it)
+	@$(BIN)/python -m tests.bench.server.game_media
+
 bundle: setup ## dist/dgx-pixels.mcpb, for clients that install bundles
 	@$(BIN)/python -m server.publishing.bundle dist/dgx-pixels.mcpb
 

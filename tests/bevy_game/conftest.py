@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,3 +63,26 @@ def studio(at_port: Game, tmp_path: Path) -> Iterator[Studio]:
     studio = Studio(Settings(project=at_port.root, data_dir=tmp_path / "data"), FakeBackend())
     yield studio
     studio.close()
+
+
+@pytest.fixture
+def display(tmp_path: Path) -> Iterator[str]:
+    """A display of its own in memory."""
+    if not shutil.which("Xvfb"):
+        pytest.skip("there is no Xvfb here (Debian: xvfb libxkbcommon-x11-0 libxcursor1 libxi6 libxrandr2 libx11-xcb1)")
+    reader = tmp_path / "display"
+    with reader.open("wb") as out:
+        server = subprocess.Popen(
+            ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"],
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+        )
+    try:
+        deadline = time.monotonic() + 10
+        while not reader.read_text().strip():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield f":{reader.read_text().strip()}"
+    finally:
+        server.kill()
+        server.wait(timeout=10)

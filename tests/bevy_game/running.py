@@ -21,10 +21,10 @@ from pipelines.records import Recipe
 from server.deploy.bevy.brp import BrpClient, BrpError
 from server.deploy.bevy.screenshot import read_rgba, take_screenshot
 from server.studio import Studio
-from tests.bevy_game.toolchain import EXAMPLE, TARGET, bevy_version, binary, manifest_for, project
+from tests.bevy_game.toolchain import EXAMPLE, bevy_version, binary, manifest_for, project, target
 
 VERSION = bevy_version()
-BINARIES = TARGET / "debug"
+BINARIES = target(VERSION) / "debug"
 _counter = itertools.count(1)
 
 
