@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
+from server.features.edits import read_sprite
 from server.features.save import save_asset
 from server.features.sprites import generate_sprites
 
@@ -56,7 +57,6 @@ def generate_animation(
     """
     from pipelines.animation.motion import poses
     from pipelines.animation.sheets import animated_preview, check_clips
-    from pipelines.pixels.png import read_picture
 
     motions, frames, directions = request.motions, request.frames, request.directions
     if bool(request.prompt) == bool(request.asset_id):
@@ -78,7 +78,7 @@ def generate_animation(
             raise LibraryError(
                 f"Asset {key.id} is a {key.kind}; only a sprite can be animated. list_assets shows them."
             )
-        image = read_picture(home.read(key))
+        image = read_sprite(home, key)
         library = studio.library(game)
     else:
         drawn = generate_sprites(studio, request.sprite(), on_progress, project=project)

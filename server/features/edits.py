@@ -48,7 +48,6 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
         PipelineError, ServerError: as `generate_sprites`.
     """
     from pipelines.pixels.palette import Palette
-    from pipelines.pixels.png import read_picture
     from pipelines.sprites import edit
     from pipelines.sprites.transform import transform
 
@@ -63,7 +62,7 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
             "One change at a time: draw over (prompt, place, strength), recolor, palette, transform, or size. Edit the "
             "result again for the next."
         )
-    image = read_picture(home.read(asset))
+    image = read_sprite(home, asset)
     recipe = asset.recipe
     origin = {"edited_from": asset.id}
     if request.recolor:
@@ -131,6 +130,27 @@ def _mask(studio: Studio, game: Project | None, image: Pixels, place: str) -> ND
         return mask_of_picture(read_picture(file), width, height)
     home, asset = studio.find_asset(place, game)
     return mask_of_picture(read_picture(home.read(asset)), width, height)
+
+
+def read_sprite(home: Library, asset: Asset) -> Pixels:
+    """Returns the sprite's picture, (h, w, 4) RGBA of the size in its recipe.
+
+    Raises:
+        LibraryError: the picture has another size (a library may come with a cloned game), or nothing solid is on it.
+        ImageError: it cannot be read.
+    """
+    from pipelines.pixels.png import read_picture
+
+    image = read_picture(home.read(asset))
+    size, said = (image.shape[1], image.shape[0]), (asset.recipe.width, asset.recipe.height)
+    if size != said:
+        raise LibraryError(
+            f"The picture of {asset.id} has {size[0]}x{size[1]} pixels, its recipe says {said[0]}x{said[1]}, so it was "
+            "changed. Draw the sprite again, or give the picture to fix_pixel_art."
+        )
+    if not (image[..., 3] >= 128).any():
+        raise LibraryError(f"The picture of {asset.id} shows nothing solid. Draw the sprite again.")
+    return image
 
 
 def parse_recolor(text: str) -> dict[str, str]:

@@ -161,5 +161,5 @@ def _terrain(studio: Studio, game: Project | None, asset_id: str, which: str) ->
         )
     options = asset.recipe.options
     atlas = read_picture(library.read(asset))
-    texture = terrain_of(atlas, find_layout(options["layout"]), asset.recipe.width, which)
+    texture = terrain_of(atlas, find_layout(str(options.get("layout", ""))), asset.recipe.width, which)
     return re.sub(r"\s+", " ", str(options.get(which, which))), texture

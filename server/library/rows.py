@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ASSET_ID = re.compile(r"[0-9a-f]{12}")
 FILE_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
+COLOR = re.compile(r"[0-9a-fA-F]{6}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 FOLDER_NAME = re.compile(r"[a-z0-9_]+")
 RESERVED_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
@@ -69,7 +70,7 @@ def asset_of(row: sqlite3.Row) -> Asset:
         _check(_is_digest(file.sha256), f"the digest of {file.name} is not 64 hex digits")
         _check(isinstance(file.size, int) and file.size >= 0, f"the size of {file.name} is not a number")
     return Asset(
-        asset_id, kind, files, _recipe(row["recipe"]), created, _object(row["report"]), _object(row["details"])
+        asset_id, kind, files, _recipe(row["recipe"]), created, _report(row["report"]), _details(row["details"])
     )
 
 
@@ -140,6 +141,26 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
+def _report(text: str) -> dict[str, Any]:
+    report = _object(text)
+    _check(
+        isinstance(report.get("gates", {}), dict) and isinstance(report.get("scores", {}), dict),
+        "the gates or scores of its report are not an object",
+    )
+    return report
+
+
+def _details(text: str) -> dict[str, Any]:
+    details = _object(text)
+    _check(_are_colors(details.get("palette", [])), "the palette in its details is not a list of colours")
+    _check(_texts(details.get("unknown_words", []), list), "the words in its details are not a list of texts")
+    return details
+
+
+def _are_colors(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(color, str) and COLOR.fullmatch(color) for color in value)
+
+
 def _recipe(text: str) -> Recipe:
     from pipelines.errors import InvalidRequest
     from pipelines.records import Recipe
@@ -160,6 +181,7 @@ def _plausible(recipe: Recipe) -> bool:
         all(isinstance(text, str) for text in (*texts, *recipe.palette, *(lora.name for lora in recipe.loras)))
         and all(isinstance(number, int) for number in numbers)
         and all(isinstance(weight, (int, float)) and math.isfinite(weight) for weight in weights)
+        and _are_colors(recipe.palette)
         and isinstance(recipe.options, dict)
         and _texts(recipe.options.get("warnings", []), list)
         and _texts(recipe.options.get("lora_bases", {}), dict)
