@@ -143,6 +143,9 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
         place = inside(request.picture, project.root, "slice_sheet.picture")
         if place.is_file():
             request = request.model_copy(update={"picture": str(place)})
+        if request.layout:
+            layout = inside(request.layout, project.root, "slice_sheet.layout")
+            request = request.model_copy(update={"layout": str(layout)})
         done = slice_sheet(studio, request, project=root)
         names = distinct_names([asset.recipe.prompt for asset in done.assets])
         sprites = [

@@ -131,6 +131,29 @@ def test_a_workflow_outside_the_game_is_refused(studio: Studio, game: Path) -> N
         assert "hunter2" not in str(error.value)
 
 
+@pytest.mark.parametrize("place", ["../mask.png", "link.png", "{up}/mask.png"])
+@pytest.mark.parametrize(
+    ("operation", "field", "rest"),
+    [
+        ("edit_sprite", "place", {"asset_id": "0123456789ab", "prompt": "imp"}),
+        ("slice_sheet", "layout", {"picture": "a.png"}),
+        ("slice_sheet", "picture", {}),
+        ("fix_pixel_art", "picture", {}),
+    ],
+)
+def test_a_workflow_of_the_game_opens_no_file_outside(
+    studio: Studio, game: Path, place: str, operation: str, field: str, rest: dict[str, str]
+) -> None:
+    (game.parent / "mask.png").write_bytes(PNG)
+    (game / "a.png").write_bytes(PNG)
+    (game / "link.png").symlink_to("../mask.png")
+    given = {**rest, field: place.format(up=game.parent)}
+    step = {"name": "one", "do": operation, "with": given}
+    (game / "w.json").write_text(json.dumps({"name": "w", "description": "d", "steps": [step]}))
+    with pytest.raises(WorkflowError, match=rf"{field}.*(leads out of the project|is outside the game)"):
+        run(studio, "w.json", {}, no_progress)
+
+
 def test_a_table_outside_the_game_is_refused(studio: Studio, game: Path) -> None:
     (game / "link.csv").symlink_to("../secret.csv")
     for name in ("../secret.csv", str(game.parent / "secret.csv"), "link.csv"):
