@@ -64,7 +64,8 @@ class Registry:
         """Returns all LoRAs, by name. While the folder is watched, it is read only after a change."""
         with self._lock:
             if self._listed is None or self._observer is None:
-                files = sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else []
+                found = self.folder.iterdir() if self.folder.is_dir() else ()
+                files = sorted(file for file in found if file.suffix.lower() == ".safetensors")
                 listed = [self.read_file(f) for f in files if not _PARTS.search(f.name)]
                 self._read = {i.path: self._read[i.path] for i in listed if i.path in self._read}
                 self._listed = listed
@@ -80,7 +81,7 @@ class Registry:
         Raises:
             AdapterError: there is none, or it is broken.
         """
-        path = self.folder / f"{name.removesuffix('.safetensors')}.safetensors"
+        path = self._path(name)
         if "/" in name or "\\" in name:
             path = user_path(name)
         if not path.is_file():
@@ -95,6 +96,12 @@ class Registry:
             raise AdapterError(info.note)
         return info
 
+    def _path(self, name: str) -> Path:
+        """Returns where the LoRA called `name` lies; its ending may be in capitals."""
+        stem = name[: -len(".safetensors")] if name.lower().endswith(".safetensors") else name
+        path = self.folder / f"{stem}.safetensors"
+        return path if path.is_file() else next((i.path for i in self.list() if i.name == stem), path)
+
     def watch(self) -> None:
         """Watches the folder from now on (made where it is missing), so that `list` costs nothing without a change."""
         from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -107,7 +114,7 @@ class Registry:
                 # `list` writes CHECKED into the folder itself, which must not make it read everything again.
                 paths = (str(event.src_path), str(event.dest_path))
                 changes = ("created", "modified", "moved", "deleted", "closed")
-                if event.event_type in changes and any(p.endswith(".safetensors") for p in paths):
+                if event.event_type in changes and any(p.lower().endswith(".safetensors") for p in paths):
                     registry._changed()
 
         with self._lock:

@@ -55,7 +55,7 @@ def default_path(asset: Asset, project: Project) -> str:
 
 
 def deployed_names(asset: Asset, path: str) -> dict[str, str]:
-    """Maps the asset's file names to paths in assets/. `preview.*` and Aseprite files stay in the library.
+    """Maps the asset's file names to paths in assets/. Previews, animations and Aseprite files stay in the library.
 
     The picture takes `path`; another file takes its stem with its own ending (`layout.json` -> `hero.json`), or, where
     that is taken, its own name behind the stem (`strip.png` -> `hero_strip.png`).
@@ -63,8 +63,8 @@ def deployed_names(asset: Asset, path: str) -> dict[str, str]:
     stem = path.removesuffix(".png")
     names: dict[str, str] = {asset.files[0].name: path}
     for file in asset.files[1:]:
-        if file.name.startswith("preview.") or file.name.endswith(".aseprite"):
-            continue  # an .aseprite in assets/ may be the user's own
+        if file.name.startswith(("preview.", "animation.")) or file.name.endswith(".aseprite"):
+            continue  # a game plays the sheet; an .aseprite in assets/ may be the user's own
         suffix = "".join(PurePosixPath(file.name).suffixes)
         place = stem + suffix
         names[file.name] = f"{stem}_{file.name}" if place in names.values() else place

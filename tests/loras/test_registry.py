@@ -86,3 +86,10 @@ def test_an_unknown_name_lists_the_known_ones(registry: Registry, tmp_path: Path
     with pytest.raises(AdapterError, match="Known: glow"):
         registry.find("shine")
     assert registry.find(str(drop(tmp_path / "elsewhere" / "own.safetensors"))).name == "own"
+
+
+def test_an_ending_in_capitals_counts(registry: Registry) -> None:
+    drop(registry.folder / "Glow.SAFETENSORS")
+    assert [info.name for info in registry.list()] == ["Glow"]
+    assert registry.find("Glow").state == "available"
+    assert registry.find("Glow.SAFETENSORS").path.name == "Glow.SAFETENSORS"

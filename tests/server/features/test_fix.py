@@ -96,6 +96,18 @@ async def test_an_animation_is_fixed_frame_by_frame(game: Path, settings: Settin
     np.testing.assert_array_equal(sheet, np.concatenate(frames(), axis=1))
 
 
+@pytest.mark.parametrize("form", ["GIF", "PNG"])
+async def test_a_fixed_animation_is_deployed_as_its_sheet(game: Path, settings: Settings, form: str) -> None:
+    (game / f"walk.{form.lower()}").write_bytes(animation(frames(), form, 7))
+    async with Client(create_server(settings, FakeBackend())) as client:
+        fixed = await client.call_tool("fix_pixel_art", {"picture": f"walk.{form.lower()}"})
+        assert fixed.structured_content is not None
+        wanted = {"asset_id": fixed.structured_content["asset_id"], "path": "walk.png", "verify": False}
+        await client.call_tool("deploy_asset", wanted)
+    written = sorted(path.name for path in (game / "assets").iterdir() if path.name.startswith("walk"))
+    assert written == ["walk.json", "walk.png", "walk.sheet.json"]
+
+
 async def test_a_finished_animation_keeps_its_file(game: Path, settings: Settings) -> None:
     data = animation(frames(), "GIF", 1)
     (game / "walk.gif").write_bytes(data)
