@@ -55,18 +55,31 @@ PHRASES: Mapping[str, str] = {
     "closed chest": "treasure chest", "chest": "treasure chest", "treasure chest": "treasure chest",
     "open door": "open door", "closed door": "wooden closed door", "wooden door": "wooden closed door",
     "iron door": "stone wooden closed door", "metal door": "stone wooden closed door", "door": "wooden closed door",
+    "yellow hair": "blond hair", "golden hair": "blond hair", "golden haired": "blond haired",
+    "yellow beard": "blond beard", "golden beard": "blond beard", "ginger beard": "red beard",
+    "ginger hair": "red hair", "auburn hair": "red hair", "redhead": "woman with red hair", "brunette": "brown haired",
     "fire sword": "sword fire", "ice sword": "ice sword", "living armor": "armor", "t shirt": "shirt",
 }  # fmt: skip
 """Phrases and words that the model draws better when they are worded differently."""
 
 LARGE: Mapping[str, str] = {
     "bow": "wooden bow", "table": "wooden table", "throne": "royal throne", "tank": "battle tank",
-    "airplane": "aeroplane", "plane": "aeroplane", "pine": "fir",
+    "airplane": "aeroplane", "plane": "aeroplane", "pine": "fir", "blond": "blonde",
 }  # fmt: skip
-"""Replacements at 32 pixels only: "bow" alone is sometimes drawn as a staff, "tank" as an enlarged 16 px sprite."""
+"""Replacements at 32 pixels only: "bow" alone is sometimes drawn as a staff, "tank" as an enlarged 16 px sprite.
 
-SMALL: Mapping[str, str] = {"key": "door key"}
+People of 32 px have "blonde hair" in the training data, those of 16 px "blond hair".
+"""
+
+SMALL: Mapping[str, str] = {"key": "door key", "blonde": "blond"}
 """Replacements at 16 pixels only: "key" alone is sometimes drawn as a keyboard's key."""
+
+_PART = frozenset(("with", "holding", "wearing", "carrying"))
+_COVERS = """
+    armor armour cape cloak clothes coat dress feathers fur gown jacket robe scales shirt skin suit tunic uniform
+"""
+_WHOLE = frozenset(_COVERS.split())
+"""What the colour after a word of _PART may be said of so that it is the picture's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +120,17 @@ def unknown_words(prompt: str) -> tuple[str, ...]:
 
 
 def color_asked(prompt: str) -> str:
-    """Returns the first of the twelve colours that a prompt names, directly or by a synonym; '' for none."""
-    return next((SAID_FOR.get(word, word) for word in read_prompt(prompt).text.split() if is_color(word)), "")
+    """Returns the first of the twelve colours that a prompt names for the whole picture; '' for none.
+
+    Named directly or by a synonym. After "with", "holding" or "wearing" a colour is that of a part ("dwarf with a red
+    beard") unless it is said of what covers most of a figure ("woman with a red dress").
+    """
+    words, part = read_prompt(prompt).text.split(), False
+    for i, word in enumerate(words):
+        part |= word in _PART
+        if is_color(word) and (not part or not _WHOLE.isdisjoint(words[i + 1 : i + 3])):
+            return SAID_FOR.get(word, word)
+    return ""
 
 
 def nearest_words(word: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import pytest
 from pipelines.embedded.words import (
     PHRASES,
     ROOM,
+    color_asked,
     how_read,
     known_words,
     main,
@@ -45,6 +46,28 @@ def test_a_bow_is_called_wooden_at_the_size_where_that_draws_it_better():
     assert read_prompt("brown bow").text == "brown wooden bow"
     assert read_prompt("brown bow", 16).text == "brown bow"
     assert read_prompt("wooden table").text == "wooden table"
+
+
+def test_fair_hair_is_worded_as_the_people_of_each_size_have_it():
+    for said in ("blond", "blonde", "yellow", "golden"):
+        assert read_prompt(f"woman with {said} hair").text == "woman with blonde hair"
+        assert read_prompt(f"woman with {said} hair", 16).text == "woman with blond hair"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "color"),
+    [
+        ("red dragon", "red"),
+        ("wizard in a blue robe", "blue"),
+        ("dwarf with a red beard", ""),
+        ("green goblin holding a red potion", "green"),
+        ("woman with a red dress", "red"),
+        ("monster with bright green skin", "green"),
+        ("wooden sword with a green gem", ""),
+    ],
+)
+def test_a_colour_of_a_part_is_not_asked_of_the_whole_picture(prompt: str, color: str):
+    assert color_asked(prompt) == color
 
 
 def test_a_word_that_nothing_is_near_is_reported_and_left_out():
