@@ -40,6 +40,13 @@ def read_palette(path: Path | str) -> Palette:
     """
     path = Path(path)
     form = path.suffix.lower()
+    if not form:
+        from pipelines.pixels.named_palettes import palette_names
+
+        raise PaletteError(
+            f"There is no palette '{path.name}'. Give a name ({', '.join(palette_names())}), colours as RRGGBB, or a "
+            f"file ({', '.join(READ_FORMS)})."
+        )
     if form not in READ_FORMS:
         raise PaletteError(
             f"{path.name}: a palette file ends in {', '.join(READ_FORMS)}. Export it in one of these forms."

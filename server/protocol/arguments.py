@@ -32,14 +32,36 @@ KINDS = {
     "palette": ("palettes",),
 }
 MEANINGS = {
-    "prompt": ("description", "text", "subject", "query", "name", "object", "prompt_text"),
+    "prompt": (
+        "description",
+        "text",
+        "subject",
+        "query",
+        "name",
+        "object",
+        "prompt_text",
+        "instructions",
+        "instruction",
+    ),
     "negative": ("negative_prompt", "avoid", "exclude"),
-    "count": ("n", "num", "number", "num_images", "amount", "quantity", "batch_size", "variations"),
+    "count": ("n", "num", "number", "num_images", "amount", "quantity", "batch_size", "variations", "num_variations"),
     "size": ("resolution", "dimensions", "dimension", "pixels", "image_size", "sprite_size"),
     "colors": ("colours", "num_colors", "max_colors", "color_count", "palette_size"),
     "palette": ("color", "colour", "color_palette", "colour_palette"),
     "asset_id": ("id", "asset", "sprite", "sprite_id", "image_id"),
-    "path": ("output_path", "destination", "dest", "target", "file", "filename", "file_path"),
+    "path": ("output_path", "destination", "dest", "target", "file", "filename", "file_path", "save_path"),
+    "picture": ("image", "path", "file", "input", "source", "image_path", "input_path", "file_path", "sheet"),
+    "overwrite": ("force", "replace"),
+    "words": ("query", "search", "filter", "text", "name", "prompt"),
+    "kind": ("type", "category", "asset_type"),
+    "upper": ("terrain", "prompt", "description", "tile", "top", "ground"),
+    "lower": ("bottom", "base"),
+    "tile_size": ("size", "resolution"),
+    "width": ("size", "tile_size", "tile_width", "frame_width", "cell_size"),
+    "height": ("tile_height", "frame_height"),
+    "job_id": ("id", "job"),
+    "workflow": ("name", "recipe"),
+    "variants": ("models", "loras"),
     "motions": ("motion", "animations", "animation", "actions", "action"),
     "frames": ("num_frames", "frame_count"),
     "background": ("ground", "matte"),
@@ -58,10 +80,20 @@ ELSEWHERE = {
     ),
     "the game's dgx-pixels.toml sets the style of everything (palette, outline, prompt_prefix)": ("style", "theme"),
     "preset= sets speed and quality": ("steps", "guidance", "guidance_scale", "cfg", "quality"),
-    "sprites have a transparent background already": ("background", "transparent", "transparency", "alpha"),
-    "run_workflow(workflow='batch') draws a list": ("prompts", "items", "subjects"),
+    "sprites have a transparent background already": (
+        *("background", "transparent", "transparent_background", "transparency", "alpha"),
+    ),
+    "every picture is a PNG": ("format", "output_format", "file_type"),
+    "run_workflow(workflow='batch', inputs={'subjects': [...]}) draws a list": ("prompts", "items", "subjects"),
+    "width= and height= of a tile are enough": ("columns", "rows", "cols"),
     "train_lora teaches a style, and the game's dgx-pixels.toml names the LoRAs": ("lora", "loras"),
 }
+_NO_BACKGROUND = ("remove", "removed", "transparent", "none", "true", "yes")
+_MOTIONS = {
+    **{"walking": "walk", "running": "run", "idling": "idle", "standing": "idle", "attacking": "attack"},
+    **{"death": "die", "dying": "die", "dead": "die", "hit": "hurt", "damage": "hurt"},
+}
+"""Other words for motions."""
 _SIZE = re.compile(r"\s*(\d+)\s*(?:px)?\s*(?:[x×*,]\s*(\d+)\s*(?:px)?)?\s*", re.IGNORECASE)
 _ID = re.compile(r"(?:sprite|tileset|sheet|asset)://", re.IGNORECASE)
 _COLOR = re.compile(r"#?[0-9a-f]{6}|#[0-9a-f]{3}", re.IGNORECASE)
@@ -117,7 +149,7 @@ class Arguments(Middleware):
             game = self._studio.project(named if isinstance(named, str) and named else None)
             folder = game.assets if game else None
             asset_id = arguments.get("asset_id")
-            if game and isinstance(asset_id, str) and arguments["path"].rstrip().endswith("/"):
+            if game and isinstance(asset_id, str) and "." not in arguments["path"].rpartition("/")[2]:
                 from server.deploy.deploy import default_path
 
                 default = default_path(self._studio.find_asset(asset_id, game)[1], game).rsplit("/", 1)[-1]
@@ -146,6 +178,7 @@ def read_arguments(schema: dict[str, Any], given: dict[str, Any]) -> dict[str, A
     for name in list(read):
         for read_one in (*_READERS.get(name, ()), _from_json(known[name])):
             read[name] = read_one(read[name])
+    read = {name: value for name, value in read.items() if value is not None or name in required}
     for name in ("size", "tile_size"):
         if isinstance(side := read.get(name), tuple):
             del read[name]
@@ -158,8 +191,8 @@ def unknown_arguments(unknown: list[str], known: dict[str, Any]) -> str:
     lines = []
     for name in unknown:
         meant = next((arg for arg, others in MEANINGS.items() if name in others and arg in known), "")
-        meant = meant or next(iter(difflib.get_close_matches(name, known, 1, 0.75)), "")
         other = next((where for where, names in ELSEWHERE.items() if name in names), "")
+        meant = meant or ("" if other else next(iter(difflib.get_close_matches(name, known, 1, 0.75)), ""))
         hint = f" (you mean {meant}=)" if meant else f" ({other})" if other else ""
         lines.append(f"{name}: there is no such argument{hint}")
     return f"{'; '.join(lines)}. The arguments are: {', '.join(known)}."
@@ -182,6 +215,8 @@ def asset_path(path: str, assets: Path | None = None, default: str = "sprite.png
     while text.startswith("./"):
         text = text[2:]
     text = text.removeprefix("assets/")
+    if assets is not None and text and (assets / text).is_dir():
+        text = f"{text.rstrip('/')}/"
     if text.endswith("/") or not text:
         text += default
     folders, _, file = text.rpartition("/")
@@ -248,8 +283,10 @@ def _colors_text(value: Any) -> Any:
 def _outline(value: Any) -> Any:
     if isinstance(value, bool):
         return "outer" if value else "none"
-    if not isinstance(value, str) or value.strip().lower() in OUTLINES:
+    if not isinstance(value, str):
         return value
+    if value.strip().lower() in OUTLINES:
+        return value.strip().lower()
     word = value.strip().lower()
     if word in ("no", "false", "off"):
         return "none"
@@ -265,6 +302,52 @@ def _recolor(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value):
         return ", ".join(f"{old}:{new}" for old, new in value)
     return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _seed(value: Any) -> Any:
+    """-1 and "random" mean no seed of one's own."""
+    return None if value in (-1, "-1", "random") else value
+
+
+def _first_number(value: Any) -> Any:
+    """ "8 colors" as 8."""
+    found = re.fullmatch(r"\s*(\d+)\s*[a-z]+\s*", value, re.IGNORECASE) if isinstance(value, str) else None
+    return int(found[1]) if found else value
+
+
+def _share(value: Any) -> Any:
+    """ "50%" as 0.5."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+    return float(found[1]) / 100 if found else value
+
+
+def _model(value: Any) -> Any:
+    word = value.strip().lower() if isinstance(value, str) else ""
+    return "" if word in ("default", "auto") else word if word in ("embedded", "sdxl") else value
+
+
+def _background(value: Any) -> Any:
+    """What means that a background goes away, as `clear`."""
+    gone = value is True or (isinstance(value, str) and value.strip().lower() in _NO_BACKGROUND)
+    return "clear" if gone else value
+
+
+def _motions(value: Any) -> Any:
+    words = [part for part in re.split(r"[\s,]+", value) if part] if isinstance(value, str) else value
+    if not isinstance(words, list) or (isinstance(value, str) and value.strip().startswith("[")):
+        return value
+    return [_MOTIONS.get(str(word).strip().lower(), word) for word in words]
+
+
+def _directions(value: Any) -> Any:
+    """Named directions as their number."""
+    return len(value) if isinstance(value, list) else value
+
+
+def _workflow(value: Any) -> Any:
+    """ "item set" and "Item-Set" as item_set; the path of a file stays."""
+    is_file = not isinstance(value, str) or "/" in value or "." in value
+    return value if is_file else re.sub(r"[\s-]+", "_", value.strip().lower())
 
 
 def _listed(value: Any) -> Any:
@@ -298,4 +381,12 @@ _READERS: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "outline": (_outline,),
     "recolor": (_recolor,),
     "prompts": (_listed,),
+    "seed": (_seed,),
+    "colors": (_first_number,),
+    "strength": (_share,),
+    "model": (_model,),
+    "background": (_background,),
+    "motions": (_motions,),
+    "directions": (_directions,),
+    "workflow": (_workflow,),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,70 @@ async def test_an_unknown_move_is_answered_with_the_known_ones(client: Client[An
 
 def test_a_folder_without_a_game_still_gives_a_name() -> None:
     assert asset_path("sprites/") == "sprites/sprite.png"
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "meaning"),
+    [
+        ("generate_sprite", "num_variations", "you mean count="),
+        ("generate_sprite", "save_path", "deploy_asset(path=...)"),
+        ("generate_sprite", "transparent_background", "transparent background already"),
+        ("generate_sprite", "format", "every picture is a PNG"),
+        ("generate_sprite", "prompts", "run_workflow(workflow='batch'"),
+        ("deploy_asset", "force", "you mean overwrite="),
+        ("edit_sprite", "instructions", "you mean prompt="),
+        ("edit_sprite", "size", "you mean width="),
+        ("fix_pixel_art", "path", "you mean picture="),
+        ("fix_pixel_art", "image", "you mean picture="),
+        ("slice_sheet", "tile_size", "you mean width="),
+        ("slice_sheet", "columns", "width= and height= of a tile"),
+        ("generate_tileset", "terrain", "you mean upper="),
+        ("generate_tileset", "size", "you mean tile_size="),
+        ("list_assets", "query", "you mean words="),
+        ("list_assets", "type", "you mean kind="),
+        ("run_workflow", "name", "you mean workflow="),
+        ("compare_models", "models", "you mean variants="),
+        ("get_job", "id", "you mean job_id="),
+    ],
+)
+async def test_another_name_is_answered_with_its_meaning(
+    client: Client[Any], tool: str, name: str, meaning: str
+) -> None:
+    with pytest.raises(ToolError, match=re.escape(meaning)):
+        await client.call_tool(tool, {name: "x"})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"seed": -1},
+        {"seed": "random"},
+        {"colors": "8 colors"},
+        {"outline": "Outer"},
+        {"model": "default"},
+        {"model": "Embedded"},
+    ],
+)
+async def test_another_form_of_a_value_is_read(client: Client[Any], arguments: dict[str, Any]) -> None:
+    assert await ask(client, "generate_sprite", prompt="red dragon", **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"motions": ["walking"]}, {"motions": "idle, death"}, {"directions": ["left", "right"]}],
+)
+async def test_motions_and_directions_are_read(client: Client[Any], arguments: dict[str, Any]) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="red dragon")
+    assert await ask(client, "generate_animation", asset_id=drawn["asset_id"], **arguments)
+
+
+async def test_a_folder_that_exists_is_a_folder_without_a_slash(client: Client[Any], game: Path) -> None:
+    (game / "assets" / "items").mkdir()
+    drawn = await ask(client, "generate_sprite", prompt="red dragon")
+    placed = await ask(client, "deploy_asset", asset_id=drawn["asset_id"], path="items")
+    assert placed["path"] == "items/red_dragon.png"
+
+
+async def test_a_palette_that_does_not_exist_is_answered_with_the_names(client: Client[Any]) -> None:
+    with pytest.raises(ToolError, match="pico-8"):
+        await client.call_tool("generate_sprite", {"prompt": "red dragon", "palette": "grayscale"})
