@@ -68,7 +68,7 @@ def test_a_dora_of_peft_answers_as_peft_does(tmp_path: Path) -> None:
     ("kind", "effective"),
     [
         ("LoHaConfig", False),
-        ("LoKrConfig", True),
+        pytest.param("LoKrConfig", True, marks=pytest.mark.slow),
         pytest.param("LoHaConfig", True, marks=pytest.mark.slow),
         pytest.param("LoKrConfig", False, marks=pytest.mark.slow),
     ],
@@ -91,7 +91,7 @@ def test_products_of_peft_answer_as_peft_does(tmp_path: Path, kind: str, effecti
     "options",
     [
         {"algo": "lora"},
-        {"algo": "lora", "dora_wd": True},
+        pytest.param({"algo": "lora", "dora_wd": True}, marks=pytest.mark.slow),
         pytest.param({"algo": "lora", "dora_wd": True, "wd_on_output": False}, marks=pytest.mark.slow),
         pytest.param({"algo": "lora", "use_tucker": True}, marks=pytest.mark.slow),
         {"algo": "loha"},
@@ -102,7 +102,7 @@ def test_products_of_peft_answer_as_peft_does(tmp_path: Path, kind: str, effecti
         pytest.param({"algo": "lokr", "factor": 4, "use_tucker": True, "decompose_both": True}, marks=pytest.mark.slow),
         pytest.param({"algo": "lokr", "factor": 4, "full_matrix": True}, marks=pytest.mark.slow),
         pytest.param({"algo": "lokr", "factor": 4, "dora_wd": True}, marks=pytest.mark.slow),
-        {"algo": "full", "train_norm": True},
+        pytest.param({"algo": "full", "train_norm": True}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -188,6 +188,7 @@ def test_alpha_and_ranks_that_differ_by_layer_scale_as_in_kohya(tmp_path: Path) 
     assert_close(merged_outputs([(path, 1.0)]), peft_outputs([(path, 1.0)]))
 
 
+@pytest.mark.slow
 def test_names_of_the_original_unet_find_the_same_layers(tmp_path: Path) -> None:
     named = original_layout(kohya(lora(tiny(), in_unet), alpha=2.0))
     assert any("input_blocks_7_1" in name for name in named)
@@ -217,6 +218,7 @@ def test_convolution_adapters_answer_as_peft_does(tmp_path: Path) -> None:
     assert_close(merged_outputs([(path, 1.0)]), peft_outputs([(path, 1.0)]))
 
 
+@pytest.mark.slow
 def test_convolutions_of_the_original_unet_find_the_same_layers(tmp_path: Path) -> None:
     renames = {
         "lora_unet_conv_in.": "lora_unet_input_blocks_0_0.",
@@ -273,6 +275,7 @@ def test_three_adapters_with_their_weights_add_up_as_in_peft(tmp_path: Path) -> 
     assert_close(merged_outputs(files), peft_outputs(files))
 
 
+@pytest.mark.slow
 def test_alpha_in_diffusers_metadata_counts(tmp_path: Path) -> None:
     from peft import LoraConfig
 

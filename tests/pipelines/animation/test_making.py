@@ -56,6 +56,7 @@ def test_a_painted_walk_begins_with_the_sprite_itself_and_holds_only_its_colours
             assert colors(frame) <= colors(sprite)
 
 
+@pytest.mark.slow
 def test_frames_grow_only_where_a_motion_needs_room(painted: Clips) -> None:
     assert painted.margin == 4
     assert any("8 px larger" in note for note in painted.notes)

@@ -78,6 +78,7 @@ def test_without_a_gpu_a_captured_call_is_the_plain_one() -> None:
     }
 
 
+@pytest.mark.slow
 def test_compiled_regions_are_gone_after_the_context_and_shared_by_alike_blocks() -> None:
     from torch._dynamo.testing import CompileCounter
 
@@ -171,6 +172,7 @@ def test_outside_a_drawing_the_cross_attentions_make_their_own_keys() -> None:
         assert torch.equal(caller(quick)(*inputs()), caller(pristine_unet())(*inputs()))
 
 
+@pytest.mark.slow
 def test_blocks_that_are_given_their_kv_share_compiled_code() -> None:
     from torch._dynamo.testing import CompileCounter
 

@@ -133,7 +133,7 @@ def test_initialize_is_answered_after_a_probe(game: Path, tmp_path: Path) -> Non
         send(child, id=3, method="initialize", params=hello)
         assert hear(child, id=3)["result"]["serverInfo"]["name"] == "dgx-pixels"
         send(child, method="notifications/initialized")
-        send(child, id=4, method="tools/call", params={"name": "generate_sprite", "arguments": {"prompt": "imp"}})
+        send(child, id=4, method="tools/call", params={"name": "get_status", "arguments": {}})
         assert not hear(child, id=4)["result"]["isError"]
         assert child.stdin
         child.stdin.close()

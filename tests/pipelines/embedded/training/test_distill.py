@@ -109,6 +109,7 @@ def test_the_adapter_learns_where_the_teacher_lands(data: Path, checkpoint: Path
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_distilling_writes_an_adapter_that_a_weight_stack_merges(data: Path, checkpoint: Path, tmp_path: Path):
     out = tmp_path / "run"
     assert distill.main([
