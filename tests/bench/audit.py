@@ -20,9 +20,13 @@ ROOT = Path(__file__).parents[2]
 def python_packages(tool: str) -> int:
     """The number of vulnerable pins in constraints.txt; prints them."""
     command = [tool, "--disable-pip", "--no-deps", "--progress-spinner", "off", "--format", "json"]
-    done = subprocess.run(
-        [*command, "--requirement", str(ROOT / "constraints.txt")], capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            [*command, "--requirement", str(ROOT / "constraints.txt")], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        print(f"Python packages: not checked, pip-audit cannot be started ({error.strerror}).")
+        return 0
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):

@@ -11,6 +11,8 @@ from packaging.requirements import Requirement
 
 from pipelines.models import hub
 from pipelines.models.hub import Repo, snapshot
+from server.library.rows import DIGEST
+from tests.bench import audit
 
 ROOT = Path(__file__).parents[2]
 OF_TORCH = re.compile(r"nvidia-|cuda-|triton")
@@ -84,3 +86,20 @@ def test_a_reference_that_is_not_a_commit_leads_nowhere(cache: Path, text: str) 
     (cache / "models--me--mine/refs/main").write_text(text)
     (cache / hub.PINS).write_text('{"me/mine@main": "../../../outside"}')
     assert snapshot(Repo("me/mine")) is None
+
+
+def test_an_audit_without_its_tools_says_what_was_not_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert audit.python_packages(str(tmp_path / "pip-audit")) == 0
+    assert audit.crates() == 0
+    printed = capsys.readouterr().out
+    assert "Python packages: not checked, pip-audit cannot be started" in printed
+    assert "Crates: not checked, cargo-audit is not installed" in printed
+
+
+@pytest.mark.parametrize("digest", ["G" * 64, "A" * 64, "a" * 63, "", "a" * 64 + "/../x", None])
+def test_a_digest_that_is_not_64_lower_case_hex_digits_is_no_digest(digest: str | None) -> None:
+    assert not DIGEST.fullmatch(digest or "")
+    assert not hub._SHA256.fullmatch(digest or "")
