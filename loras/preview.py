@@ -80,7 +80,7 @@ def loss_plot(
     for index, value in enumerate(values):
         draw.point((x(index), y(value)), fill=(150, 175, 205))
     draw.line([(x(i), y(v)) for i, v in enumerate(mean)], fill=_LINE, width=2)
-    held = [(x(at / step - 1), y(value)) for at, value in validations]
+    held = [(x(max(0, at / step - 1)), y(value)) for at, value in validations]
     if len(held) > 1:
         draw.line(held, fill=_HELD, width=2)
     for at, value in held:

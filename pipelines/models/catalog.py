@@ -289,8 +289,9 @@ def hub_model(name: str) -> Model:
     folder = snapshot(repo)
     if folder is None:
         raise ModelError(
-            f"'{name}' is not on this machine yet. `dgx-pixels models pull {name}` fetches it (SDXL: 7.8 GB with what "
-            "goes with it); model='embedded' draws without a download." + _meant_folder(name)
+            f"'{name}' is not on this machine yet. `dgx-pixels models pull {name}` fetches it, sizes and licences "
+            "first (SDXL: 7.8 GB with what goes with it); model='embedded' draws without a download."
+            + _meant_folder(name)
         )
     found = folder_model(folder)
     if found.family != SDXL_FAMILY:

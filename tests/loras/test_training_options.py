@@ -129,6 +129,7 @@ def test_the_plot_shows_both_lines() -> None:
     plain, both = loss_plot([0.5, 0.4, 0.3]), loss_plot([0.5, 0.4, 0.3], validations=[(0, 0.6), (3, 0.35)])
     orange = (read_picture(both)[..., :3] == (190, 84, 20)).all(axis=-1)
     assert orange.sum() > 100
+    assert not orange[:, :48].any()  # the first value is measured before the first step: it stays on the axis
     assert not (read_picture(plain)[..., :3] == (190, 84, 20)).all(axis=-1).any()
 
 
