@@ -125,6 +125,12 @@ def estimate_pixels(
             f"Give pitch={wide / lattice.columns:.4g} to reduce it all the same."
         )
         return _unchanged(originals, "unproved", note)
+    if small and lattice:
+        note = (
+            f"Taken as finished. It could be an enlargement of {lattice.columns}x{lattice.rows} pixels with noise on "
+            f"it, too: give pitch={wide / lattice.columns:.4g} if it is one."
+        )
+        return _unchanged(originals, "finished", note)
     if crisp:
         return _unchanged(originals, "finished")
     if small:

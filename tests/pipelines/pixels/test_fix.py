@@ -351,3 +351,23 @@ def test_a_small_smooth_enlargement_is_never_taken_for_finished_silently(factor:
         picture = on_ground(sprite(seed, 16), (255, 255, 255))
         fixed = fix_pictures([resized(picture, factor, Image.Resampling.BILINEAR)])
         assert fixed.frames[0].image.shape == picture.shape or fixed.notes
+
+
+@pytest.mark.parametrize("quality", [60, 75, 90])
+@pytest.mark.parametrize("ground", ["white", "gray"])
+def test_a_small_compressed_enlargement_is_never_taken_for_finished_silently(ground: str, quality: int) -> None:
+    for seed in range(8):
+        picture = on_ground(sprite(seed), GROUNDS[ground])
+        fixed = fix_pictures([compressed(times(picture, 2), quality)])
+        assert fixed.frames[0].image.shape == picture.shape or fixed.notes
+
+
+def test_a_size_that_noise_on_few_colors_makes_doubtful_is_named() -> None:
+    """Ordinary noise of one level on a flat drawing of doubled pixels."""
+    rng = np.random.default_rng(4)
+    picture = times(on_ground(sprite(5), (128, 128, 128)), 2)
+    for _ in range(60):
+        y, x = rng.integers(0, 64, 2)
+        picture[y, x, :3] = np.clip(picture[y, x, :3].astype(int) + rng.integers(-60, 61), 0, 255)
+    fixed = fix_pictures([picture])
+    assert fixed.frames[0].image.shape == (32, 32, 4) or any("32x32" in note for note in fixed.notes)
