@@ -142,18 +142,19 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _report(text: str) -> dict[str, Any]:
+    """Reads a report; gates or scores of another form are left out."""
     report = _object(text)
-    _check(
-        isinstance(report.get("gates", {}), dict) and isinstance(report.get("scores", {}), dict),
-        "the gates or scores of its report are not an object",
-    )
-    return report
+    return report | {name: {} for name in ("gates", "scores") if not isinstance(report.get(name, {}), dict)}
 
 
 def _details(text: str) -> dict[str, Any]:
+    """Reads details; of the palette and the unknown words only what is a colour or a text is kept."""
     details = _object(text)
-    _check(_are_colors(details.get("palette", [])), "the palette in its details is not a list of colours")
-    _check(_texts(details.get("unknown_words", []), list), "the words in its details are not a list of texts")
+    for name, pattern in (("palette", COLOR), ("unknown_words", None)):
+        if name in details:
+            listed = details[name] if isinstance(details[name], list) else []
+            texts = [value for value in listed if isinstance(value, str)]
+            details[name] = [value for value in texts if pattern is None or pattern.fullmatch(value)]
     return details
 
 
