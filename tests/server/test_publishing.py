@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import tomllib
 import venv
 import zipfile
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from fastmcp import Client
@@ -35,6 +38,20 @@ def test_the_registry_entry_names_this_version_and_the_readme_has_its_mark() -> 
     assert package["transport"] == {"type": "stdio"}
     assert len(entry["description"]) <= 100
     assert f"<!-- mcp-name: {entry['name']} -->" in (ROOT / "README.md").read_text()
+
+
+def test_the_install_buttons_hold_the_command_of_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    code = re.search(r"https://insiders\.vscode\.dev/redirect/mcp/install\?([^)]+)", text)
+    cursor = re.search(r"https://cursor\.com/en/install-mcp\?([^)]+)", text)
+    assert code
+    assert cursor
+    of_code, of_cursor = parse_qs(code[1]), parse_qs(cursor[1])
+    assert of_code["name"] == of_cursor["name"] == ["dgx-pixels"]
+    expected = {"command": "uvx", "args": ["dgx-pixels", "serve"]}
+    assert json.loads(of_code["config"][0]) == expected
+    assert json.loads(base64.b64decode(of_cursor["config"][0])) == expected
+    assert "`uvx dgx-pixels serve`" in text
 
 
 @pytest.mark.slow
