@@ -18,6 +18,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, PreTrainedTokenizerFast
 
 from pipelines.embedded.autoencoder import PixelAutoencoder
+from pipelines.embedded.canvas import SIZE
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 """The folder of the weights that ship in the package."""
@@ -28,9 +29,6 @@ SPECIAL = (PAD, UNKNOWN, START, END)
 
 TOKENS = 16
 """Length of a tokenized prompt, start and end included."""
-
-SIZE = 32
-"""Width and height of the canvas that the model was trained on, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.embedded.architecture import SIZE
 from pipelines.records import Pixels
 
+SIZE = 32
+"""Width and height of the canvas that the model was trained on, in pixels."""
 CLEAR = (128, 128, 128, 0)
 """A transparent pixel as RGBA bytes: (0, 0, 0, -1) in the model's range of -1..1."""
 

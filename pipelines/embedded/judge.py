@@ -19,8 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipelines.embedded.architecture import SIZE
-from pipelines.embedded.canvas import place
+from pipelines.embedded.canvas import SIZE, place
 from pipelines.embedded.language import families, split_words, subjects
 from pipelines.embedded.words import nearest_words
 from pipelines.records import Pixels

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.embedded.architecture import SIZE, SPECIAL, TOKENS
-from pipelines.embedded.canvas import CLEAR, place
+from pipelines.embedded.architecture import SPECIAL, TOKENS
+from pipelines.embedded.canvas import CLEAR, SIZE, place
 from pipelines.embedded.colors import COLORS, main_colors, name_pixels, repaint
 from pipelines.embedded.training import captions as says
 from pipelines.embedded.training.drawn.folk import folk

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from pipelines.embedded.architecture import SIZE, SPECIAL, build_scheduler
+from pipelines.embedded.architecture import SPECIAL, build_scheduler
+from pipelines.embedded.canvas import SIZE
 from pipelines.embedded.training.data import Packed
 
 DROPPED = 0.12

@@ -22,7 +22,8 @@ from PIL import Image
 from scipy import ndimage
 
 from pipelines.adapters.stack import WeightStack
-from pipelines.embedded.architecture import CHECKPOINT, SIZE, load_embedded
+from pipelines.embedded.architecture import CHECKPOINT, load_embedded
+from pipelines.embedded.canvas import SIZE
 from pipelines.embedded.colors import COLORS, color_shares, main_colors, turn_hue
 from pipelines.embedded.judge import FOLDER, KINDS, load_judge, noun_asked
 from pipelines.embedded.training.data import Sprite, read_sprites

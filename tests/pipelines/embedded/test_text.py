@@ -83,10 +83,14 @@ def test_a_scheduler_is_configured_as_diffusers_does_it(name: str, source: str) 
 def test_drawing_imports_nothing_that_it_does_not_call_and_everything_is_real_afterwards() -> None:
     code = """
 import sys
-from pipelines.records import DrawRequest
+from pipelines.engine.engine import Engine
+from pipelines.records import Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
+from pipelines.sprites.draw import draw_sprites
 backend = DiffusersBackend("cpu")
-backend.draw(DrawRequest(model="embedded", prompts=("red dragon",), seeds=(1,), width=32, height=32), lambda *_: None)
+engine = Engine(backend)
+recipe = Recipe(kind="sprite", prompt="red dragon", model="embedded", seed=1, width=32, height=32, candidates=4)
+draw_sprites(engine, recipe)
 unwanted = ("transformers", "peft", "accelerate", "requests", "scipy.stats", "scipy.integrate", "torch._dynamo",
             "diffusers.hooks", "diffusers.models.transformers", "huggingface_hub.hf_api")
 print([name for name in unwanted if name in sys.modules])
