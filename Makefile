@@ -84,6 +84,15 @@ test-gallery: setup ## the results page in Chromium (on Debian as root it is ins
 		{ echo "Chromium is missing: apt-get install chromium (or what your system calls it)"; exit 1; }
 	@DGX_PIXELS_BROWSER=1 $(BIN)/pytest tests/browser
 
+test-studio: setup ## the studio in a real terminal, in tmux (on Debian as root it is installed where it is missing)
+	@command -v tmux >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends tmux; } || \
+		{ echo "tmux is missing: apt-get install tmux (or what your system calls it)"; exit 1; }
+	@DGX_PIXELS_STUDIO=1 $(BIN)/pytest tests/server/terminal
+
+bench-studio: setup ## the studio in a pseudo-terminal: start, key to screen while a sprite is drawn, frames a second
+	@$(BIN)/python -m tests.bench.server.studio
+
 test-tiled: setup ## our tilesets in Tiled's own tools (on Debian as root it is installed where it is missing)
 	@command -v tmxrasterizer >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends tiled; } || \

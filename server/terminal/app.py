@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, ClassVar
@@ -66,6 +68,7 @@ class StudioApp(App[None]):
         """The game's picture after the last deploy, a PNG; empty where it gave none."""
         self.said: tuple[str, str] = ("", "")
         self._light = light
+        self._was_busy = False
 
     @property
     def home_line(self) -> str:
@@ -84,6 +87,9 @@ class StudioApp(App[None]):
         self.register_theme(LIGHT)
         self.theme = (LIGHT if self._light else DARK).name
         self.set_interval(TICK, self._tick)
+        if not self.is_headless:  # a window that is closed, or a kill: the terminal is left as it was
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         self.call_after_refresh(self._wake)
 
     def _wake(self) -> None:
@@ -146,6 +152,11 @@ class StudioApp(App[None]):
         self._tick()
 
     def _tick(self) -> None:
+        """Show the progress of what runs; nothing is drawn while nothing runs."""
+        busy = [task for task in self.tasks if not task.quiet]
+        if not busy and not self._was_busy:
+            return
+        self._was_busy = bool(busy)
         for frame in self.frames[-1:]:
             frame.refresh_tabs()
             frame.tick()

@@ -14,23 +14,18 @@ from server.errors import ServerError
 
 if TYPE_CHECKING:
     from server.studio import Studio
-    from server.terminal.desk import Desk
 
 LOG = "studio.log"
 """The file in the user's data folder that gets log records, and what libraries print, while the studio is open."""
 
 
-def studio(
-    *, project: Path | None = None, connect: str = "", pictures: Literal["auto", "blocks", "text"] = "auto"
-) -> None:
+def studio(*, project: Path | None = None, pictures: Literal["auto", "blocks", "text"] = "auto") -> None:
     """Draw, compare and deploy in the terminal, without an assistant.
 
     Parameters
     ----------
     project
         The game's root; default: found from the working directory.
-    connect
-        The address of a running server (`dgx-pixels serve --http`), whose library, engine and queue are shared.
     pictures
         blocks: two pixels in a cell; text: shades, for terminals without colours or Unicode; auto: as the terminal can.
     """
@@ -38,6 +33,7 @@ def studio(
         raise ServerError("The studio needs a terminal. In a script use `dgx-pixels generate` and `deploy`.")
     try:
         from server.terminal.app import StudioApp
+        from server.terminal.local import LocalDesk
     except ImportError as error:
         raise ServerError(
             f"The studio's packages are not installed ({error.name}). Run: pip install 'dgx-pixels[studio]'"
@@ -45,9 +41,11 @@ def studio(
     from server.terminal.probe import light_background, speaks_unicode
 
     plain = pictures == "text" or (pictures == "auto" and not speaks_unicode())
-    app = StudioApp(_desk(project, connect), plain=plain, light=light_background())
-    with _errors_in_a_file():
+    app = StudioApp(LocalDesk(make_studio, str(project) if project else None), plain=plain, light=light_background())
+    with _errors_in_a_file() as log:
         app.run()
+    if app.return_code == 1:
+        sys.stderr.write(f"The studio ended by a fault of dgx-pixels. {log} has the details: please report them.\n")
     leave(app.return_code or 0)
 
 
@@ -60,15 +58,7 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _desk(project: Path | None, connect: str) -> Desk:
-    if connect:
-        raise ServerError("--connect is not in this version.")
-    from server.terminal.local import LocalDesk
-
-    return LocalDesk(_studio, str(project) if project else None)
-
-
-def _studio() -> Studio:
+def make_studio() -> Studio:
     """A studio; the class is imported in the thread that first needs it."""
     from server.studio import Studio
 
@@ -76,8 +66,8 @@ def _studio() -> Studio:
 
 
 @contextmanager
-def _errors_in_a_file() -> Iterator[None]:
-    """Send standard error to a file while the screen is drawn on it.
+def _errors_in_a_file() -> Iterator[Path]:
+    """Send standard error to a file, which is returned, while the screen is drawn on it.
 
     Log records, warnings and what C libraries print would otherwise land in the middle of the screen. Textual draws on
     `sys.__stderr__`, which is a copy of the terminal's own descriptor in that time.
@@ -97,7 +87,7 @@ def _errors_in_a_file() -> Iterator[None]:
     os.close(log)
     sys.__stderr__ = os.fdopen(terminal, "w", encoding="utf-8", errors="replace")  # type: ignore[misc]
     try:
-        yield
+        yield folder / LOG
     finally:
         sys.__stderr__.flush()  # type: ignore[union-attr]
         os.dup2(terminal, 2)

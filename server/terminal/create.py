@@ -173,7 +173,8 @@ class CreateScreen(Frame):
 
     def _drawn(self, batch: Batch) -> None:
         self._take(batch)
-        self.query_one("#seeds").focus()
+        if self.focused is None:  # not while the next prompt is written
+            self.query_one("#seeds").focus()
         words = ", ".join(batch.unknown_words)
         if words:
             self.studio.say(f"The model does not know: {words}. Use plainer words for these.", "warning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +30,14 @@ class LocalDesk:
         self._make_studio = make_studio
         self._project = project
         self._made: Studio | None = None
+        self._lock = threading.Lock()
 
     @property
     def _studio(self) -> Studio:
-        if self._made is None:
-            self._made = self._make_studio()
-        return self._made
+        with self._lock:  # two threads may ask first
+            if self._made is None:
+                self._made = self._make_studio()
+            return self._made
 
     def home(self) -> Home:
         """See `Desk`."""

@@ -26,6 +26,8 @@ def anyio_backend() -> str:
 def open_studio(game: Path, settings: Settings, backend: FakeBackend) -> OpenStudio:
     """Opens the app in a window of `size`; the game is known when it gives the pilot, and no model is loaded."""
 
+    import pipelines.embedded.judge  # noqa: F401 (what marks candidates imports torch: not within a test's patience)
+
     @asynccontextmanager
     async def opened(size: tuple[int, int] = (80, 24), *, plain: bool = False) -> AsyncIterator[Pilot[None]]:
         quiet = settings.model_copy(update={"preload": "none"})

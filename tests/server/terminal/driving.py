@@ -32,9 +32,9 @@ def studio_of(pilot: Pilot[None]) -> StudioApp:
 
 async def until(pilot: Pilot[None], holds: Callable[[], object]) -> None:
     """Wait for a condition."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not holds():
-            await pilot.pause(0.005)
+            await pilot.pause(0.02)
 
 
 async def settled(pilot: Pilot[None]) -> None:

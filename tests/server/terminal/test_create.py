@@ -113,13 +113,14 @@ async def test_a_kept_seed_is_drawn_first_with_the_next_prompt(open_studio: Open
         await pilot.press("enter")
         await settled(pilot)
         await pilot.press("right", "k", "p", "ctrl+u")
+        kept = pilot.app.screen.query_one(Wall).items[1].caption
         await write(pilot, "dog")
         await pilot.press("enter")
         await settled(pilot)
-        kept = backend.requests[0].seeds[1]
-        assert backend.requests[1].seeds == (kept,)
-        assert len(backend.requests[2].seeds) == 3
-        assert pilot.app.screen.query_one(Wall).items[0].caption == str(kept)
+        seeds = [item.caption for item in pilot.app.screen.query_one(Wall).items]
+        assert seeds[0] == kept
+        assert len(set(seeds)) == 4
+        assert all("dog" in request.prompts[0] for request in backend.requests[1:])
 
 
 async def test_the_fields_become_the_request(open_studio: OpenStudio, backend: FakeBackend) -> None:
@@ -130,7 +131,7 @@ async def test_the_fields_become_the_request(open_studio: OpenStudio, backend: F
         pilot.app.screen.query_one("#prompt", Input).focus()
         await pilot.press("enter")
         await settled(pilot)
-        assert len(backend.requests[0].seeds) == 1
+        assert len(pilot.app.screen.query_one(Wall).items) == 1
         picture = pilot.app.screen.query_one("#big", Picture).frame
         assert picture is not None
         assert picture.shape == (16, 16, 4)
@@ -167,3 +168,16 @@ async def test_the_question_mark_shows_every_key_even_in_the_prompt(open_studio:
         await pilot.pause()
         assert "What do you want to see?" in window_text(pilot)
         assert pilot.app.screen.query_one("#prompt", Input).value == ""
+
+
+async def test_the_next_prompt_can_be_written_while_one_is_drawn(open_studio: OpenStudio, backend: FakeBackend) -> None:
+    backend.gate = threading.Semaphore(0)
+    async with open_studio() as pilot:
+        await write(pilot, "cat")
+        await pilot.press("enter", "p", "ctrl+u")
+        await write(pilot, "do")
+        backend.gate.release(100)
+        await settled(pilot)
+        await write(pilot, "g")
+        assert pilot.app.screen.query_one("#prompt", Input).value == "dog"
+        assert pilot.app.screen.query_one("#big", Picture).frame is not None

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 def drawn(studio: Studio) -> Studio:
     """A studio whose game has five sprites, the newest a cat."""
     for prompt in ("red dragon", "blue dragon", "tree", "house", "cat"):
-        generate_sprites(studio, SpriteRequest(prompt=prompt, size=16, seed=1), no_progress)
+        generate_sprites(studio, SpriteRequest(prompt=prompt, size=16, seed=1, candidates=1), no_progress)
     return studio
 
 
@@ -85,8 +85,8 @@ async def test_a_sprite_is_drawn_again_with_another_seed(
         await pilot.press("r")
         await settled(pilot)
         again = backend.requests[-1]
-        assert again.prompts == ("tree",)
-        assert again.seeds != (1,)
+        assert set(again.prompts) == {"tree"}
+        assert 1 not in again.seeds
         wall = pilot.app.screen.query_one("#wall", Wall)
         assert [item.caption for item in wall.items][:2] == ["tree", "cat"]
         assert wall.chosen == 0
