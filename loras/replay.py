@@ -49,7 +49,7 @@ class Replayed:
         if len(self.graphs) < MOST_GRAPHS:
             try:
                 self.graphs[shape] = self.capture(inputs)
-            except Exception as error:  # whatever the cause, plain steps still train
+            except Exception as error:  # plain steps still train
                 logger.exception("Recording a training step failed; training continues with plain steps")
                 self.failed = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         return loss

@@ -64,7 +64,7 @@ def check_header(path: Path) -> None:
     """Refuses a file whose header would fill the memory, before the safetensors library reads it.
 
     Raises:
-        AdapterError: it is no regular file, or its header is longer than LARGEST_HEADER.
+        AdapterError: it is not a regular file, or its header is longer than LARGEST_HEADER.
         OSError: as the operating system says.
     """
     try:

@@ -102,7 +102,7 @@ class PlainModel:
                 self.pipeline.load_lora_weights(str(path), adapter_name=f"lora{number}", local_files_only=True)
             names = [f"lora{number}" for number in range(len(wanted))]
             self.pipeline.set_adapters(names, [weight for _, weight in wanted])
-        except Exception as error:  # PEFT and diffusers raise whatever a file's names and shapes lead them to
+        except Exception as error:  # PEFT and diffusers raise any error for odd names and shapes
             self.pipeline.unload_lora_weights()
             if isinstance(error, AdapterError):
                 raise

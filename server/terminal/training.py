@@ -33,7 +33,7 @@ class TrainingScreen(Frame):
 
     NAME = "training"
     ABOUT = (
-        "A LoRA learns the look of 20 to 50 sprites. t starts one on the game's assets, or on a folder; it goes on "
+        "A LoRA learns the look of 20 to 50 sprites. t starts one on the game's assets, or on a folder; it continues "
         "when the studio is closed. Compare (F4) shows it beside the base."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
