@@ -232,7 +232,7 @@ BAD = {
     "an unknown model": ({"prompt": "imp", "model": "dall-e"}, "no model 'dall-e'"),
     "an unknown argument": ({"prompt": "imp", "colour": "red"}, "colour: there is no such argument"),
     "no prompt": ({}, "prompt: is required"),
-    "a negative seed": ({"prompt": "imp", "seed": -1}, "seed"),
+    "a negative seed": ({"prompt": "imp", "seed": -2}, "seed"),
     "a palette that is not one": ({"prompt": "imp", "palette": "notes.txt"}, "notes.txt"),
     "a palette that is not there": ({"prompt": "imp", "palette": "none.hex"}, "none.hex"),
     "a palette outside": ({"prompt": "imp", "palette": "../../secret.hex"}, "outside"),
