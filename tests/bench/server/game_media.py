@@ -42,7 +42,7 @@ def main() -> None:
             game.start()
             start = shot(game)
             player = Player(game, watch)
-            while not player.wins():
+            while not player.wins(seconds=300):  # taking pictures slows the player down
                 frames.clear()
                 wait_for("the end of the lost game", lambda: "You fell" in player.line(), limit=60)
                 player.press("Enter", 60)
