@@ -425,7 +425,7 @@ def test_a_broken_colour_profile_changes_nothing(profile: bytes) -> None:
     picture = np.full((4, 4, 4), 100, np.uint8)
     changed, name = to_srgb(picture, profile)
     assert np.array_equal(changed, picture)
-    assert name == ""
+    assert not name
 
 
 def test_a_float_picture_with_numbers_that_are_none_is_read_without_a_warning() -> None:
