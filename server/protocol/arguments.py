@@ -94,7 +94,7 @@ _MOTIONS = {
     **{"death": "die", "dying": "die", "dead": "die", "hit": "hurt", "damage": "hurt"},
 }
 """Other words for motions."""
-_SIZE = re.compile(r"\s*(\d+)\s*(?:px)?\s*(?:[x×*,]\s*(\d+)\s*(?:px)?)?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d{1,9})\s*(?:px)?\s*(?:[x×*,]\s*(\d{1,9})\s*(?:px)?)?\s*", re.IGNORECASE)
 _ID = re.compile(r"(?:sprite|tileset|sheet|asset)://", re.IGNORECASE)
 _COLOR = re.compile(r"#?[0-9a-f]{6}|#[0-9a-f]{3}", re.IGNORECASE)
 _COLOR_NAMES = ("black", "white", "dark", "brown", "gray", "grey", "blue", "red", "green", "purple", "navy")
@@ -311,13 +311,13 @@ def _seed(value: Any) -> Any:
 
 def _first_number(value: Any) -> Any:
     """ "8 colors" as 8."""
-    found = re.fullmatch(r"\s*(\d+)\s*[a-z]+\s*", value, re.IGNORECASE) if isinstance(value, str) else None
+    found = re.fullmatch(r"\s*(\d{1,9})\s*[a-z]+\s*", value, re.IGNORECASE) if isinstance(value, str) else None
     return int(found[1]) if found else value
 
 
 def _share(value: Any) -> Any:
     """ "50%" as 0.5."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*", value) if isinstance(value, str) else None
     return float(found[1]) / 100 if found else value
 
 
