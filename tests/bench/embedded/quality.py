@@ -17,23 +17,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
 from pipelines.adapters.stack import WeightStack
 from pipelines.embedded.architecture import CHECKPOINT, load_embedded
 from pipelines.embedded.canvas import SIZE
-from pipelines.embedded.colors import COLORS, color_shares, main_colors, turn_hue
+from pipelines.embedded.colors import COLORS, color_shares, main_colors
 from pipelines.embedded.judge import FOLDER, KINDS, load_judge, noun_asked
 from pipelines.embedded.training.data import Sprite, read_sprites
 from pipelines.embedded.training.judge import accuracy
 from pipelines.embedded.words import color_asked, read_prompt
+from pipelines.engine.engine import Engine
 from pipelines.errors import PipelineError
+from pipelines.models.catalog import embedded_model
 from pipelines.models.presets import PIXEL_PRESETS, PRESETS
 from pipelines.pixels.oklab import to_oklab
 from pipelines.pixels.palette import extract_palette, lock
-from pipelines.records import Pixels
+from pipelines.records import Pixels, Recipe
+from pipelines.sdxl.diffusion import DiffusersBackend
+from pipelines.sprites.draw import draw_sprites
+from tests.bench.embedded.copies import NEAR, PEOPLE, PLAIN, copy_distances, near_copies
 
 PROMPTS = (
     "green goblin", "red dragon", "blue dragon", "white skeleton warrior", "purple slime", "green orc warrior",
@@ -95,9 +99,6 @@ OPAQUE_PROMPTS = (
     "white marble floor", "gray cobblestone floor", "yellow sand floor", "purple crystal wall",
 )  # fmt: skip
 
-NEAR = 0.05
-"""Root mean square of premultiplied RGBA in 0..1 below which a picture is a copy of a training sprite."""
-
 
 def load(folder: Path, preset: str | None, device: str) -> Any:
     """The stock pipeline with the preset's steps, guidance and adapter as its defaults."""
@@ -156,40 +157,6 @@ def noise(picture: Pixels) -> float:
     if not drawn.any():
         return 0.0
     return float(np.linalg.norm(to_oklab(picture[drawn][:, :3]) - to_oklab(done[drawn][:, :3]), axis=-1).mean())
-
-
-def premultiplied(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(n, h, w, 4) -> (n, h * w * 4), colour times alpha, 0..1."""
-    values = pictures.astype(np.float32) / 255
-    values[..., :3] *= values[..., 3:]
-    return values.reshape(len(pictures), -1).astype(np.float32)
-
-
-def copy_distances(
-    pictures: Sequence[Pixels], sprites: Sequence[Sprite], device: str, hues: int = 8
-) -> NDArray[np.float64]:
-    """Distance of each picture to the nearest sprite, over `hues` turns of its colours and its mirror image."""
-    asked = torch.from_numpy(premultiplied(np.stack(pictures))).to(device)
-    norm = asked.square().sum(1)
-    nearest = torch.full((len(pictures),), float("inf"), device=device)
-    for at in range(0, len(sprites), 256):
-        bank = np.stack([v for s in sprites[at : at + 256] for v in _turned(s.image, hues)])
-        bank[bank[..., 3] == 0] = 0
-        rows = torch.from_numpy(premultiplied(np.concatenate([bank, bank[:, :, ::-1]]))).to(device)
-        distance = norm[:, None] + rows.square().sum(1)[None] - 2 * asked @ rows.T
-        nearest = torch.minimum(nearest, distance.min(dim=1).values)
-    return (nearest.clamp(min=0) / asked.shape[1]).sqrt().cpu().double().numpy()
-
-
-def _turned(image: Pixels, hues: int) -> list[Pixels]:
-    opaque = image[..., 3] > 0
-    unique, inverse = np.unique(image[opaque][:, :3], axis=0, return_inverse=True)
-    out = [image]
-    for k in range(1, hues):
-        turned = image.copy()
-        turned[opaque, :3] = turn_hue(unique, 360 * k / hues)[inverse.ravel()]
-        out.append(turned)
-    return out
 
 
 def sheet(columns: Sequence[Sequence[Pixels]], scale: int = 3, across: int = 12) -> Image.Image:
@@ -253,7 +220,38 @@ def evaluate(pipeline: Any, sprites: Sequence[Sprite], out: Path, device: str) -
         distance = copy_distances(pictures, trained, device)
         rows["near-copies of a training sprite %"] = 100 * np.mean(distance < NEAR)
         rows["median distance to a training sprite"] = float(np.median(distance))
+        for name, prompts, native in (
+            ("plain nouns", PLAIN, SIZE),
+            ("plain nouns, 16 px", PLAIN, 16),
+            ("people", PEOPLE, SIZE),
+        ):
+            drawn = draw(
+                pipeline, [prompt for prompt in prompts for _ in range(4)], list(range(4)) * len(prompts), native
+            )
+            rows[f"near-copies of a training sprite, {name} %"] = 100 * np.mean(
+                near_copies([finished(picture) for picture in drawn], trained)
+            )
     return {name: round(float(value), 4) for name, value in rows.items()}
+
+
+def rows_by_default() -> dict[str, float]:
+    """The rows of colour once more as the product draws by default: the best of several candidates."""
+    model = embedded_model()
+    engine = Engine(DiffusersBackend())
+    try:
+        named = [
+            (color, main_colors(color_shares(draw_sprites(engine, recipe)[0].image)))
+            for seed, (color, noun) in enumerate((color, noun) for noun in NOUNS for color in COLORS)
+            for recipe in [
+                Recipe("sprite", f"{color} {noun}", SIZE, SIZE, seed, candidates=model.sprite_candidates(1), colors=16)
+            ]
+        ]
+    finally:
+        engine.close()
+    return {
+        f"with default candidates: colour asked is {words} %": 100 * float(np.mean([c in n[:most] for c, n in named]))
+        for words, most in (("the first named", 1), ("one of the two first", 2))
+    }
 
 
 def kind_asked(prompt: str) -> str:
@@ -336,6 +334,8 @@ def main(argv: list[str] | None = None) -> int:
         pipeline = load(folder, arguments.preset, arguments.device)
         out = arguments.out if len(arguments.checkpoints) == 1 else arguments.out / str(i)
         results[str(folder)] = evaluate(pipeline, sprites, out, arguments.device)
+        if folder == CHECKPOINT and not arguments.preset:
+            results[str(folder)] |= rows_by_default()
     if sprites and any(s.held_out for s in sprites):
         results["drawn by people"] = human_rows(sprites, arguments.device)
     (arguments.out / "eval.json").write_text(json.dumps(results, indent=1))

@@ -179,7 +179,7 @@ def prove(data: Sequence[Path], real: Sequence[Path], out: Path, steps: int, pic
 
     from pipelines.embedded.training.data import read_sprites
     from pipelines.sdxl.diffusion import DiffusersBackend
-    from tests.bench.embedded.quality import NEAR, copy_distances
+    from tests.bench.embedded.copies import NEAR, copy_distances
     from tests.bench.loras.features import train_features
 
     out.mkdir(parents=True, exist_ok=True)
