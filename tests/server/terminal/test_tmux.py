@@ -30,7 +30,8 @@ class Tmux:
     def __init__(self, folder: Path, size: tuple[int, int], environment: dict[str, str]) -> None:
         self._socket = str(folder / "tmux")
         given = " ".join(f"{name}={value}" for name, value in environment.items())
-        command = f"env {given} {sys.executable} {PROGRAM} {folder / 'data'}; echo ended=$?; stty -a; sleep 600"
+        program = f"env -u NO_COLOR {given} {sys.executable} {PROGRAM} {folder / 'data'}"
+        command = f"{program}; echo ended=$?; stty -a; sleep 600"
         self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(size[0]), "-y", str(size[1]), command)
 
     def _tmux(self, *words: str) -> str:
@@ -171,6 +172,7 @@ def test_sixteen_colours_are_enough(open_tmux: OpenTmux) -> None:
     tmux.wait("draws it")
     tmux.press("cat", "Enter")
     tmux.wait("puts it into the game, k")
+    tmux.wait("\u2580" * 8)
     colors = tmux.colors()
     assert "38;2;" not in colors
     assert "38;5;" not in colors
