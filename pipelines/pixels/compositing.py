@@ -20,6 +20,8 @@ MOST_PIXELS = 1 << 25
 """Pixels of all frames, or of all layers, together."""
 MOST_DRAWN = 1 << 27
 """Pixels of all cels that are drawn, those that are linked counted each time."""
+_BAND = 1 << 20
+"""Pixels that are blended together."""
 _MODES = (
     "normal", "multiply", "screen", "overlay", "darken", "lighten", "color dodge", "color burn", "hard light",
     "soft light", "difference", "exclusion", "hue", "saturation", "color", "luminosity", "addition", "subtract",
@@ -61,7 +63,7 @@ def composite(sprite: Aseprite, frame: int, name: str = "the file") -> Pixels:
     Raises:
         ImageError: a visible layer has a blend mode that is not known.
     """
-    canvas = np.zeros((sprite.height, sprite.width, 4), np.int32)
+    canvas = np.zeros((sprite.height, sprite.width, 4), np.uint8)
     shown = _visible(sprite.layers, name)
     drawn = [(layer, cel) for (at, layer), cel in sprite.cels.items() if at == frame and shown[layer]]
     for layer, cel in sorted(drawn, key=lambda one: (one[0] + one[1].z, one[1].z)):
@@ -74,9 +76,8 @@ def composite(sprite: Aseprite, frame: int, name: str = "the file") -> Pixels:
             )
         opacity = int(_product(np.array(cel.opacity, np.int32), np.array(own.opacity, np.int32)))
         _draw(canvas, to_rgba(sprite, cel, own), cel, opacity, own.blend)
-    image = canvas.astype(np.uint8)
-    image[image[..., 3] == 0] = 0
-    return image
+    canvas[canvas[..., 3] == 0] = 0
+    return canvas
 
 
 def composite_frames(data: bytes, name: str, limit: int) -> list[tuple[Pixels, int]]:
@@ -116,10 +117,10 @@ def check_size(sprite: Aseprite, pictures: int, name: str) -> None:
 
 def layer_picture(sprite: Aseprite, frame: int, layer: int) -> Pixels:
     """Returns one layer of a frame alone on the canvas, at full opacity: (height, width, 4) RGBA."""
-    canvas = np.zeros((sprite.height, sprite.width, 4), np.int32)
+    canvas = np.zeros((sprite.height, sprite.width, 4), np.uint8)
     if cel := sprite.cels.get((frame, layer)):
         _draw(canvas, to_rgba(sprite, cel, sprite.layers[layer]), cel, 255, 0)
-    return canvas.astype(np.uint8)
+    return canvas
 
 
 def to_rgba(sprite: Aseprite, cel: Cel, layer: Layer) -> Pixels:
@@ -154,15 +155,24 @@ def _visible(layers: tuple[Layer, ...], name: str) -> list[bool]:
     return shown
 
 
-def _draw(canvas: NDArray[np.int32], picture: Pixels, cel: Cel, opacity: int, blend: int) -> None:
+def _draw(canvas: Pixels, picture: Pixels, cel: Cel, opacity: int, blend: int) -> None:
     """Draws a cel onto the canvas in place; what lies outside is cut off."""
     height, width = canvas.shape[:2]
     left, top = max(0, cel.x), max(0, cel.y)
     right, bottom = min(width, cel.x + picture.shape[1]), min(height, cel.y + picture.shape[0])
     if left >= right or top >= bottom:
         return
-    front = picture[top - cel.y : bottom - cel.y, left - cel.x : right - cel.x].astype(np.int32)
-    back = canvas[top:bottom, left:right]
+    # A band at a time: the products of a whole picture of 4096x4096 would take 1.7 GB.
+    rows = max(1, _BAND // (right - left))
+    for first in range(top, bottom, rows):
+        last = min(first + rows, bottom)
+        front = picture[first - cel.y : last - cel.y, left - cel.x : right - cel.x]
+        canvas[first:last, left:right] = _blended(canvas[first:last, left:right], front, opacity, blend)
+
+
+def _blended(below: Pixels, above: Pixels, opacity: int, blend: int) -> NDArray[np.int32]:
+    """Returns `above` drawn over `below`, both (h, w, 4) RGBA; the values are 0 to 255."""
+    front, back = above.astype(np.int32), below.astype(np.int32)
     front_alpha = _product(front[..., 3:], np.array(opacity, np.int32))
     back_alpha = back[..., 3:]
     color = front[..., :3]
@@ -174,4 +184,4 @@ def _draw(canvas: NDArray[np.int32], picture: Pixels, cel: Cel, opacity: int, bl
     # C's integer division, which rounds towards zero
     over = back[..., :3] + np.sign(change) * (np.abs(change) // np.maximum(alpha, 1))
     rgb = np.where(back_alpha == 0, color, np.where(front[..., 3:] == 0, back[..., :3], over))
-    canvas[top:bottom, left:right] = np.concatenate([np.clip(rgb, 0, 255), alpha], axis=-1)
+    return np.concatenate([np.clip(rgb, 0, 255), alpha], axis=-1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import resource
 import struct
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from pipelines.pixels.compositing import composite_frames
 from pipelines.pixels.palette_files import READ_FORMS, read_palette
 from pipelines.pixels.picture_files import file_facts, to_srgb
 from pipelines.pixels.png import encode_png, open_picture, read_frames, read_picture, read_recipe
+from tests.memory import peak
 
 MOST_BYTES, MOST_SECONDS = 1.5e9, 20.0
 
@@ -439,11 +439,10 @@ def test_a_float_picture_with_numbers_that_are_none_is_read_without_a_warning() 
 def main() -> None:
     """Reads the file of the first argument and prints what it took, beside what the libraries take."""
 
-    before, libraries = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before, libraries = time.process_time(), peak()
     said = read_all(Path(sys.argv[1]))
     used = time.process_time() - before
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - libraries
-    print(json.dumps({"said": said, "cpu": used, "bytes": peak * 1024}))
+    print(json.dumps({"said": said, "cpu": used, "bytes": peak() - libraries}))
 
 
 if __name__ == "__main__":
