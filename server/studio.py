@@ -33,7 +33,7 @@ class Studio:
     """One per server or command. Every method may be called from any thread; leaving the `with` block closes it."""
 
     def __init__(self, settings: Settings | None = None, backend: Backend | None = None) -> None:
-        """`backend` replaces what draws (tests use a fake)."""
+        """Prepares a studio; `backend` replaces what draws (tests use a fake)."""
         self.settings = settings or Settings()
         self._backend = backend
         self._engine: Engine | None = None

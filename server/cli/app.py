@@ -94,7 +94,7 @@ def _parse(words: list[str]) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """The error as a message for the user."""
+    """Turns an error into a message for the user."""
     from cyclopts import CycloptsError, UnusedCliTokensError
     from pydantic import ValidationError
 

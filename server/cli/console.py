@@ -28,5 +28,5 @@ class SafeConsole(Console):
 
 
 def shown(value: object) -> str:
-    """A value for a line of markup: its control characters are visible and its square brackets are only brackets."""
+    """Escapes a value for a line of markup: control characters become visible, square brackets stay brackets."""
     return escape(visible(str(value)))

@@ -125,7 +125,7 @@ async def _ask(server: Connection, wish: Wish, bars: Progress) -> Granted:
 
 
 def _shown(path: Path) -> Path:
-    """The path as somebody in the working directory would write it."""
+    """Returns the path as somebody in the working directory would write it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 

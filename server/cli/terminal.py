@@ -21,7 +21,7 @@ _BACKGROUND = (128, 114)
 
 
 def picture_text(picture: Pixels, console: Console) -> Text:
-    """The picture ((height, width, 4), any size) as text of `width` columns and half as many rows as it is high."""
+    """Draws a picture (height, width, 4) of any size as text of `width` columns and half as many rows as it is high."""
     if console.color_system is None or not console.encoding.lower().startswith("utf"):
         return _shades(picture)
     return _half_blocks(picture)

@@ -141,7 +141,7 @@ def gallery(*, serve: bool = False, port: int = 0, project: Path | None = None) 
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """key=value words as a mapping; a value that is JSON (a number, a list, true) is taken as that.
+    """Parses key=value arguments into a mapping; a value that is JSON (a number, a list, true) is read as JSON.
 
     Raises:
         ServerError: a word without '='.

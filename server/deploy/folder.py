@@ -29,7 +29,7 @@ class AssetsFolder:
     """The assets folder of a game, and its staging folder."""
 
     def __init__(self, root: Path, inside: str, state: Path) -> None:
-        """`root` must exist; `inside` is the assets folder relative to it; `state` is the game's `.dgx-pixels/`."""
+        """Takes a `root` that exists, the assets folder `inside` it, and the game's `state` folder (`.dgx-pixels/`)."""
         self._root = root
         self._inside = [part for part in Path(inside).parts if part != "."]
         self._state = state
@@ -53,7 +53,7 @@ class AssetsFolder:
                 return None
 
     def missing(self, paths: Iterable[str]) -> list[str]:
-        """The folders of these files that do not exist, outer ones first, relative to assets/ ("": assets/ itself)."""
+        """Lists folders of these files that do not exist, outer ones first, relative to assets/ ("" is assets/)."""
         found: list[str] = []
         for path in paths:
             parts = path.split("/")[:-1]
@@ -140,7 +140,7 @@ class AssetsFolder:
                     os.rmdir(name, dir_fd=there)
 
     def has_staged(self) -> bool:
-        """Whether anything lies in the staging folder: a deploy runs, or was cut off."""
+        """Returns whether anything lies in the staging folder: a deploy runs, or was cut off."""
         try:
             with os.scandir(self._state / STAGING) as entries:
                 return next(entries, None) is not None

@@ -162,7 +162,7 @@ def change(
 
 
 def pending(library: Library) -> list[Entry]:
-    """The changes that have begun and not ended, the oldest first. Rows that break a rule are deleted and named."""
+    """Lists changes that have begun and not ended, the oldest first. Rows that break a rule are deleted and logged."""
     if not _any(library):
         return []
     bad: list[str] = []

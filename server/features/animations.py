@@ -95,7 +95,7 @@ def generate_animation(
 def make_sheet(
     image: Pixels, request: AnimationRequest, recipe: Recipe, on_progress: OnProgress | None = None
 ) -> tuple[Sheet, Clips]:
-    """The sheet of a finished sprite (height, width, 4), a row for each motion and direction, and how it was made."""
+    """Makes a finished sprite's (height, width, 4) sheet, a row per motion and direction; says how each was made."""
     from pipelines.animation.making import loops_of, make_clips
     from pipelines.animation.sheets import arrange
 
@@ -118,7 +118,7 @@ def make_sheet(
 
 
 def made_of(how: Mapping[str, str]) -> dict[str, str]:
-    """What was drawn and what was moved, by clip; clips of one motion with one answer share the motion's name."""
+    """Says what was drawn and what was moved, by clip; clips of one motion with one answer share the motion's name."""
     said: dict[str, str] = {}
     for motion in dict.fromkeys(name.split("_")[0] for name in how):
         own = {name: text for name, text in how.items() if name.split("_")[0] == motion}

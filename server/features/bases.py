@@ -23,7 +23,7 @@ STORED = "warnings"
 
 
 def record_bases(studio: Studio, recipe: Recipe) -> Recipe:
-    """The recipe of something that was just drawn, with `lora_bases` in its options where a LoRA has another base."""
+    """Adds `lora_bases` to the options of a recipe that was just drawn, where a LoRA has another base."""
     bases: dict[str, str] = {}
     for lora in recipe.loras if recipe.revision else ():
         with suppress(AdapterError):  # it was there when it was drawn

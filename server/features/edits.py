@@ -154,7 +154,7 @@ def read_sprite(home: Library, asset: Asset) -> Pixels:
 
 
 def parse_recolor(text: str) -> dict[str, str]:
-    """ "ff0000:00ff00, 112233:445566" as a mapping.
+    """Parses "ff0000:00ff00, 112233:445566" into a mapping.
 
     Raises:
         InvalidRequest: the text has another form.

@@ -129,7 +129,7 @@ def undo(folder: Path) -> tuple[int, tuple[str, ...]]:
 
 
 def _left_out(path: Path, picture: Pixels) -> str:
-    """Why a file cannot be written back whole, or should not be; empty where it can."""
+    """Says why a file cannot be written back whole, or should not be; empty where it can."""
     from pipelines.errors import ImageError
     from pipelines.pixels.normal_maps import looks_like_normal_map, named_normal_map
     from pipelines.pixels.picture_files import file_facts

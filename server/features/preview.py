@@ -83,7 +83,7 @@ def fitted(picture: Pixels, side: int) -> Pixels:
 
 
 def on_chequers(picture: Pixels, greys: tuple[int, int] = (_LIGHT, _DARK), cell: int = 4) -> Pixels:
-    """The picture on an opaque chequered ground of two `greys`; `cell` is its squares in the picture's own pixels."""
+    """Puts a picture on an opaque chequerboard of two `greys`; a square has `cell` of the picture's pixels a side."""
     import numpy as np
 
     y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]]

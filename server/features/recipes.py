@@ -27,7 +27,7 @@ _WORDS = re.compile(r"#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?(?:[\s,]+#?[0-9a-fA-F]{
 
 
 def sprite_recipe(studio: Studio, project: Project | None, request: SpriteRequest, count: int = 1) -> Recipe:
-    """The recipe of a sprite. Fields of the request that `Recipe` does not have become options, where they are set.
+    """Composes a sprite's recipe. Fields of the request that `Recipe` does not have become options where they are set.
 
     Args:
         count: how many sprites are drawn together; the model's default number of candidates depends on it.
@@ -69,7 +69,7 @@ def compose_recipe(
     prompt: str,
     **more: Any,
 ) -> Recipe:
-    """A recipe with the fields that all drawings share: from the request, else the game's style, else the settings.
+    """Composes a recipe with the fields of all drawings: from the request, else the game's style, else the settings.
 
     Args:
         prompt: what to draw; the style's prefix comes before it.
@@ -96,7 +96,7 @@ def compose_recipe(
 
 
 def of_the_game(project: Project, request: R, where: str) -> R:
-    """The request of a workflow or a watched file: files of the game, which name models as `dgx-pixels.toml` may.
+    """Resolves a request that a file of the game holds; such files name models as `dgx-pixels.toml` may.
 
     Pictures that it names (a sketch, a mask) are inside the game as well.
 
@@ -112,7 +112,7 @@ def of_the_game(project: Project, request: R, where: str) -> R:
 
 
 def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]:
-    """The locked palette as RRGGBB colours; empty where colours are extracted.
+    """Returns the locked palette as RRGGBB colours; empty where colours are extracted.
 
     Args:
         palette: a palette file, RRGGBB colours, "none" (extract colours although the style has a palette), or empty:

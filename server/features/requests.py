@@ -20,12 +20,12 @@ PROMPT_LIMIT = 2000
 
 
 def one_line(text: str) -> str:
-    """The text with every run of white space as one space."""
+    """Replaces every run of white space by one space."""
     return " ".join(text.split())
 
 
 def check_prompt(text: str) -> str:
-    """The prompt on one line.
+    """Checks the prompt and puts it on one line.
 
     Raises:
         ValueError: it is empty or too long.
@@ -41,7 +41,7 @@ def check_prompt(text: str) -> str:
 
 
 def split_motions(given: Any) -> Any:
-    """A text with commas ("idle, Walk") as a list; anything else as it is."""
+    """Splits a text with commas ("idle, Walk") into a list; anything else stays."""
     listed = given.split(",") if isinstance(given, str) else given
     if not isinstance(listed, list | tuple):
         return given
@@ -50,12 +50,12 @@ def split_motions(given: Any) -> Any:
 
 
 def as_options(given: Any) -> Any:
-    """An object ({"alpha": 8}) as the text "alpha=8"; anything else as it is."""
+    """Writes an object ({"alpha": 8}) as the text "alpha=8"; anything else stays."""
     return ", ".join(f"{name}={value}" for name, value in given.items()) if isinstance(given, dict) else given
 
 
 def within(least: int, most: int) -> AfterValidator:
-    """A number, or None, from `least` to `most`."""
+    """Checks that a number is None or from `least` to `most`."""
 
     def check(number: int | None) -> int | None:
         if number is not None and not least <= number <= most:
@@ -66,7 +66,7 @@ def within(least: int, most: int) -> AfterValidator:
 
 
 def or_default(default: str) -> BeforeValidator:
-    """An empty text means `default`."""
+    """Takes an empty text as `default`."""
     return BeforeValidator(lambda given: default if isinstance(given, str) and not given.strip() else given)
 
 
@@ -182,7 +182,7 @@ class AnimationRequest(Request):
     palette: PaletteChoice = ""
 
     def sprite(self) -> SpriteRequest:
-        """The request for the sprite that is drawn and then animated: all fields that both have."""
+        """Returns the request for the sprite that is drawn and then animated: all fields that both have."""
         shared = type(self).model_fields.keys() & SpriteRequest.model_fields.keys()
         return SpriteRequest.model_validate({name: getattr(self, name) for name in shared})
 

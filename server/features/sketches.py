@@ -25,7 +25,7 @@ LONGEST = 1024
 def with_sketch(
     studio: Studio, game: Project | None, library: Library, request: SpriteRequest, recipe: Recipe
 ) -> Recipe:
-    """The recipe with its sketch (`options.sketch`: asset and strength); as it is where none is asked for.
+    """Adds the sketch to a recipe (`options.sketch`: asset and strength), where the request asks for one.
 
     A file is kept as an asset of the library, so that the recipe draws the same again.
 
@@ -45,7 +45,7 @@ def with_sketch(
 
 
 def sketch_of(studio: Studio, game: Project | None, recipe: Recipe) -> Pixels | None:
-    """The picture that a recipe begins with; None where it begins with noise.
+    """Reads the picture that a recipe begins with; None where it begins with noise.
 
     Raises:
         LibraryError: the sketch is gone.

@@ -114,7 +114,7 @@ def _keep_layers(
 
 
 def _strip(pieces: Sequence[Pixels], runs: Sequence[Run], durations: Sequence[int]) -> tuple[Pixels, Slices]:
-    """Frames of one size side by side, with their places."""
+    """Puts frames of one size side by side and returns them with their places."""
     import numpy as np
 
     from pipelines.animation.slicing import Piece, Slices

@@ -103,7 +103,7 @@ def generate_tileset(
 
 
 def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:
-    """Rust that shows the set's sample map as Bevy's own tilemap: a startup system with the imports it needs.
+    """Writes Rust that shows the set's sample map as Bevy's own tilemap: a startup system with the imports it needs.
 
     `path` is the atlas in assets/, `minor` the 19 of Bevy 0.19 (0: unknown). Empty for a Bevy without TilemapChunk
     (before 0.17).
@@ -142,7 +142,7 @@ def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:
 
 
 def _earlier(text: str) -> tuple[str, str] | None:
-    """(asset id, upper | lower | "") where the text names an earlier tileset."""
+    """Returns (asset id, upper | lower | "") where the text names an earlier tileset."""
     head, _, which = text.partition(":")
     return (head, which) if ASSET_ID.fullmatch(head) and which in ("", "upper", "lower") else None
 

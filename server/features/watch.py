@@ -116,7 +116,7 @@ class Watch:
         self._changed.put(self.project.root)
 
     def files(self, folder: Path | None = None) -> Iterator[Path]:
-        """Every file of the game (or in a folder of it) that the watch answers to, in the order of their paths."""
+        """Yields each file of the game (or of a folder of it) that the watch answers to, sorted by path."""
         for path in sorted(_walked(folder or self.project.root)):
             if path.is_file() and self._is_ours(path):
                 yield path
@@ -246,7 +246,7 @@ class Watch:
         return f"repainted {repainted} sprites ({skipped} others use another palette)", note
 
     def _in_palette(self, asset: Asset, old: tuple[str, ...], new: tuple[str, ...]) -> Asset:
-        """The sprite in the new colours: number by number where the palette kept its length, else the nearest."""
+        """Recolours the sprite: number by number where the palette kept its length, else to the nearest colour."""
         from dataclasses import replace
 
         from pipelines.pixels.palette import Palette

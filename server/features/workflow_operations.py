@@ -168,7 +168,7 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
 
 
 def expand_rows(rows: list[Any], variations: int, seed: int | None) -> list[dict[str, Any]]:
-    """Each row `variations` times: {name, prompt, seed, ...}; names get a number where they would repeat.
+    """Repeats each row `variations` times as {name, prompt, seed, ...}; names get a number where they would repeat.
 
     Raises:
         WorkflowError: more rows than MOST_ROWS.

@@ -107,7 +107,7 @@ def data_uri(png: bytes) -> str:
 
 
 def _entry(library: Library, asset: Asset, deployed: Sequence[str], *, veiled: bool) -> dict[str, Any] | None:
-    """What the page shows of an asset; `veiled`: without what drew it, until the blind comparison has a vote."""
+    """Returns what the page shows of an asset; `veiled` hides what drew it, until the blind comparison has a vote."""
     try:
         png = library.read(asset)
         preview_map = next((f.name for f in asset.files if asset.kind == "tileset" and f.name == "preview.png"), None)
@@ -140,7 +140,7 @@ def _entry(library: Library, asset: Asset, deployed: Sequence[str], *, veiled: b
 
 
 def _sheet(sheet: Any) -> dict[str, Any] | None:
-    """The layout of a sheet that plays; None for sprites that were only arranged, and where a value is not a number."""
+    """Returns the layout of a sheet that plays; None for sprites that were only arranged, or where it is malformed."""
     match sheet:
         case {"tile_size": [int() as width, int() as height], "columns": int() as columns, "animations": {**clips}} if (
             clips and 0 < width <= _LARGEST_SIDE and 0 < height <= _LARGEST_SIDE and columns > 0

@@ -106,7 +106,7 @@ def gallery_server(page: Page, vote: Vote, port: int = 0) -> tuple[ThreadingHTTP
                 self._answer(HTTPStatus.OK, b"{}", "application/json")
 
         def _read_vote(self) -> tuple[str, str]:
-            """(comparison, winner) of the body; empty where it is anything else."""
+            """Reads (comparison, winner) from the body; empty where it is anything else."""
             length = self.headers.get("content-length") or ""
             if not _LENGTH.fullmatch(length) or int(length) > _LARGEST_VOTE:
                 return "", ""

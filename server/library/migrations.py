@@ -23,7 +23,7 @@ Migration = Callable[[sqlite3.Connection, Path | None], None]
 
 
 def _assets_and_deployments(connection: sqlite3.Connection, _: Path | None) -> None:
-    """The tables of libraries that had no version yet: those have them already."""
+    """Creates the tables of libraries that had no version yet, where they are missing."""
     _execute(
         connection,
         "CREATE TABLE IF NOT EXISTS assets ("
@@ -38,7 +38,7 @@ def _assets_and_deployments(connection: sqlite3.Connection, _: Path | None) -> N
 
 
 def _indexes_of_lists(connection: sqlite3.Connection, _: Path | None) -> None:
-    """An index that answers list_assets without the wide rows, and one for the deployments of some assets."""
+    """Adds an index that answers list_assets without the wide rows, and one for the deployments of some assets."""
     _execute(
         connection,
         "DROP INDEX IF EXISTS assets_created",
@@ -48,7 +48,7 @@ def _indexes_of_lists(connection: sqlite3.Connection, _: Path | None) -> None:
 
 
 def _comparisons(connection: sqlite3.Connection, folder: Path | None) -> None:
-    """The tables that comparisons.sqlite held, with its rows. The old file stays where it is and is not read again."""
+    """Takes over the rows of comparisons.sqlite. The old file stays where it is and is not read again."""
     _execute(
         connection,
         "CREATE TABLE comparisons ("
@@ -99,7 +99,7 @@ def _schema_of_old_comparisons() -> frozenset[tuple[str, str, str]]:
 
 
 def _deploy_journal(connection: sqlite3.Connection, _: Path | None) -> None:
-    """A row per deploy or undo that has begun and not ended (see `server.deploy.journal`)."""
+    """Adds the journal, a row for each deploy or undo that has begun and not ended (see `server.deploy.journal`)."""
     _execute(
         connection,
         "CREATE TABLE deploy_journal ("

@@ -139,7 +139,7 @@ def _named(folder: Path) -> Project:
 
 
 def _port(folder: Path) -> tuple[Path, int]:
-    """The folder and the port behind it; 0 where there is none, or where the whole is the name of a folder."""
+    """Splits a folder from the port behind it; 0 where there is none, or where the whole is a folder's name."""
     found = re.fullmatch(r"(.+):([1-9]\d{0,4})", folder.name)
     if not found or folder.exists():
         return folder, 0
@@ -157,7 +157,7 @@ def _above(start: Path) -> Project | None:
 
 
 def _game_at(folder: Path) -> Path | None:
-    """The game's root where `folder` is one, or is a workspace with exactly one game."""
+    """Returns the game's root where `folder` is one, or is a workspace with exactly one game."""
     if (folder / STYLE_FILE).is_file():
         return folder
     manifest = _toml(folder / "Cargo.toml")
@@ -189,7 +189,7 @@ def _members(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
 
 
 def matches(folder: Path, pattern: str) -> Iterator[Path]:
-    """What a pattern of a game's file finds below the folder.
+    """Yields what a pattern of a game's file finds below the folder.
 
     Raises:
         ValueError: it is not a pattern, or has `**` twice: each one multiplies the time by the number of folders.
@@ -209,7 +209,7 @@ def _depends_on_bevy(manifest: dict[str, Any]) -> bool:
 
 
 def _table(value: Any) -> dict[str, Any]:
-    """The value where it is a table; empty where the file holds something else in its place."""
+    """Returns the value where it is a table; empty where the file holds something else in its place."""
     return value if isinstance(value, dict) else {}
 
 
@@ -248,7 +248,7 @@ def _open(root: Path) -> Project:
 
 
 def local_weights(root: Path, model: str, loras: tuple[str, ...], where: str) -> tuple[str, tuple[str, ...]]:
-    """The model and the LoRAs that a file of the game names: ids and names as they are, paths inside the game absolute.
+    """Resolves a model and LoRAs that a file of the game names: ids and names stay, paths become absolute.
 
     A game may come from anywhere, so it must not make the server open a file or a folder outside it.
 
@@ -273,7 +273,7 @@ def local_weights(root: Path, model: str, loras: tuple[str, ...], where: str) ->
 
 
 def local_picture(root: Path, path: str, what: str) -> str:
-    """A picture that a file of the game names, as an absolute path inside the game.
+    """Resolves a picture that a file of the game names to an absolute path inside the game.
 
     Raises:
         ProjectError: it leads out of the game; `what` is how errors call it.
@@ -289,7 +289,7 @@ def _weights(root: Path, path: str, what: str, advice: str) -> str:
 
 
 def _inside(root: Path, path: str, key: str) -> Path:
-    """The path below the game's root that the style file names.
+    """Resolves the path below the game's root that the style file names.
 
     Raises:
         ProjectError: it is absolute, or leads out of the root, by `..` or by a symbolic link.

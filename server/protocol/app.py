@@ -75,7 +75,7 @@ gates and scores of what passed its checks. get_status says what the machine is 
 
 
 def package_version() -> str:
-    """This package's version."""
+    """Returns this package's version."""
     try:
         return version("dgx-pixels")
     except PackageNotFoundError:
@@ -107,7 +107,7 @@ def start_preload(studio: Studio) -> None:
 def create_server(
     settings: Settings | None = None, backend: Backend | None = None, auth: AuthProvider | None = None
 ) -> FastMCP:
-    """The server, ready to run. `backend` replaces what draws (tests use a fake)."""
+    """Makes the server, ready to run. `backend` replaces what draws (tests use a fake)."""
     studio = Studio(settings, backend)
 
     @asynccontextmanager

@@ -130,7 +130,7 @@ class Arguments(Middleware):
         return result
 
     async def on_list_tools(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Sequence[Tool]:
-        """With small schemas: what is read here anyway need not be said."""
+        """Lists the tools with small schemas: what this middleware reads anyway need not be in them."""
         small, said = [], []
         for tool in await call_next(context):
             update: dict[str, Any] = {"parameters": small_schema(inlined(tool.parameters))}
@@ -142,7 +142,7 @@ class Arguments(Middleware):
         return small
 
     def _path(self, arguments: dict[str, Any]) -> str:
-        """`arguments["path"]` as a path relative to assets/ in lower snake case."""
+        """Reads `arguments["path"]` as a path relative to assets/ in lower snake case."""
         named = arguments.get("project")
         folder, default = None, "sprite.png"
         try:
@@ -159,7 +159,7 @@ class Arguments(Middleware):
 
 
 def read_arguments(schema: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments as the tool's input schema names and types them.
+    """Reads the arguments as the tool's input schema names and types them.
 
     Raises:
         ToolError: one does not exist, or `prompt` is a list.
@@ -187,7 +187,7 @@ def read_arguments(schema: dict[str, Any], given: dict[str, Any]) -> dict[str, A
 
 
 def unknown_arguments(unknown: list[str], known: dict[str, Any]) -> str:
-    """What is said of arguments that do not exist: what they probably mean, and the names that do exist."""
+    """Says of arguments that do not exist what they probably mean, and which names do exist."""
     lines = []
     for name in unknown:
         meant = next((arg for arg, others in MEANINGS.items() if name in others and arg in known), "")
@@ -199,7 +199,7 @@ def unknown_arguments(unknown: list[str], known: dict[str, Any]) -> str:
 
 
 def asset_path(path: str, assets: Path | None = None, default: str = "sprite.png") -> str:
-    """A path relative to assets/ in lower snake case with an ending.
+    """Makes a path relative to assets/ in lower snake case with an ending.
 
     Args:
         path: `assets/x.png`, `res://x.png`, `./x`, an absolute path inside `assets`; with `/` at the end a folder.
@@ -227,7 +227,7 @@ def asset_path(path: str, assets: Path | None = None, default: str = "sprite.png
 
 
 def kind_of(kind: str) -> str:
-    """The kind of asset that a word means; empty for all.
+    """Finds the kind of asset that a word means; empty for all.
 
     Raises:
         ToolError: the kind is unknown.
@@ -242,7 +242,7 @@ def kind_of(kind: str) -> str:
 
 
 def _known_name(name: str, known: dict[str, Any]) -> str:
-    """`assetId` and `asset-id` as `asset_id`, where there is such an argument."""
+    """Reads `assetId` and `asset-id` as `asset_id`, where there is such an argument."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").lower()
     return snake if name not in known and snake in known else name
 
@@ -305,18 +305,18 @@ def _recolor(value: Any) -> Any:
 
 
 def _seed(value: Any) -> Any:
-    """-1 and "random" mean no seed of one's own."""
+    """Reads -1 and "random" as no seed."""
     return None if value in (-1, "-1", "random") else value
 
 
 def _first_number(value: Any) -> Any:
-    """ "8 colors" as 8."""
+    """Reads "8 colors" as 8."""
     found = re.fullmatch(r"\s*(\d{1,9})\s*[a-z]+\s*", value, re.IGNORECASE) if isinstance(value, str) else None
     return int(found[1]) if found else value
 
 
 def _share(value: Any) -> Any:
-    """ "50%" as 0.5."""
+    """Reads "50%" as 0.5."""
     found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*", value) if isinstance(value, str) else None
     return float(found[1]) / 100 if found else value
 
@@ -327,7 +327,7 @@ def _model(value: Any) -> Any:
 
 
 def _background(value: Any) -> Any:
-    """What means that a background goes away, as `clear`."""
+    """Reads what means that a background goes away as `clear`."""
     gone = value is True or (isinstance(value, str) and value.strip().lower() in _NO_BACKGROUND)
     return "clear" if gone else value
 
@@ -340,18 +340,18 @@ def _motions(value: Any) -> Any:
 
 
 def _directions(value: Any) -> Any:
-    """Named directions as their number."""
+    """Reads named directions as their number."""
     return len(value) if isinstance(value, list) else value
 
 
 def _workflow(value: Any) -> Any:
-    """ "item set" and "Item-Set" as item_set; the path of a file stays."""
+    """Reads "item set" and "Item-Set" as item_set; the path of a file stays."""
     is_file = not isinstance(value, str) or "/" in value or "." in value
     return value if is_file else re.sub(r"[\s-]+", "_", value.strip().lower())
 
 
 def _listed(value: Any) -> Any:
-    """One text where a list is asked for; JSON is read first."""
+    """Reads one text where a list is asked for as a list; JSON is parsed first."""
     return [value] if isinstance(value, str) and not value.strip().startswith("[") else value
 
 

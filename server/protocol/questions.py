@@ -97,7 +97,7 @@ def several_sprites(tool: str, arguments: dict[str, Any]) -> Question | None:
 
 
 def can_ask(ctx: Context) -> bool:
-    """Whether the client shows questions to its user."""
+    """Returns whether the client shows questions to its user."""
     capabilities = ctx.session.client_capabilities
     return capabilities is not None and capabilities.elicitation is not None
 

@@ -13,7 +13,7 @@ class _NoState:
     """A session's state that is always empty."""
 
     async def get(self, key: str) -> None:
-        """There is nothing under any key."""
+        """Finds nothing under any key."""
 
 
 class QuickFastMCP(FastMCP):

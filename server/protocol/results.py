@@ -60,8 +60,8 @@ class Results(Middleware):
         return ToolResult(content=[*kept, text], structured_content=None if plain else answer, meta=result.meta)
 
     async def on_list_tools(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Sequence[Tool]:
-        """With `details` where an answer has any. Without output schemas for a client that gets no structured content:
-        some check one against the other.
+        """Lists the tools with `details` where an answer has any, and without output schemas for a client that gets no
+        structured content: some check one against the other.
         """
         tools = [with_details(tool) for tool in await call_next(context)]
         return [tool.model_copy(update={"output_schema": None}) for tool in tools] if self._plain(context) else tools
@@ -95,7 +95,7 @@ def client_name(context: MiddlewareContext[Any]) -> str:
 
 
 def with_details(tool: Tool) -> Tool:
-    """The tool with the argument `details`, where its answer has gates or scores that `brief` leaves out."""
+    """Gives the tool the argument `details`, where its answer has gates or scores that `brief` leaves out."""
     if not any(f'"{name}"' in json.dumps(tool.output_schema) for name in _DETAILS):
         return tool
     properties = {**tool.parameters.get("properties", {}), "details": {"type": "boolean"}}
@@ -114,7 +114,7 @@ def brief(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def preview_note(answer: dict[str, Any]) -> str:
-    """One sentence for a client that shows no picture, and what the numbers in the picture are."""
+    """Writes one sentence for a client that shows no picture, and what the numbers in the picture are."""
     numbers = ""
     if len(answer.get("sprites") or ()) > 1:
         numbers = " Its numbers are the places in `sprites`, from 1."

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with every `$ref` replaced by what it names: some clients read no references.
+    """Replaces every `$ref` of the schema by what it names: some clients read no references.
 
     fastmcp does the same with a package that imports an HTTP client, a quarter of a second before the tools are listed.
     The schemas of this server name nothing that refers to itself.
@@ -25,7 +25,7 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def small_schema(schema: Any) -> Any:
-    """The schema without nulls, bounds, empty or false defaults and the ban on unknown names, in every part.
+    """Removes nulls, bounds, empty or false defaults and the ban on unknown names from every part of the schema.
 
     An assistant carries all schemas along in its context. `null` still means "not given"; a value out of range or an
     unknown argument is still answered with what is valid.
@@ -49,7 +49,7 @@ def small_schema(schema: Any) -> Any:
 
 
 def small_answer(schema: Any, described: bool = True, outermost: bool = True) -> Any:
-    """A tool's output schema, made small, with the names, types and meanings of what an answer holds.
+    """Makes a tool's output schema small; it keeps the names, types and meanings of what an answer holds.
 
     Left out: what a model class says of itself, defaults, and which names of the inner objects are always there.
     Without `described` also the meanings: another tool answers the same and says them.

@@ -66,7 +66,7 @@ class JobTasks(ServerExtension):
         self.studio = studio
 
     def methods(self) -> Sequence[MethodBinding]:
-        """tasks/get, tasks/cancel and tasks/update."""
+        """Returns tasks/get, tasks/cancel and tasks/update."""
         modern = frozenset(MODERN_PROTOCOL_VERSIONS)
         served = {"tasks/get": self._get, "tasks/cancel": self._cancel, "tasks/update": self._update}
         return [MethodBinding(method, TaskParams, handler, modern) for method, handler in served.items()]
@@ -127,7 +127,7 @@ class JobTasks(ServerExtension):
 
 
 def _task(job: Job, kind: Literal["task", "complete"]) -> Task:
-    """The job as a task. One that failed or was interrupted is a completed call whose result is a tool's error."""
+    """Shows a job as a task. One that failed or was interrupted is a completed call whose result is a tool's error."""
     from server.protocol.tools.training import ended
 
     changed = max((job.folder / name).stat().st_mtime for name in ("spec.json", "state.json"))

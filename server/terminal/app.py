@@ -24,7 +24,7 @@ TICK = 1 / 10
 
 
 def _later(module: str, name: str) -> Callable[[], Screen[Any]]:
-    """A screen whose module is imported when it is first shown."""
+    """Makes a screen whose module is imported when it is first shown."""
     return lambda: getattr(import_module(f"server.terminal.{module}"), name)()
 
 
@@ -134,7 +134,7 @@ class StudioApp(App[None]):
             self.say("Nothing is being drawn.")
 
     def on_ended(self, message: Ended) -> None:
-        """A task has ended."""
+        """Shows the result of a task that has ended."""
         from pipelines.errors import Cancelled, report
 
         task, error = message.task, message.error
@@ -237,7 +237,7 @@ class StudioApp(App[None]):
             self.push_screen(Page(f"Keys: {SCREENS[self.screen.NAME][1]}", help_text(self.screen)))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The palette's commands: the screens, and what the current screen can do."""
+        """Yields the palette's commands: the screens, and what the current screen can do."""
         for name, (key, title) in SCREENS.items():
             yield SystemCommand(title, f"Go to {title} ({key.upper()})", lambda name=name: self.action_go(name))
         if isinstance(screen, Frame):
@@ -255,5 +255,5 @@ class StudioApp(App[None]):
 
 
 def in_the_way(error: Exception) -> bool:
-    """Whether a deploy failed because a file with another content is there."""
+    """Returns whether a deploy failed because a file with another content is there."""
     return "overwrite=true" in str(error)

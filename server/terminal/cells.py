@@ -24,17 +24,17 @@ MOST_ZOOM = 16
 
 
 def fit(width: int, height: int, columns: int, rows: int) -> int:
-    """The largest whole zoom at which a picture fits into cells, at least 1 (then it may be larger than the room)."""
+    """Returns the largest whole zoom at which a picture fits into cells; 1 where it does not fit at all."""
     return max(1, min(columns // max(width, 1), rows * 2 // max(height, 1), MOST_ZOOM))
 
 
 def size_in_cells(width: int, height: int, zoom: int) -> tuple[int, int]:
-    """Columns and rows of a picture at a zoom."""
+    """Returns the columns and rows of a picture at a zoom."""
     return width * zoom, -(-height * zoom // 2)
 
 
 def half_blocks(picture: Pixels, zoom: int = 1) -> list[Line]:
-    """The picture as lines of half blocks, `width * zoom` cells each."""
+    """Draws the picture as lines of half blocks, `width * zoom` cells each."""
     import numpy as np
 
     from server.features.preview import on_chequers
@@ -48,7 +48,7 @@ def half_blocks(picture: Pixels, zoom: int = 1) -> list[Line]:
 
 
 def _line(top: list[int], bottom: list[int]) -> Line:
-    """One row of cells, with one segment for each run of equal cells."""
+    """Makes one row of cells, with one segment for each run of equal cells."""
     line: Line = []
     begin = 0
     for x in range(1, len(top) + 1):
@@ -68,7 +68,7 @@ def _color(packed: int) -> Color:
 
 
 def shades(picture: Pixels, zoom: int = 1) -> list[Line]:
-    """The picture as lines of text, light pixels as dense characters, for terminals without colours or Unicode."""
+    """Draws a picture as lines of text, light pixels as dense characters, for terminals without colours or Unicode."""
     import numpy as np
 
     light = picture[..., :3].astype(np.float64) @ np.array([0.299, 0.587, 0.114])

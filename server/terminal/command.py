@@ -59,7 +59,7 @@ def leave(code: int) -> NoReturn:
 
 
 def make_studio() -> Studio:
-    """A studio; the class is imported in the thread that first needs it."""
+    """Makes a studio; the class is imported in the thread that first needs it."""
     from server.studio import Studio
 
     return Studio()

@@ -233,7 +233,7 @@ class CompareScreen(Frame):
 
 
 def ranking_text(ranking: tuple[Place, ...]) -> Text:
-    """A line for each variant: its share with the 95 % interval as a bar, and its votes."""
+    """Writes a line for each variant: its share with the 95 % interval as a bar, and its votes."""
     text = Text(no_wrap=True, overflow="crop")
     width = max((len(place.key) for place in ranking), default=0)
     for place in ranking:

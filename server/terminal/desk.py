@@ -144,7 +144,7 @@ class Desk(Protocol):
     """What the screens ask for."""
 
     def home(self) -> Home:
-        """The game, its style and the models."""
+        """Returns the game, its style and the models."""
         ...
 
     def warm(self) -> None:
@@ -156,11 +156,11 @@ class Desk(Protocol):
         ...
 
     def find(self, text: str = "", kind: str = "", limit: int = 50, offset: int = 0) -> tuple[list[Piece], int]:
-        """The newest assets, and how many there are in all."""
+        """Returns the newest assets, and how many there are in all."""
         ...
 
     def show(self, piece: Piece) -> Shown:
-        """An asset's picture, frames and recipe."""
+        """Reads an asset's picture, frames and recipe."""
         ...
 
     def edit(self, fields: Mapping[str, Any], on_progress: OnProgress) -> Batch:
@@ -201,19 +201,19 @@ class Desk(Protocol):
         ...
 
     def check(self) -> list[Finding]:
-        """What stands between a deployed picture and the game's screen."""
+        """Finds what stands between a deployed picture and the game's screen."""
         ...
 
     def status(self) -> dict[str, Any]:
-        """Engine, game, library and last deployments, as get_status answers."""
+        """Returns engine, game, library and last deployments, as get_status answers."""
         ...
 
     def trainings(self) -> list[Training]:
-        """The training jobs, the newest first."""
+        """Lists the training jobs, the newest first."""
         ...
 
     def samples(self, job_id: str) -> Pixels | None:
-        """The newest picture of a job's samples, or None."""
+        """Returns the newest picture of a job's samples, or None."""
         ...
 
     def train(self, dataset: str, name: str) -> Training:

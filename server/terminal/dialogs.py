@@ -21,7 +21,7 @@ class Question(ModalScreen[bool]):
     ]
 
     def __init__(self, text: str, yes: str) -> None:
-        """`yes` says what y does."""
+        """Asks `text`; `yes` says what y does."""
         super().__init__()
         self._text, self._yes = text, yes
 

@@ -12,7 +12,7 @@ from server.terminal.picture import Picture
 
 
 def facts_line(piece: Piece, picture: Picture, note: str = "") -> Text:
-    """Prompt, size, zoom, model, and where it is in the game; `note` in place of the model."""
+    """Writes prompt, size, zoom, model, and where it is in the game; `note` in place of the model."""
     cut = ", cut off: shift+arrows" if picture.cut else ""
     facts = Text(piece.prompt, "bold", no_wrap=True, overflow="ellipsis", justify="center")
     facts.append(f"  {piece.width}×{piece.height} at {picture.zoom}×{cut}  {note or piece.model}", "not bold dim")
@@ -22,7 +22,7 @@ def facts_line(piece: Piece, picture: Picture, note: str = "") -> Text:
 
 
 def swatches(palette: Sequence[str]) -> Text:
-    """The colours of a palette (RRGGBB) as blocks, and their number."""
+    """Shows the colours of a palette (RRGGBB) as blocks, and their number."""
     strip = Text(no_wrap=True, overflow="crop", justify="center")
     for color in palette:
         strip.append("██", Style(color=f"#{color}"))

@@ -73,7 +73,7 @@ class Choice(Widget, can_focus=True):
         self.refresh()
 
     def set_empty(self, text: str) -> None:
-        """What an empty value is shown as."""
+        """Sets what an empty value is shown as."""
         self._empty = text
         self.refresh()
 
@@ -86,7 +86,7 @@ class Choice(Widget, can_focus=True):
         self.post_message(self.Changed(self))
 
     def on_click(self, event: Click) -> None:
-        """The left half goes back, the right half forward."""
+        """Goes back on the left half, forward on the right half."""
         self.action_step(-1 if event.x < self.size.width // 2 else 1)
 
     def render(self) -> Text:

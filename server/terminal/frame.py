@@ -81,7 +81,7 @@ class Frame(Screen[None]):
         yield Footer(show_command_palette=False)
 
     def body(self) -> ComposeResult:
-        """What is between the tabs and the keys."""
+        """Composes what is between the tabs and the keys."""
         yield from ()
 
     def on_mount(self) -> None:
@@ -101,7 +101,7 @@ class Frame(Screen[None]):
         """Called ten times a second while something runs."""
 
     def refresh_tabs(self) -> None:
-        """The game's name or the mark of work has changed."""
+        """Redraws the tabs: the game's name or the mark of work has changed."""
         self.query_one(Tabs).refresh()
 
     def show_said(self) -> None:

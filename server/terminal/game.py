@@ -95,7 +95,7 @@ class GameScreen(Frame):
 
 
 def small(png: bytes, side: int) -> Pixels:
-    """A screenshot made as small as the window: it is not a sprite, so its pixels need not stay whole."""
+    """Makes a screenshot as small as the window: it is not a sprite, so its pixels need not stay whole."""
     from pipelines.pixels.png import read_picture
     from server.features.preview import fitted
 

@@ -22,7 +22,7 @@ _WIDTH = 12
 
 
 def help_text(frame: Frame) -> Text:
-    """The keys of a screen, one a line."""
+    """Lists the keys of a screen, one a line."""
     text = Text(f"{frame.ABOUT}\n\n")
     keys: dict[str, list[str]] = {}
     for binding in Binding.make_bindings(frame.BINDINGS):

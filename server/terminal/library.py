@@ -142,7 +142,7 @@ class LibraryScreen(Frame):
         self.studio.ask("reading", lambda _: {piece.id: desk.show(piece) for piece in pieces}, finish, quiet=True)
 
     def on_resize(self, _: Resize) -> None:
-        """A list may become a grid."""
+        """Arranges the wall again: a list may become a grid."""
         if self.studio.awake:
             self.call_after_refresh(self._load_pictures)
 
@@ -209,11 +209,11 @@ class LibraryScreen(Frame):
         self.query_one("#search").focus()
 
     def action_wall(self) -> None:
-        """Back to the wall."""
+        """Goes back to the wall."""
         self.query_one("#wall").focus()
 
     def action_kind(self) -> None:
-        """The next kind of assets."""
+        """Shows the next kind of assets."""
         self.query_one("#kind", Choice).action_step(1)
 
     def action_clip(self) -> None:
@@ -298,13 +298,13 @@ class LibraryScreen(Frame):
 
 
 def thumb(shown: Shown) -> Pixels:
-    """A small picture of an asset: the first frame of a sheet, the corner of what is large."""
+    """Makes a small picture of an asset: the first frame of a sheet, the corner of what is large."""
     frames = next(iter(shown.clips.values()), [shown.picture])
     return frames[0][:THUMB, :THUMB]
 
 
 def recipe_text(recipe: Mapping[str, Any]) -> Text:
-    """The fields of a recipe that are set, one a line."""
+    """Lists the fields of a recipe that are set, one a line."""
     text = Text()
     for name, value in recipe.items():
         if value in ("", None, [], {}, 0, 0.0):

@@ -255,7 +255,7 @@ class LocalDesk:
 
 
 def place(key: str, strength: float, low: float, high: float, won: float, pairs: int) -> Place:
-    """A place of the ranking from log-odds against the average variant."""
+    """Makes a place of the ranking from log-odds against the average variant."""
     from math import exp
 
     share, least, most = (1 / (1 + exp(-value)) for value in (strength, low, high))

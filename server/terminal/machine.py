@@ -64,7 +64,7 @@ class MachineScreen(Frame):
 
 
 def engine_text(status: dict[str, Any], drawn: list[int]) -> Text:
-    """get_status's words about the engine, one fact a line; `drawn` are the counts of the last looks."""
+    """Writes what get_status says of the engine, one fact a line; `drawn` are the counts of the last looks."""
     engine = status["engine"]
     text = Text()
 

@@ -26,7 +26,7 @@ class Picture(Widget):
     DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; }"
 
     def __init__(self, *, plain: bool = False, id: str | None = None, classes: str | None = None) -> None:
-        """`plain`: shades of text instead of colours."""
+        """Prepares an empty picture; `plain` draws shades of text instead of colours."""
         super().__init__(id=id, classes=classes)
         self._plain = plain
         self._frames: Sequence[Pixels] = ()
@@ -87,7 +87,7 @@ class Picture(Widget):
         self.refresh()
 
     def on_resize(self, _: Resize) -> None:
-        """The largest zoom that fits may be another one."""
+        """Chooses the zoom again: the largest that fits may be another one."""
         self.pan = (0, 0)
         self.refresh()
 

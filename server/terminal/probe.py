@@ -17,7 +17,7 @@ PATIENCE = 0.2
 
 
 def speaks_unicode() -> bool:
-    """Whether the locale's encoding has the block characters."""
+    """Returns whether the locale's encoding has the block characters."""
     encoding = os.environ.get("PYTHONIOENCODING", "").split(":")[0] or sys.stdout.encoding or ""
     try:
         "▀".encode(encoding)
@@ -27,12 +27,12 @@ def speaks_unicode() -> bool:
 
 
 def light_background() -> bool:
-    """Whether the terminal's background is light."""
+    """Returns whether the terminal's background is light."""
     return is_light(_ask("\x1b]11;?\x1b\\\x1b[c"))
 
 
 def is_light(answer: str) -> bool:
-    """Whether the colour in an answer to OSC 11 is light; dark where there is none."""
+    """Returns whether the colour in an answer to OSC 11 is light; dark where there is none."""
     found = re.search(r"\]11;rgb:([0-9a-fA-F]+)/([0-9a-fA-F]+)/([0-9a-fA-F]+)", answer)
     if not found:
         return False
@@ -41,7 +41,7 @@ def is_light(answer: str) -> bool:
 
 
 def _ask(question: str) -> str:
-    """The terminal's answer up to that of DA1; empty where it does not answer in time."""
+    """Reads the terminal's answer up to that of DA1; empty where it does not answer in time."""
     try:
         import termios
         import tty

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def clips_of(sheet: Pixels, layout: Mapping[str, Any]) -> tuple[dict[str, list[Pixels]], dict[str, float]]:
-    """The frames of each clip, and each clip's frames per second. A clip that the sheet does not hold is left out.
+    """Cuts the frames of each clip, with its frames per second. A clip that the sheet does not hold is left out.
 
     Args:
         sheet: (height, width, 4).

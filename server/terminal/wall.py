@@ -169,7 +169,7 @@ class Wall(Widget, can_focus=True):
         self._tell()
 
     def on_resize(self) -> None:
-        """The chosen item stays in view."""
+        """Keeps the chosen item in view."""
         self._keep_in_view()
 
     def on_click(self, event: Click) -> None:
@@ -226,7 +226,7 @@ class Wall(Widget, can_focus=True):
         return row.adjust_cell_length(self.size.width, style)
 
     def _chips(self) -> list[tuple[str, int]]:
-        """The captions and where they end on the one line; those before the chosen one leave when it would not fit."""
+        """Returns the captions and where they end on the one line; those before the chosen one leave a full line."""
         texts = [
             f" {'▸' if index == self.chosen else ' '}{item.mark}{item.caption} "
             for index, item in enumerate(self.items)
@@ -248,7 +248,7 @@ class Wall(Widget, can_focus=True):
         return Strip(parts).adjust_cell_length(self.size.width, self.rich_style)
 
     def _part(self, index: int, within: int, width: int) -> Strip:
-        """One line of one place."""
+        """Draws one line of one place."""
         item, plain = self.items[index], self.rich_style
         chosen = index == self.chosen
         style = self.get_component_rich_style("wall--chosen" if chosen else "wall--quiet")

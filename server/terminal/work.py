@@ -33,7 +33,7 @@ class Task:
         self._cancelled.set()
 
     def report(self, done: int, total: int, message: str) -> None:
-        """The task's OnProgress.
+        """Reports the task's progress (an OnProgress).
 
         Raises:
             Cancelled: somebody cancelled the task.

@@ -93,7 +93,7 @@ class BrpClient:
     """One game's port. Connects for each call: a game comes and goes, and loopback is quick."""
 
     def __init__(self, port: int = DEFAULT_PORT, timeout: float = 2.0, host: str = "127.0.0.1") -> None:
-        """`timeout`: seconds for a whole call that names none itself."""
+        """Prepares a client; `timeout` is the seconds for a whole call that names none itself."""
         self.port = port
         self.timeout = timeout
         self.host = host
@@ -110,7 +110,7 @@ class BrpClient:
         return _result(reply, self.port)
 
     def batch(self, calls: Sequence[tuple[str, Any]], timeout: float | None = None) -> list[Any | Refused]:
-        """The results of several calls in one exchange, in order; a refused one is its `Refused`. No watching methods.
+        """Sends calls in one exchange; returns the results in order, refused ones as `Refused`. Watches nothing.
 
         Raises:
             NotRunning, NotBevy, Silent: see there.
@@ -132,7 +132,7 @@ class BrpClient:
 
     @contextmanager
     def watch(self, method: str, params: Any = None, timeout: float | None = None) -> Iterator[Iterator[Any]]:
-        """The results of a "+watch" method as they come, until `timeout` seconds have passed in all (then they end).
+        """Yields the results of a "+watch" method as they come, and ends when `timeout` seconds have passed in all.
 
         with client.watch("world.observe+watch", {...}) as results:     # the request is sent
             for result in results: ...
@@ -250,7 +250,7 @@ def _receive(connection: socket.socket, port: int, deadline: float, timeout: flo
 
 
 def _complete(received: bytearray) -> bool:
-    """Whether the body is as long as its Content-Length says; without one it ends with the connection."""
+    """Returns whether the body is as long as its Content-Length says; without one it ends with the connection."""
     end = received.find(b"\r\n\r\n")
     if end < 0:
         return False

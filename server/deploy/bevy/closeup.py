@@ -46,7 +46,7 @@ def with_closeup(screenshot: bytes, files: Mapping[str, bytes]) -> bytes:
 
 
 def _pictures(files: Mapping[str, bytes]) -> Iterator[Pixels]:
-    """The pictures that the game draws whole: the frames of sheets, the other pictures as they are."""
+    """Yields the pictures that the game draws whole: the frames of sheets, the other pictures as they are."""
     framed: set[str] = set()
     for path, data in files.items():
         if path.endswith(".sheet.json"):
@@ -68,7 +68,7 @@ def _frames(sheet: Pixels, width: int, height: int) -> Iterator[Pixels]:
 
 
 def _beside(shot: Pixels, middle: tuple[int, int], size: int) -> bytes:
-    """The screenshot and, as high as it, the square around `middle`; empty where that is less than twice as large."""
+    """Puts the square around `middle` beside the screenshot, as high as it; empty where that does not double it."""
     height, width = shot.shape[:2]
     side = min(max(2 * size, SMALLEST_SIDE), height, width)
     zoom = height // side

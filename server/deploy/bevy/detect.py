@@ -52,7 +52,7 @@ class BevyProject:
         return int(found[1]) if found else 0
 
     def has(self, *features: str) -> bool:
-        """Whether one of the features is on, by itself or through one that holds it."""
+        """Returns whether one of the features is on, by itself or through one that holds it."""
         return bool(self.features & {*features, *(whole for f in features for whole in _PART_OF.get(f, ()))})
 
     @property
@@ -62,7 +62,7 @@ class BevyProject:
         return found[1].strip("./") if found else ""
 
     def says(self, pattern: str) -> bool:
-        """Whether the sources match the regular expression."""
+        """Returns whether the sources match the regular expression."""
         return re.search(pattern, self.sources) is not None
 
 
@@ -124,7 +124,7 @@ def _above(manifest: Path) -> Iterator[Path]:
 
 
 def is_own(root: Path, path: Path) -> bool:
-    """Whether a path of the game leads to a place inside it, through symbolic links too."""
+    """Returns whether a path of the game leads to a place inside it, through symbolic links too."""
     return path.resolve().is_relative_to(root.resolve())
 
 
@@ -152,7 +152,7 @@ def _locked(lock: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _dependencies(manifest: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """name -> its table, of the crate itself and of its targets, with what the workspace adds."""
+    """Yields each dependency's name and table, of the crate itself and of its targets, with what the workspace adds."""
     for part in (manifest, *table(manifest.get("target")).values()):
         for key, value in table(table(part).get("dependencies")).items():
             entry = {"version": value} if isinstance(value, str) else table(value)
@@ -165,7 +165,7 @@ def _dependencies(manifest: Mapping[str, Any], shared: Mapping[str, Any]) -> Ite
 
 
 def _features(manifest: Mapping[str, Any], dependencies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Bevy's features that are on, also those that a feature of the game's own passes on ("bevy/file_watcher")."""
+    """Yields Bevy's features that are on, those too that a feature of the game passes on ("bevy/file_watcher")."""
     for name, entry in dependencies.items():
         if name in _BEVY:
             if name == "bevy" and entry.get("default-features", entry.get("default_features", True)):

@@ -16,5 +16,5 @@ def git_diff(name: str, old: str | None, new: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines with their ends. Only \\n ends a line for git."""
+    """Splits the text into lines with their ends. Only \\n ends a line for git."""
     return [f"{line}\n" for line in text.split("\n")[:-1]] + ([last] if (last := text.rsplit("\n", 1)[-1]) else [])

@@ -42,7 +42,7 @@ Check = Callable[[Project, BevyProject], Iterator[Finding]]
 
 
 def examine(project: Project) -> list[Finding]:
-    """Everything that was looked at, in the order to fix it. Takes at most two seconds where a game hangs."""
+    """Returns all findings in the order to fix them. Takes at most two seconds where a game hangs."""
     bevy = detect(project)
     checks: tuple[Check, ...] = (
         _version,
@@ -106,7 +106,7 @@ def _rust(_: Project, bevy: BevyProject) -> Iterator[Finding]:
 
 
 def _system(_: Project, bevy: BevyProject) -> Iterator[Finding]:
-    """Since 0.20 the remote protocol pulls in bevy_audio, which needs ALSA's and udev's headers on Linux."""
+    """Looks for ALSA's and udev's headers: on Linux, Bevy's remote protocol needs them since 0.20 (bevy_audio)."""
     if sys.platform != "linux" or bevy.minor < 20 or not bevy.has("bevy_remote", "bevy_audio"):
         return
     config = shutil.which("pkg-config")

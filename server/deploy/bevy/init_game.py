@@ -87,7 +87,7 @@ def _restore(done: list[tuple[Path, bytes | None]], folders: list[Path]) -> None
 
 
 def _as_written(path: Path, old: str | None, new: str) -> tuple[str | None, str]:
-    """The two texts with the line ends and the byte order mark of the file; as they are for UTF-16, binary for git."""
+    """Gives two texts the file's line ends and byte order mark; UTF-16 stays, since git takes it as binary."""
     if old is None:
         return None, new
     before = read_bytes(path, TEXT_LIMIT)

@@ -70,7 +70,7 @@ def _features(manifest: Any) -> bool:
 
 
 def _reaches(features: dict[str, list[str]], start: str) -> bool:
-    """Whether a feature switches the plugin's feature on, also through other features."""
+    """Returns whether a feature switches the plugin's feature on, also through other features."""
     seen: set[str] = set()
     todo = [start]
     while todo:

@@ -30,7 +30,7 @@ class Source:
     code: list[Token]
 
     def has(self, *words: str) -> bool:
-        """Whether one of the words stands in the file's code."""
+        """Returns whether one of the words stands in the file's code."""
         return any(token.kind == "word" and token.text in words for token in self.code)
 
 
@@ -144,7 +144,7 @@ def _insert(source: Source, module: str) -> str:
 
 
 def _in_use(code: list[Token], index: int) -> bool:
-    """Whether a word stands in a `use` declaration."""
+    """Returns whether a word stands in a `use` declaration."""
     for at in range(index - 1, -1, -1):
         if code[at].text in (";", "fn", "impl", "struct"):
             return False

@@ -119,7 +119,7 @@ def calls(code: list[Token], method: str) -> list[tuple[int, int]]:
 
 
 def in_macro(code: list[Token], index: int) -> bool:
-    """Whether a token stands inside a macro's brackets or an attribute: what is there need not be code."""
+    """Returns whether a token stands inside a macro's brackets or an attribute: what is there need not be code."""
     depth = 0
     for at in range(index - 1, -1, -1):
         text = code[at].text if code[at].kind == "sign" else ""
@@ -134,7 +134,7 @@ def in_macro(code: list[Token], index: int) -> bool:
 
 
 def first_item(source: str, code: list[Token]) -> int:
-    """Where the first item of a file begins, with its attributes and doc comments; after the file's own attributes."""
+    """Returns where a file's first item begins, with its attributes and doc comments, after the file's own ones."""
     index = 0
     while index < len(code):
         token = code[index]

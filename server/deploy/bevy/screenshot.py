@@ -41,7 +41,7 @@ def ways(discovery: Discovery) -> tuple[str, ...]:
 
 
 def take_screenshot(client: BrpClient, discovery: Discovery, timeout: float) -> bytes:
-    """A PNG of what the game shows now; empty where the game offers no way, or none succeeds in `timeout` seconds."""
+    """Takes a PNG of what the game shows; empty where the game offers no way, or none succeeds in `timeout` seconds."""
     deadline = time.monotonic() + timeout
     for way in ways(discovery):
         left = deadline - time.monotonic()
@@ -60,7 +60,7 @@ _FILES = {"plugin": ("dgx_pixels/screenshot", "shot.bmp"), "extras": ("brp_extra
 
 
 def _to_file(client: BrpClient, method: str, name: str, deadline: float) -> bytes:
-    """The game writes the picture, the dev plugin a few frames after it has answered."""
+    """Lets the game write the picture, which the dev plugin does a few frames after it has answered."""
     with tempfile.TemporaryDirectory(prefix="dgx-pixels-") as folder:
         path = Path(folder, name)
         client.call(method, {"path": str(path)}, timeout=max(deadline - time.monotonic(), 0.01))
@@ -72,7 +72,7 @@ def _to_file(client: BrpClient, method: str, name: str, deadline: float) -> byte
 
 
 def _stock(client: BrpClient, timeout: float) -> bytes:
-    """The protocol's own way: spawn a screenshot of the primary window and observe the event that carries it."""
+    """Uses the protocol's own way: spawns a screenshot of the primary window and observes the event that carries it."""
     with client.watch("world.observe+watch", {"event": CAPTURED}, timeout=timeout) as events:
         # A frame later the observer is there. Without a window the request would stay in the game for ever.
         if not client.call("world.query", {"data": {}, "filter": {"with": [WINDOW]}}, timeout=timeout):
@@ -87,7 +87,7 @@ def _stock(client: BrpClient, timeout: float) -> bytes:
 
 
 def _png_of(image: Any) -> bytes:
-    """Bevy's Image as JSON: 8-bit RGBA or BGRA."""
+    """Encodes Bevy's Image as JSON (8-bit RGBA or BGRA) as a PNG."""
     from PIL import Image
 
     descriptor = image["texture_descriptor"]

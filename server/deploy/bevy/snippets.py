@@ -40,13 +40,13 @@ def sprite_line(path: str, minor: int) -> str:
 
 
 def sheet_line(path: str, clip: str) -> str:
-    """The statement that plays a sheet with the plugin of init-game; needs `use crate::dgx_pixels::SheetSprite;`."""
+    """Writes the statement that plays a sheet by init-game's plugin; needs `use crate::dgx_pixels::SheetSprite;`."""
     stem = path.removesuffix(".png").removesuffix(".sheet.json")
     return f'commands.spawn(SheetSprite::new(asset_server.load("{stem}.sheet.json"), "{clip}"));'
 
 
 def sheet_without_plugin(path: str, sheet: Sheet) -> str:
-    """A whole Bevy plugin (0.15 and later) that plays a sheet's first clip with a TextureAtlas, and names the others.
+    """Writes a Bevy plugin (0.15 and later) that plays a sheet's first clip with a TextureAtlas, and names the others.
 
     Args:
         path: the picture in assets/.

@@ -81,7 +81,7 @@ class GameStatus(Reloaded):
 
 
 def word_hash(data: bytes) -> str:
-    """FNV-1a over 64-bit little-endian words (the last filled up with zeros), as the dev plugin counts it."""
+    """Hashes by FNV-1a over 64-bit little-endian words (the last filled up with zeros), as the dev plugin does."""
     value = 0xCBF29CE484222325
     for word in np.frombuffer(data + bytes(-len(data) % 8), "<u8").tolist():
         value = (value ^ word) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
@@ -105,7 +105,7 @@ def ports_of(project: Project) -> tuple[int, ...]:
 
 
 def same_folder(one: str, other: Path) -> bool:
-    """Whether two paths lead to the same folder."""
+    """Returns whether two paths lead to the same folder."""
     try:
         return Path(one).samefile(other)
     except OSError:
@@ -138,7 +138,7 @@ class _Clock:
         return time.monotonic() - self.start
 
     def left(self, most: float = PATIENCE) -> float:
-        """At most `most`, at least 10 ms (a call for which no time is left fails immediately)."""
+        """Returns the seconds left, from 10 ms (so that a late call fails immediately) to `most`."""
         return max(min(most, self.allowance - self.spent), 0.01)
 
 
@@ -173,7 +173,7 @@ def witness(project: Project, paths: tuple[str, ...]) -> Callable[[Mapping[str, 
 
 
 def look(project: Project, paths: tuple[str, ...] = ()) -> Before:
-    """Who listens on the game's port, and what it has loaded of `paths`. Takes at most half of `PATIENCE`.
+    """Finds who listens on the game's port, and what it has loaded of `paths`. Takes at most half of `PATIENCE`.
 
     Where several ports come into question and the first is not this game's, the one is taken whose dev plugin reads
     this game's assets.
@@ -191,7 +191,7 @@ def look(project: Project, paths: tuple[str, ...] = ()) -> Before:
 
 
 def _look(port: int, project: Project, paths: tuple[str, ...], clock: _Clock, *, patience: float) -> Before:
-    """Who listens on that port."""
+    """Finds who listens on that port."""
     before = Before(BrpClient(port))
     try:
         before.discovery = before.client.discover(clock.left(patience))
@@ -362,7 +362,7 @@ def _by_screenshot(before: Before, project: Project, files: Mapping[str, bytes],
 
 
 def _appeared(picture: Pixels, before: bytes, after: bytes) -> bool:
-    """Whether the picture is on the screen now and was not before."""
+    """Returns whether the picture is on the screen now and was not before."""
     then, now = read_rgba(before), read_rgba(after)
     if then is None or now is None:
         return False
@@ -370,7 +370,7 @@ def _appeared(picture: Pixels, before: bytes, after: bytes) -> bool:
 
 
 def _touch(project: Project, files: Mapping[str, bytes]) -> None:
-    """Bevy before 0.17 does not notice a file that is moved in, but one that is closed after writing."""
+    """Closes each file after writing, which Bevy before 0.17 notices; it does not notice a file that is moved in."""
     for path in files:
         with (project.assets / path).open("r+b"):
             pass

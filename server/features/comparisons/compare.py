@@ -201,7 +201,7 @@ class Comparisons:
         return rank(pair for comparison in voted for pair in voted_pairs(comparison))
 
     def _find(self, condition: str, *values: str | int) -> list[Comparison]:
-        """The comparisons that meet a condition, in three queries however many there are. Bad rows are left out."""
+        """Reads the comparisons that meet a condition, in three queries for any number. Bad rows are left out."""
         cells: dict[str, dict[tuple[int, int, int], str]] = {}
         votes: dict[str, dict[int, int]] = {}
         with self.library.database.read() as connection:

@@ -103,7 +103,7 @@ def vote_from_page(library: Library, entry_id: str, winner: str) -> None:
 
 
 def _page_entries(library: Library, comparison: Comparison, assets: Mapping[str, Asset]) -> list[dict[str, Any]]:
-    """The comparison as `server.gallery.build.gallery_page` takes it: one entry per prompt, with the id `id/prompt`."""
+    """Returns a comparison as `gallery_page` takes it: an entry for each prompt, with the id `id/prompt`."""
     entries = []
     for p, prompt in enumerate(comparison.prompts):
         voted = comparison.votes.get(p)

@@ -46,19 +46,19 @@ ProjectArgument = str
 
 
 def reads() -> ToolAnnotations:
-    """A tool that changes nothing."""
+    """Annotates a tool that changes nothing."""
     return ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 
 def makes(*, idempotent: bool = False) -> ToolAnnotations:
-    """A tool that adds something and destroys nothing."""
+    """Annotates a tool that adds something and destroys nothing."""
     return ToolAnnotations(
         read_only_hint=False, destructive_hint=False, idempotent_hint=idempotent, open_world_hint=False
     )
 
 
 def changes() -> ToolAnnotations:
-    """A tool that may replace a file of the user's (kept for undo)."""
+    """Annotates a tool that may replace a file of the user's (kept for undo)."""
     return ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
 
 
@@ -127,7 +127,7 @@ class _Progress:
         self._reported = False
 
     def report(self, done: int, total: int, message: str) -> None:
-        """An OnProgress for the thread that works.
+        """Passes the progress on from the thread that works (an OnProgress).
 
         Raises:
             BaseException: the event loop's cancelled exception where the client has cancelled.
@@ -205,7 +205,7 @@ async def _or_invalid_params(context: MiddlewareContext[Any], call_next: CallNex
 
 
 def _message(error: Exception) -> str:
-    """fastmcp wraps what a tool raises: the cause tells more than the wrapper, unless it raised that on purpose."""
+    """Returns the cause's message: it tells more than fastmcp's wrapper, unless the tool raised that on purpose."""
     if isinstance(error, FastMCPError):
         cause = error.__cause__
         return report(cause) if cause is not None else clipped(visible(str(error)))

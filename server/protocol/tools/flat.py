@@ -18,7 +18,7 @@ from pydantic import ValidationError as InvalidFields
 
 
 def flat(tool: Callable[..., Awaitable[ToolResult]]) -> Callable[..., Awaitable[ToolResult]]:
-    """The tool with the fields of its `request` (a pydantic model) as arguments of their own, before its others.
+    """Gives the tool the fields of its `request` (a pydantic model) as arguments of their own, before its others.
 
     fastmcp reads the signature and the annotations that are set here: names, descriptions, defaults and validators are
     the model's.
