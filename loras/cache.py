@@ -179,7 +179,7 @@ def _fit(
 
 
 def said_to(resident: Resident, caption: str, native: int) -> tuple[str, tuple[str, ...]]:
-    """The caption in the words in which the model is asked for a picture of `native` pixels, and the words left out.
+    """Words the caption as the model is asked for a picture of `native` pixels; returns it with the words left out.
 
     What is drawn is asked for in the embedded model's words ("warg" is a wolf): a LoRA that was taught the caption as
     it stands would learn a word that no prompt contains. A word that a word-level model cannot read is left out.
@@ -195,7 +195,7 @@ def said_to(resident: Resident, caption: str, native: int) -> tuple[str, tuple[s
 
 
 def _mask(fitted: Sequence[Fitted], cells: tuple[int, int]) -> Tensor | None:
-    """(n, 1, h, w): the opaque share of each latent cell; None where nothing is transparent or the model draws it."""
+    """Returns (n, 1, h, w), the opaque share of each latent cell; None where all is opaque or the model draws alpha."""
     shown = [torch.from_numpy(fit.shown) for fit in fitted if fit.shown is not None]
     if len(shown) != len(fitted) or all(bool((one == 1).all()) for one in shown):
         return None

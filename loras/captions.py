@@ -23,7 +23,7 @@ _NO_WORDS = frozenset(
 
 
 def read_metadata(file: Path) -> dict[str, str]:
-    """file_name -> caption of an imagefolder's metadata file (`file_name` and `text`, as Hugging Face has them).
+    """Reads file_name -> caption from an imagefolder's metadata file (Hugging Face's `file_name` and `text`).
 
     `file` is a metadata.jsonl with an object per line, or a metadata.csv with a header.
 
@@ -88,7 +88,7 @@ def beside(picture: Path) -> str:
 
 
 def from_name(path: Path | str) -> str:
-    """A caption from a relative path: `monsters/red_dragon_02.png` is "red dragon", `goblin/03.png` is "goblin".
+    """Makes a caption from a relative path: `monsters/red_dragon_02.png` is "red dragon", `goblin/03.png` is "goblin".
 
     >>> from_name("items/HealthPotion-2.png")
     'health potion'

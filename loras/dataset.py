@@ -138,7 +138,7 @@ def _read_folder(reading: _Reading, folder: Path, tile_size: tuple[int, int] | N
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """Picture files below the folder, sorted; hidden and build folders are left out, and links are not followed."""
+    """Yields picture files below the folder, sorted; skips hidden and build folders, and follows no links."""
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith(".") or entry.is_symlink():
             continue

@@ -87,7 +87,7 @@ class About:
 
 
 def to_kohya(factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """PEFT's factors of a UNet in kohya's names, fp16, with an alpha a layer that is its rank."""
+    """Writes PEFT's factors of a UNet in kohya's names, fp16, with an alpha per layer that is its rank."""
     import torch
 
     tensors: dict[str, Tensor] = {}
@@ -101,7 +101,7 @@ def to_kohya(factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_diffusers(factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """PEFT's factors of a UNet as diffusers saves them, fp16."""
+    """Writes PEFT's factors of a UNet as diffusers saves them, fp16."""
     return {f"unet.{name}": factor.half().contiguous() for name, factor in factors.items()}
 
 

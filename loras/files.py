@@ -16,7 +16,7 @@ from pipelines.files import TEXT_LIMIT, read_bytes
 
 @contextmanager
 def synced(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write: it takes the place of `path` when the block ends well, after the disk has it.
+    """Opens a file that takes the place of `path` when the block ends well, after the disk has it.
 
     Raises:
         OSError: as the operating system says; `path` is as it was, and nothing is left behind.

@@ -70,7 +70,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _event_writer(folder: Path, done: int) -> Any:
-    """TensorBoard's writer, None where tensorboardX is not installed. Steps after `done` are marked as taken back."""
+    """Opens TensorBoard's writer, None without tensorboardX. Steps after `done` are marked as taken back."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:

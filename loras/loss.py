@@ -62,7 +62,7 @@ class NoiseSchedule:
         return NoiseSchedule(self.alphas.to(device), self.weights.to(device), self.predicts_v)
 
     def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-        """(what the model sees, what it is to answer), both (batch, c, h, w), at `times` (batch,)."""
+        """Returns what the model sees and what it is to answer, both (batch, c, h, w), at `times` (batch,)."""
         alpha = self.alphas[times].view(-1, 1, 1, 1)
         seen = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
         target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents if self.predicts_v else noise
@@ -83,7 +83,7 @@ class NoiseSchedule:
 
 
 def spread_times(uniform: Tensor, timesteps: int) -> Tensor:
-    """(batch,) of 0..1 -> timesteps, one from each of `batch` equal parts of the range: same mean, less variance."""
+    """Spreads (batch,) of 0..1 to timesteps, one from each of `batch` equal parts of the range: less variance."""
     batch = len(uniform)
     spread = (uniform + torch.arange(batch, device=uniform.device)) / batch
     return (spread * timesteps).long().clamp(max=timesteps - 1)

@@ -35,7 +35,7 @@ def contact_sheet(pictures: Sequence[tuple[Pixels, str]], columns: int = 8, most
 
 
 def enlarged(picture: Pixels, side: int) -> Image.Image:
-    """The picture as large as a square of `side` pixels holds it, by a whole factor (made smaller if it must be)."""
+    """Enlarges the picture by the largest whole factor that fits a square of `side` pixels, or shrinks it into one."""
     image = Image.fromarray(picture)
     factor = side // max(image.size)
     if factor:

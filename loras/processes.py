@@ -22,7 +22,7 @@ def identity(pid: int) -> str:
 
 
 def is_running(pid: int, started: str) -> bool:
-    """Whether the process that had this pid and `identity` still runs.
+    """Returns whether the process that had this pid and `identity` still runs.
 
     Job folders of earlier versions have the boot's id before the time ("4f6c...:123456").
     """

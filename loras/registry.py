@@ -149,7 +149,7 @@ class Registry:
         return self._read[path][1]
 
     def _examined(self, path: Path, signature: tuple[int, int]) -> LoraInfo:
-        """What the header says, and whether all weights are numbers. Whatever a file holds, the others are listed."""
+        """Reads the header and checks that all weights are numbers. A bad file is listed with its fault."""
         try:
             info = read_lora(path)
             if info.state == "available" and self._finite.get(path.name) != list(signature):

@@ -164,7 +164,7 @@ class Trainer:
 
     @contextmanager
     def _dropping(self) -> Iterator[None]:
-        """Within it the adapter's dropout is at work, with random numbers of this step alone."""
+        """Switches the adapter's dropout on within the block, with random numbers of this step alone."""
         layers = [
             m for m in self.unet.modules() if isinstance(m, torch.nn.Dropout) and m.p > 0 and hasattr(m, "adapter")
         ]
@@ -339,7 +339,7 @@ def add_adapter(unet: Any, options: TrainOptions) -> dict[str, torch.nn.Paramete
 
 
 def hold_out(cache: Cache, options: TrainOptions) -> tuple[tuple[Bucket, ...], list[tuple[Bucket, int]]]:
-    """(buckets to learn from, (bucket, row) of each picture that is held out), chosen by the run's seed.
+    """Returns the buckets to learn from and (bucket, row) of each picture that is held out, chosen by the run's seed.
 
     Raises:
         TrainingError: one picture cannot be split.
@@ -358,8 +358,8 @@ def hold_out(cache: Cache, options: TrainOptions) -> tuple[tuple[Bucket, ...], l
 
 
 def make_prodigy(parameters: Sequence[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    """The optimizer Prodigy (Mishchenko & Defazio 2023), which finds its rate itself, with the settings that LoRA
-    trainers use: bias correction, a safeguard while the rate rises, decoupled weight decay.
+    """Makes the optimizer Prodigy (Mishchenko & Defazio 2023), which finds its rate itself, with the settings that
+    LoRA trainers use: bias correction, a safeguard while the rate rises, decoupled weight decay.
 
     Raises:
         TrainingError: its library is not installed.

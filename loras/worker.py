@@ -126,7 +126,7 @@ def _message(error: Exception) -> str:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Whether an error, or one that it was raised from, says that the disk is full.
+    """Returns whether an error, or one that it was raised from, says that the disk is full.
 
     torch and safetensors raise their own errors when a write fails and keep only the text of the system's.
     """
@@ -151,7 +151,7 @@ def _work(folder: Path, state: _State) -> None:
 
 @contextmanager
 def _device(path: Path, state: _State) -> Iterator[None]:
-    """One job trains at a time; the kernel gives the lock back when its holder is killed."""
+    """Lets one job train at a time; the kernel gives the lock back when its holder is killed."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)

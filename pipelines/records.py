@@ -29,7 +29,7 @@ Pixels: TypeAlias = "NDArray[np.uint8]"
 
 
 def no_progress(done: int, total: int, message: str) -> None:
-    """An OnProgress that does nothing."""
+    """Does nothing (an OnProgress)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def parse_table(text: str, name: str) -> Table:
 
 
 def _lines(text: str) -> list[str]:
-    """Lines with their ends: only at line feeds, where `str.splitlines` also cuts at form feeds and U+2028."""
+    """Splits into lines with their ends, only at line feeds: `str.splitlines` also cuts at form feeds and U+2028."""
     return [f"{line}\n" for line in text.split("\n")]
 
 

@@ -59,7 +59,7 @@ def decode_text(data: bytes, name: str) -> str:
 
 
 def encode_like(text: str, original: bytes) -> bytes:
-    """`text` as bytes in the encoding, with the BOM and with the line ends of the file that it replaces."""
+    """Encodes `text` with the encoding, the BOM and the line ends of the file that it replaces."""
     encoding, bom = _encoding(original, "")
     before = original[len(bom) :].decode(encoding, errors="ignore")
     if "\r\n" in before:
@@ -94,7 +94,7 @@ def read_json(path: Path, name: str = "", limit: int = TEXT_LIMIT) -> Any:
 
 
 def _encoding(data: bytes, name: str) -> tuple[str, bytes]:
-    """(codec, BOM) of a file."""
+    """Detects (codec, BOM) of a file."""
     if data.startswith(_UTF32):
         raise TextError(f"{name} is UTF-32 text. {_ADVICE}")
     for bom, encoding in _UTF16.items():

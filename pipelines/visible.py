@@ -20,7 +20,7 @@ _UNSAFE = re.compile(
 
 
 def visible(text: str) -> str:
-    """`text` with each control, bidirectional and surrogate character written as its escape (`\\x1b`, `\\u202e`).
+    r"""Writes each control, bidirectional and surrogate character of `text` as its escape (`\x1b`, `\u202e`).
 
     Tabs and newlines stay. The result can always be encoded as UTF-8.
 
@@ -31,7 +31,7 @@ def visible(text: str) -> str:
 
 
 def clipped(text: str, most: int = LONGEST) -> str:
-    """`text` with at most `most` characters; what was cut is marked with an ellipsis."""
+    """Cuts `text` to at most `most` characters and marks the cut with an ellipsis."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -160,7 +160,7 @@ def _read_table(value: str, project: Path, where: str) -> list[dict[str, Any]]:
 
 
 def _refuse_other_files(value: str, project: Path, where: str) -> None:
-    """A path is never a prompt: a misspelled table would draw its own file name."""
+    """Refuses a path as a prompt: a misspelled table would draw its own file name."""
     text = value.strip()
     if text.startswith("[") or "," in text:
         return
@@ -204,7 +204,7 @@ def distinct_names(texts: Sequence[str]) -> list[str]:
 
 
 def distinct_paths(paths: Sequence[str]) -> list[str]:
-    """A safe relative path for each path: every folder and name by `file_word`, a path that is taken with a number."""
+    """Makes a safe relative path for each path: folders and names by `file_word`, numbers where two would be equal."""
     return _distinct(["/".join(file_word(part) for part in path.split("/")) for path in paths])
 
 

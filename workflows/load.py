@@ -131,7 +131,7 @@ def path_of(loc: tuple[int | str, ...]) -> str:
 
 
 def line_of(text: str, where: str) -> int:
-    """The line (from 1) at which the value of a path begins in JSON text; its nearest parent's where it is absent."""
+    """Returns the line (from 1) where a path's value begins in JSON text; its nearest parent's where it is absent."""
     decoder = json.JSONDecoder()
     position, line = 0, 1
     for name, number in re.findall(r"([^.\[\]]+)|\[(\d+)\]", where):

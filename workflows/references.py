@@ -18,7 +18,7 @@ _PART = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]")
 
 
 def find(value: Any, where: str) -> Iterator[tuple[str, list[str | int], str]]:
-    """Every reference in a JSON value: (root, parts, where it stands).
+    """Yields every reference in a JSON value: (root, parts, where it stands).
 
     Raises:
         WorkflowError: a `${...}` that is not a reference.
@@ -36,7 +36,7 @@ def find(value: Any, where: str) -> Iterator[tuple[str, list[str | int], str]]:
 
 
 def parse(text: str, where: str) -> tuple[str, list[str | int]]:
-    """`steps.draw[0].id` as ("steps", ["draw", 0, "id"])."""
+    """Parses `steps.draw[0].id` into ("steps", ["draw", 0, "id"])."""
     match = _PATH.match(text.strip())
     if not match:
         raise WorkflowError(

@@ -197,7 +197,7 @@ class _Run:
         return outcomes
 
     def _stage(self, name: str, done: int, total: int) -> OnProgress:
-        """The run's progress: items finished so far of this step, with the operation's own steps as the message."""
+        """Reports the run's progress: this step's finished items, with the operation's own steps as the message."""
 
         def report(step_done: int, step_total: int, message: str) -> None:
             self.on_progress(done, total, f"{name} {min(done + 1, total)}/{total}: {message} {step_done}/{step_total}")
@@ -207,7 +207,7 @@ class _Run:
 
 
 def _none_done(step: str, failed: Sequence[Mapping[str, Any]]) -> str:
-    """Why a step ends the run: none of its items could be carried out. Equal reasons are given once, three at most."""
+    """Says why a step ends the run: none of its items succeeded. Equal reasons are given once, three at most."""
     errors = [item["error"] for item in failed if item["step"] == step]
     reasons = list(dict.fromkeys(errors))
     more = f" (and {len(reasons) - 3} other reasons)" if len(reasons) > 3 else ""

@@ -33,7 +33,7 @@ class ClosedForm:
 
 
 def is_closed_form(roles: Iterable[str]) -> bool:
-    """True where the roles of a layer are more than the factors of a plain LoRA."""
+    """Returns whether the roles of a layer are more than the factors of a plain LoRA."""
     return any(role not in ("down", "up", "mid", "alpha") for role in roles)
 
 

@@ -29,7 +29,7 @@ LARGEST_HEADER = 16 << 20
 
 
 def first_nonfinite(path: Path) -> str:
-    """The name of the first tensor with a NaN or an infinity; empty where all numbers are finite. Takes 1 s per GB.
+    """Finds the name of the first tensor with a NaN or an infinity; empty where all are finite. Takes 1 s per GB.
 
     Raises:
         AdapterError: the file is not a safetensors file.

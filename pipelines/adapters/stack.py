@@ -228,7 +228,7 @@ class WeightStack:
         return result
 
     def _parts(self, header: AdapterHeader, site: Site, tensors: dict[str, Tensor]) -> Iterator[tuple[Site, Part]]:
-        """What the tensors of one layer change: its weight, its bias, or both."""
+        """Yields what the tensors of one layer change: its weight, its bias, or both."""
         bias = {role: tensors.pop(role) for role in _ROLES_OF_BIAS if role in tensors}
         if bias:
             place = (site[0], f"{site[1]}.bias")
@@ -262,7 +262,7 @@ class WeightStack:
 
 
 def _scale(header: AdapterHeader, site: Site, tensors: dict[str, Tensor]) -> float:
-    """alpha / rank: 1 where the file names no alpha or no factor has a rank; alpha / sqrt(rank) for rsLoRA."""
+    """Returns alpha / rank: 1 where the file names no alpha or no factor has a rank; alpha / sqrt(rank) for rsLoRA."""
     component, name = site
     rank = rank_of(tensors) or header.config_ranks.get(component)
     if rank is None:
@@ -278,7 +278,7 @@ def _scale(header: AdapterHeader, site: Site, tensors: dict[str, Tensor]) -> flo
 def _as_matrices(
     header: AdapterHeader, site: Site, tensors: dict[str, Tensor], shape: torch.Size
 ) -> tuple[Tensor, Tensor]:
-    """(out, rank) and (rank, in * kernel) for a weight of `shape`: a linear layer's or a convolution's."""
+    """Shapes (out, rank) and (rank, in * kernel) for a weight of `shape`: a linear layer's or a convolution's."""
     up, down = tensors["up"].flatten(1), tensors["down"].flatten(1)
     if "mid" in tensors:  # LoCon in Tucker form: up (out, r, 1, 1), mid (r, r, k, k), down (r, in, 1, 1)
         mid, sides = tensors["mid"].float(), (up.shape[1], down.shape[0])

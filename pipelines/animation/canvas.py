@@ -10,7 +10,7 @@ _STEP = 4
 
 
 def fitted(clips: dict[str, list[Pixels]], spare: int) -> tuple[dict[str, list[Pixels]], int]:
-    """Frames cut on all four sides to the least margin that loses nothing.
+    """Cuts frames on all four sides to the least margin that loses nothing.
 
     Args:
         clips: frames of one size, the sprite's canvas with `spare` pixels around.

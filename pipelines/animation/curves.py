@@ -121,14 +121,14 @@ def bones_of(
 
 
 def _idle(t: float) -> Bones:
-    """The chest sinks and rises; the arms follow a moment later."""
+    """Lets the chest sink and rise; the arms follow a moment later."""
     down = 1.0 if 0.25 <= t < 0.75 else 0.0
     late = 1.0 if 0.45 <= t < 0.95 else 0.0
     return Bones(trunk=(0.0, down), reach=((0.0, late - down), (0.0, late - down)))
 
 
 def _walk(t: float, facing: Facing, *, legs: bool, run: bool) -> Bones:
-    """Two steps: from the front the feet are lifted in turn, from the side the legs swing; arms go against them."""
+    """Takes two steps: from the front the feet are lifted in turn, from the side legs swing, and arms against them."""
     wave, strength = math.sin(2 * math.pi * t), 1.15 if run else 1.0
     cross = math.cos(2 * math.pi * t)
     passing = abs(wave) if facing == "front" else 1 - abs(cross)
@@ -190,7 +190,7 @@ def _sided(bones: Bones, weapon: str) -> Bones:
 
 
 def _attack(t: float, strike: Strike, weapon: str, facing: Facing) -> Bones:
-    """Wind up, strike, follow through, recover; written for the viewer's left hand."""
+    """Winds up, strikes, follows through, recovers; written for the viewer's left hand."""
     rest = Bones()
     if strike == "swing":
         keys = [
@@ -331,7 +331,7 @@ def _attack(t: float, strike: Strike, weapon: str, facing: Facing) -> Bones:
 
 
 def _hurt(t: float) -> Bones:
-    """Thrown back in a flash with the arms out, then upright again."""
+    """Throws the figure back in a flash with the arms out, then upright again."""
     keys = [
         (0.0, Bones(trunk=(2.0, 0.0), lean=8.0, arms=(30.0, -30.0), flash=True)),
         (

@@ -85,6 +85,6 @@ def drawn_size(sprite: Pixels) -> int:
 
 
 def is_creature(prompt: str) -> bool:
-    """Whether the last two words of a prompt name something that does not walk on two legs."""
+    """Returns whether the last two words of a prompt name something that does not walk on two legs."""
     words = ["".join(c for c in word if c.isalpha()) for word in prompt.lower().split()]
     return any(word in CREATURES or (word.endswith("s") and word[:-1] in CREATURES) for word in words[-2:])

@@ -55,12 +55,12 @@ def poses(motion: str, frames: int) -> tuple[Pose, ...]:
 
 
 def _idle(t: float) -> Pose:
-    """Breathing: the chest sinks by a pixel and rises again, a touch slower going down."""
+    """Breathes: the chest sinks by a pixel and rises again, a touch slower going down."""
     return Pose(bob=1.0 if 0.25 <= t < 0.75 else 0.0)
 
 
 def _walk(t: float) -> Pose:
-    """Contact, passing, contact, passing: one leg swings forwards in the air while the other carries."""
+    """Goes through contact, passing, contact, passing: one leg swings forwards in the air while the other carries."""
     swing = float(np.cos(2 * np.pi * t)) * 2.0
     lift = float(np.sin(2 * np.pi * t)) * 2.4
     passing = abs(float(np.sin(2 * np.pi * t)))
@@ -68,7 +68,7 @@ def _walk(t: float) -> Pose:
 
 
 def _run(t: float) -> Pose:
-    """A walk with longer steps, leaning forwards."""
+    """Walks with longer steps, leaning forwards."""
     step = _walk(t)
     return replace(
         step,
@@ -79,7 +79,7 @@ def _run(t: float) -> Pose:
 
 
 def _attack(t: float) -> Pose:
-    """Wind up, strike, hold, recover."""
+    """Winds up, strikes, holds, recovers."""
     if t < 0.25:
         return Pose(shift=-2.0, lean=-2.5, bob=2.0)
     if t < 0.6:
@@ -90,7 +90,7 @@ def _attack(t: float) -> Pose:
 
 
 def _hurt(t: float) -> Pose:
-    """Thrown back in a flash, then upright again."""
+    """Throws the figure back in a flash, then upright again."""
     if t < 0.3:
         return Pose(shift=-3.0, lean=-3.5, flash=True)
     if t < 0.7:
@@ -109,7 +109,7 @@ _POSE_AT = {"idle": _idle, "walk": _walk, "run": _run, "attack": _attack, "hurt"
 
 
 def animate(sprite: Pixels, motion: str, frames: int, *, faces_left: bool = False) -> list[Pixels]:
-    """The frames of a motion, each of the sprite's size, feet on one line; the first pose of a loop is nearly at rest.
+    """Makes a motion's frames, each of the sprite's size, feet on one line; a loop's first pose is nearly at rest.
 
     A sprite that fills its canvas leans and shifts less: nothing is pushed over the edge. A margin of 1/8 gives room.
 
@@ -188,7 +188,7 @@ def bend(sprite: Pixels, pose: Pose) -> Pixels:
 
 
 def _body(sprite: Pixels) -> tuple[int, int, int, int]:
-    """(top row, feet row, hip row, column between the legs)."""
+    """Finds (top row, feet row, hip row, column between the legs)."""
     rows = np.flatnonzero((sprite[..., 3] > 0).any(axis=1))
     columns = np.flatnonzero((sprite[..., 3] > 0).any(axis=0))
     top, feet = int(rows[0]), int(rows[-1])
@@ -197,7 +197,7 @@ def _body(sprite: Pixels) -> tuple[int, int, int, int]:
 
 
 def _has_legs(sprite: Pixels) -> bool:
-    """Whether there is a gap between two legs: at least half of the column between them, from the floor up."""
+    """Returns whether there is a gap between two legs: at least half of the column between them, from the floor up."""
     _, feet, hip, middle = _body(sprite)
     low = sprite[(hip + feet + 1) // 2 : feet + 1, middle, 3] > 0
     return bool(low.mean() <= 0.5)
@@ -254,7 +254,7 @@ def _sheared(frame: Pixels, lean: float, feet: int, height: int) -> Pixels:
 
 
 def _squashed(frame: Pixels, squash: float, sink: float, feet: int, height: int) -> Pixels:
-    """Rows are taken out evenly (squash), and the lower part goes below the feet line (sink)."""
+    """Takes rows out evenly (squash), and moves the lower part below the feet line (sink)."""
     lost = min(0.9, squash + sink)
     if round(lost * height) == 0:
         return frame

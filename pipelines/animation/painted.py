@@ -56,7 +56,7 @@ def _height(cell: Pixels) -> int:
 
 
 def _on_line(cell: Pixels, stand: Pixels) -> Pixels:
-    """The cell moved so that its lowest pixel is on the line of the standing one."""
+    """Moves the cell so that its lowest pixel is on the line of the standing one."""
     lowest = [np.flatnonzero((picture[..., 3] > 0).any(axis=1)) for picture in (cell, stand)]
     if not lowest[0].size or not lowest[1].size:
         return cell.copy()
@@ -68,7 +68,7 @@ def _bobbed(cell: Pixels) -> Pixels:
 
 
 def _running(cell: Pixels, direction: str) -> Pixels:
-    """The head leans forwards by a pixel from the side; from the front and back the walk's cells serve."""
+    """Leans the head forwards by a pixel from the side; from the front and back the walk's cells serve."""
     right, _ = FORWARD[direction]
     if not right:
         return cell.copy()
@@ -77,7 +77,7 @@ def _running(cell: Pixels, direction: str) -> Pixels:
 
 
 def _pushed(cell: Pixels, direction: str, by: float, lean: float = 0.0) -> Pixels:
-    """The cell moved towards where it looks, or away; nothing leaves the canvas."""
+    """Moves the cell towards where it looks, or away; nothing leaves the canvas."""
     right, down = FORWARD[direction]
     if lean and right:
         turned = cell if right > 0 else cell[:, ::-1]
@@ -115,7 +115,7 @@ def _lightest(frame: Pixels) -> NDArray[np.uint8]:
 
 
 def _ahead(frame: Pixels, direction: str) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Distance of each pixel from the body's middle, its angle from the line of sight (radians), and half the body."""
+    """Measures each pixel's distance from the body's middle, its angle from the line of sight, and half the body."""
     rows, columns = np.flatnonzero((frame[..., 3] > 0).any(axis=1)), np.flatnonzero((frame[..., 3] > 0).any(axis=0))
     middle_y, middle_x = (rows[0] + rows[-1]) / 2, (columns[0] + columns[-1]) / 2
     y, x = np.mgrid[: frame.shape[0], : frame.shape[1]]
@@ -127,7 +127,7 @@ def _ahead(frame: Pixels, direction: str) -> tuple[NDArray[np.float64], NDArray[
 
 
 def _slashed(frame: Pixels, direction: str, *, late: bool) -> Pixels:
-    """A crescent in the lightest colour before the figure; later only its end is left."""
+    """Draws a crescent in the lightest colour before the figure; later only its end is left."""
     distance, angle, half = _ahead(frame, direction)
     radius = half + 1.5
     start, end = (0.15, 1.15) if late else (-1.15, 1.0)
@@ -141,7 +141,7 @@ def _slashed(frame: Pixels, direction: str, *, late: bool) -> Pixels:
 
 
 def _let_fly(frame: Pixels, direction: str, strike: Strike, *, late: bool) -> Pixels:
-    """A bolt or a burst in the lightest colour on its way from the figure."""
+    """Draws a bolt or a burst in the lightest colour on its way from the figure."""
     distance, angle, half = _ahead(frame, direction)
     along, across = distance * np.cos(angle), distance * np.sin(angle)
     away = half + (4.5 if late else 1.5)
@@ -158,7 +158,7 @@ def _let_fly(frame: Pixels, direction: str, strike: Strike, *, late: bool) -> Pi
 
 
 def _hurt(stand: Pixels, step: Pixels, direction: str, t: float) -> Pixels:
-    """A flash, thrown back, upright again."""
+    """Flashes the figure, throws it back, and sets it upright again."""
     if t < 0.3:
         return _flashed(_pushed(stand, direction, -1.0))
     if t < 0.7:
@@ -173,7 +173,7 @@ def _flashed(cell: Pixels) -> Pixels:
 
 
 def fallen(stand: Pixels, step: Pixels, t: float, *, left: bool) -> Pixels:
-    """A flash, a stagger, half over, and flat on the floor; a quarter turn is exact, so the last frame is clean."""
+    """Lets the figure flash, stagger, tip over and lie flat; a quarter turn is exact, so the last frame is clean."""
     if t < 0.15:
         return _flashed(stand)
     if t < 0.45:

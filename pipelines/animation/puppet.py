@@ -122,7 +122,7 @@ def pose_figure(rig: Rig, bones: Bones) -> Pixels:
 
 
 def _swayed(frame: Pixels, rig: Rig, sway: int) -> Pixels:
-    """A robe's hem goes to one side: rows in the lower third are shifted, the lowest most."""
+    """Shifts a robe's hem to one side: rows in the lower third, the lowest most."""
     result = frame.copy()
     start = rig.feet - rig.height // 3
     for y in range(start, rig.feet + 1):
@@ -140,7 +140,7 @@ def _fallen(frame: Pixels, rig: Rig, degrees: float) -> Pixels:
 
 
 def _filled(frame: Pixels) -> Pixels:
-    """Single clear pixels between opaque ones, which turning leaves, take the colour at their side."""
+    """Fills single clear pixels between opaque ones, which turning leaves, with the colour at their side."""
     opaque = frame[..., 3] > 0
     wide = np.pad(opaque, 1)
     left, right, up, down = wide[1:-1, :-2], wide[1:-1, 2:], wide[:-2, 1:-1], wide[2:, 1:-1]
@@ -154,7 +154,7 @@ def _filled(frame: Pixels) -> Pixels:
 
 
 def _grounded(frame: Pixels, feet: int) -> Pixels:
-    """The frame moved so that its lowest pixel is on the line."""
+    """Moves the frame so that its lowest pixel is on the line."""
     from pipelines.animation.rotate import moved
 
     rows = np.flatnonzero((frame[..., 3] > 0).any(axis=1))

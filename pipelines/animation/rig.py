@@ -82,7 +82,7 @@ def rig_figure(sprite: Pixels, chances: NDArray[np.float32], names: tuple[str, .
 
 
 def _components(mask: Mask) -> list[list[tuple[int, int]]]:
-    """Connected pieces (8 neighbours), the largest first."""
+    """Finds connected pieces (8 neighbours), the largest first."""
     left = {(int(y), int(x)) for y, x in zip(*np.nonzero(mask), strict=True)}
     found = []
     while left:
@@ -124,7 +124,7 @@ def _clean(labels: NDArray[np.intp], opaque: Mask) -> NDArray[np.intp]:
 
 
 def _find_legs(masks: dict[str, Mask], opaque: Mask, feet: int, height: int) -> bool:
-    """Whether there are two legs; if not, their pixels join the trunk."""
+    """Returns whether there are two legs; if not, their pixels join the trunk."""
     sides = [masks["leg_left"], masks["leg_right"]]
     enough = [side.sum() >= 3 and np.flatnonzero(side.any(axis=1))[-1] >= feet - max(1, height // 10) for side in sides]
     total = int(opaque.sum())

@@ -15,7 +15,7 @@ _FACTOR = 8
 
 
 def scale2x(picture: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Twice the size of a picture of packed colours (height, width); corners between equal pixels take their colour."""
+    """Doubles a picture of packed colours (height, width); corners between equal pixels take their colour."""
     padded = np.pad(picture, 1, mode="edge")
     up, right, left, down = padded[:-2, 1:-1], padded[1:-1, 2:], padded[1:-1, :-2], padded[2:, 1:-1]
     large = np.zeros((picture.shape[0] * 2, picture.shape[1] * 2), np.uint32)

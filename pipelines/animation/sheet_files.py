@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"[\s_\-.#(]*\d+\)?$")
 
 
 def layout_of(picture: Path, named: Mapping[str, Path] | None = None) -> Slices | None:
-    """The layout beside a picture: of its own name, else a JSON file of the folder that names it; None: there is none.
+    """Reads the layout beside a picture: of its own name, else a JSON file of the folder that names it; else None.
 
     `named` is `named_layouts` of the picture's folder, for callers with many pictures of one folder.
 
@@ -46,7 +46,7 @@ def layout_of(picture: Path, named: Mapping[str, Path] | None = None) -> Slices 
 
 
 def named_layouts(folder: Path) -> dict[str, Path]:
-    """Picture name -> the layout file of the folder that names it."""
+    """Maps each picture that a layout file of the folder names to that file."""
     found: dict[str, Path] = {}
     for file in sorted(folder.glob("*.json")):
         if file.name.startswith(".") or file.is_symlink():
@@ -207,7 +207,7 @@ def playing_order(first: int, last: int, direction: str = "forward", repeat: int
 
 
 def _listed(animations: Mapping[str, Any], pieces: tuple[Piece, ...], file: str) -> Iterator[Run]:
-    """The `animations` of TexturePacker's PixiJS form: lists of frame names."""
+    """Reads the `animations` of TexturePacker's PixiJS form: lists of frame names."""
     known = {piece.name: index for index, piece in enumerate(pieces)}
     for name, frames in animations.items():
         usable = isinstance(frames, list) and len(frames) <= MOST_PIECES
@@ -220,7 +220,7 @@ def _listed(animations: Mapping[str, Any], pieces: tuple[Piece, ...], file: str)
 
 
 def _by_name(pieces: tuple[Piece, ...]) -> Iterator[Run]:
-    """Frames whose names differ only in their last number are one animation."""
+    """Takes frames whose names differ only in their last number as one animation."""
     groups: dict[str, list[int]] = {}
     for index, piece in enumerate(pieces):
         stem = re.sub(r"\.(?:aseprite|ase|png|gif|webp|bmp|psd|tga)$", "", piece.name, flags=re.IGNORECASE)
@@ -230,7 +230,7 @@ def _by_name(pieces: tuple[Piece, ...]) -> Iterator[Run]:
 
 
 def _own(data: Mapping[str, Any], file: str) -> Slices | None:
-    """Our `*.sheet.json`: tiles of one size row by row, with named animations."""
+    """Reads our `*.sheet.json`: tiles of one size row by row, with named animations."""
     try:
         width, height = (_whole(side) for side in data["tile_size"])
         columns, rows = _whole(data["columns"]), _whole(data["rows"])

@@ -132,7 +132,7 @@ def animate(runs: Sequence[Run], pictures: Sequence[Pixels], durations: Sequence
 
 
 def grid(pictures: Sequence[Pixels], columns: int = 0) -> Sheet:
-    """Pictures of one size side by side, near a square unless `columns` says otherwise; no clips."""
+    """Puts pictures of one size side by side, near a square unless `columns` says otherwise; no clips."""
     columns = columns or max(1, int(np.ceil(np.sqrt(len(pictures)))))
     rows = {str(i): list(pictures[i : i + columns]) for i in range(0, len(pictures), columns)}
     sheet = arrange(rows)
@@ -140,12 +140,12 @@ def grid(pictures: Sequence[Pixels], columns: int = 0) -> Sheet:
 
 
 def layout_json(sheet: Sheet, image_name: str) -> bytes:
-    """Our layout file (`name.sheet.json`), beside the picture it names."""
+    """Writes our layout file (`name.sheet.json`), beside the picture it names."""
     return (json.dumps({"image": image_name, **sheet.layout()}, indent=2) + "\n").encode()
 
 
 def aseprite_json(sheet: Sheet, image_name: str) -> bytes:
-    """The layout in Aseprite's JSON array form, a frame tag for each clip; a clip that ends has `"repeat": "1"`."""
+    """Writes Aseprite's JSON array form, a frame tag for each clip; a clip that ends has `"repeat": "1"`."""
     frames, tags = [], []
     box = {"w": sheet.tile_width, "h": sheet.tile_height}
     for name, clip in sheet.clips.items():
@@ -254,6 +254,6 @@ def _difference(a: Pixels, b: Pixels) -> float:
 
 
 def _silhouette(a: Pixels, b: Pixels) -> float:
-    """1 - intersection over union of the drawn pixels."""
+    """Returns 1 - intersection over union of the drawn pixels."""
     one, two = a[..., 3] > 0, b[..., 3] > 0
     return 1 - float((one & two).sum()) / max(int((one | two).sum()), 1)

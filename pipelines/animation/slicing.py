@@ -218,7 +218,7 @@ class _Sheet:
         return (self.width, self.height)[axis]
 
     def framed(self, axis: int, cells: Axis) -> bool:
-        """True where gutters, margins and the rest have one colour."""
+        """Returns whether gutters, margins and the rest have one colour."""
         free = np.ones(self.length(axis), bool)
         for begin in cells.begins():
             free[begin : begin + cells.size] = False
@@ -226,7 +226,7 @@ class _Sheet:
         return not (between == -1).any() and len(np.unique(between)) <= 1
 
     def proved(self, axis: int, cells: Axis) -> bool:
-        """True where the cells are framed and no drawing crosses a cut without a gutter."""
+        """Returns whether the cells are framed and no drawing crosses a cut without a gutter."""
         if not self.framed(axis, cells):
             return False
         return cells.gap != 0 or not any(self._touch[axis][begin - 1] for begin in cells.begins()[1:])
@@ -239,7 +239,7 @@ class _Sheet:
         return sum(map(bool, shown)) / len(shown)
 
     def full(self, grid: Grid) -> bool:
-        """True where the cells that show anything are filled."""
+        """Returns whether the cells that show anything are filled."""
         shares = [
             float(self.drawn[y : y + grid.y.size, x : x + grid.x.size].mean())
             for y in grid.y.begins()
@@ -258,7 +258,7 @@ class _Sheet:
         return chance
 
     def divided(self, grid: Grid) -> bool:
-        """True where next to nothing is drawn across the middles or thirds of the cells: smaller ones are as likely."""
+        """Returns whether next to nothing crosses the middles or thirds of the cells: smaller ones are as likely."""
         for parts in (2, 3):
             across = []
             for axis, cells in enumerate((grid.x, grid.y)):
@@ -340,7 +340,7 @@ def _best(
 
 
 def _touching(sheet: _Sheet, axis: int, size: int, gap: int | None, margin: int | None) -> Axis | None:
-    """Opaque cells that touch: their number fits exactly, or exactly between two equal margins of one colour."""
+    """Finds opaque cells that touch: their number fits exactly, or exactly between two equal margins of one colour."""
     length, m, g = sheet.length(axis), margin or 0, gap or 0
     if length >= size + 2 * m and _rest(length, size, g, m) == 0:
         return Axis(m, (length - 2 * m + g) // (size + g), size, g)
@@ -351,7 +351,7 @@ def _touching(sheet: _Sheet, axis: int, size: int, gap: int | None, margin: int 
 
 
 def _fits(length: int, size: int, gap: int | None, margin: int | None) -> Iterator[tuple[Axis, int]]:
-    """Cells of `size` that fit into `length`, each with how unusual its spacing is (0: no spacing at all)."""
+    """Yields cells of `size` that fit into `length`, each with how unusual its spacing is (0: no spacing at all)."""
     for start in range(min(WIDEST_GAP, size) + 1) if margin is None else (margin,):
         for between in range(min(WIDEST_GAP, size) + 1) if gap is None else (gap,):
             count = (length - start + between) // (size + between)
@@ -376,7 +376,7 @@ def _fits(length: int, size: int, gap: int | None, margin: int | None) -> Iterat
 
 
 def _searched(sheet: _Sheet, name: str, gap: int | None, margin: int | None) -> Grid:
-    """The grid where no tile size is known: equal cells between gutters, else the only square size that is proved."""
+    """Searches a grid of unknown tile size: equal cells between gutters, else the only square size that is proved."""
     if gap is None and margin is None and (grid := _between_gutters(sheet)):
         return grid
     largest = max(sheet.width, sheet.height)
@@ -426,7 +426,7 @@ def _free(sheet: _Sheet, axis: int) -> int:
 
 
 def _spacings(gap: int | None, margin: int | None) -> list[tuple[int, int]]:
-    """(gap, margin) as editors and packers lay them: none, alike, one of them, or half a gap around each tile."""
+    """Lists (gap, margin) as editors and packers lay them: none, alike, one of them, or half a gap around each tile."""
     usual = {(0, 0)} | {pair for n in range(1, 5) for pair in ((n, n), (n, 0), (0, n), (2 * n, n))}
     return sorted(pair for pair in usual if gap in (None, pair[0]) and margin in (None, pair[1])) or [
         (gap or 0, margin or 0)
@@ -440,7 +440,7 @@ def _oddity(size: int, gap: int, margin: int) -> int:
 
 
 def _filling(length: int, size: int, gap: int, margin: int) -> Axis | None:
-    """Cells that fill `length` to the last pixel."""
+    """Fills `length` with cells to the last pixel; None where that is impossible."""
     count = (length - 2 * margin + gap) // (size + gap)
     if count < 1 or 2 * margin + count * size + (count - 1) * gap != length:
         return None
@@ -448,7 +448,7 @@ def _filling(length: int, size: int, gap: int, margin: int) -> Axis | None:
 
 
 def _between_gutters(sheet: _Sheet) -> Grid | None:
-    """Equal cells between lines of one colour, the same colour along both axes.
+    """Finds equal cells between lines of one colour, the same colour along both axes.
 
     Transparent lines lie beside every drawing, so there the cells have to be full.
     """

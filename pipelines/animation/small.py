@@ -104,7 +104,7 @@ def _celled(sprite: Pixels) -> tuple[Pixels, tuple[slice, slice, slice, slice]]:
 
 
 def _uncelled(cell: Pixels, shape: tuple[int, ...], place: tuple[slice, slice, slice, slice], spare: int) -> Pixels:
-    """A cell with room around it on the sprite's canvas with the same room, at the place that the sprite has."""
+    """Puts a cell with room around it on the sprite's canvas with the same room, at the place that the sprite has."""
     height, width = shape[:2]
     frame = np.zeros((height + 2 * spare, width + 2 * spare, 4), np.uint8)
     from_y, from_x, to_y, to_x = place

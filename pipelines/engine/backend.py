@@ -41,5 +41,5 @@ class Backend(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Device, memory, resident models, compile state: JSON values for `get_status`; never loads anything."""
+        """Describes device, memory, models and compile state as JSON values for `get_status`; never loads anything."""
         ...

@@ -43,7 +43,7 @@ class _Job:
         self.error: BaseException | None = None
 
     def step(self, done: int, total: int) -> None:
-        """The worker's OnStep: notes the step, and stops where the caller has gone."""
+        """Notes the step, and stops where the caller has gone (the worker's OnStep)."""
         if self.cancelled:
             raise Cancelled("The drawing was cancelled.")
         self.steps.append((done, total))
@@ -83,7 +83,7 @@ class Engine:
 
     @contextmanager
     def lease(self, owner: str, on_progress: OnProgress = no_progress) -> Iterator[Backend]:
-        """The device for the caller's own thread, when its turn comes: training takes it so.
+        """Gives the device to the caller's own thread, when its turn comes: training takes it so.
 
         Nothing else is drawn during the lease: the holder draws through the backend that it is given, never through the
         engine.

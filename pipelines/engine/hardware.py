@@ -197,9 +197,7 @@ def _clocks() -> dict[str, Any]:
 
 
 def read_clocks(line: str) -> dict[str, Any]:
-    """The facts clock, busy and capped of nvidia-smi's line `1410, 97, 0x0000000000000004`; unknown values are left
-    out.
-    """
+    """Reads clock, busy and capped from nvidia-smi's line `1410, 97, 0x0000000000000004`; leaves out unknown values."""
     values = [value.strip() for value in line.split(",")]
     facts: dict[str, Any] = {}
     for name, value in zip(("clock", "busy"), values, strict=False):
@@ -387,7 +385,7 @@ def _free(m: Machine) -> Iterator[Finding]:
 
 
 def _page_cache_of(m: Machine) -> Iterator[Finding]:
-    """With unified memory CUDA counts the page cache as used; this package does not (`free_bytes`), others do."""
+    """Warns of other programs on unified memory: CUDA counts the page cache as used, which `free_bytes` does not."""
     if not m.unified or m.device != "cuda":
         return
     what = (

@@ -49,7 +49,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def light_imports() -> Iterator[None]:
-    """Within the block, diffusers imports only what the UNet and the schedulers need.
+    """Lets diffusers import only what the UNet and the schedulers need, within the block.
 
     Does nothing where diffusers was imported before, or on a CUDA machine (its compiled code needs torch._dynamo's
     marks on diffusers' classes).
@@ -83,7 +83,7 @@ def light_imports() -> Iterator[None]:
 
 @contextmanager
 def without_collections() -> Iterator[None]:
-    """Within the block, the garbage collector is off; afterwards what exists is left out of its passes.
+    """Switches the garbage collector off within the block; afterwards what exists is left out of its passes.
 
     A thousand modules that load make no garbage, and the collector walks over all of them again and again: half a
     processor second of the first sprite.
@@ -197,7 +197,7 @@ def _unchanged(function: Any = None, *_: Any, **__: Any) -> Any:
 
 
 def _skip_init(name: str) -> ModuleType:
-    """A package without its `__init__`: submodules are found in it, nothing else is in it."""
+    """Makes a package without its `__init__`: submodules are found in it, nothing else is in it."""
     spec = importlib.util.find_spec(name)
     assert spec is not None
     module = ModuleType(name)

@@ -124,7 +124,7 @@ class Model:
         return 12 if self.draws_pixels else 2
 
     def sprite_candidates(self, count: int) -> int:
-        """Pictures to choose from for each of `count` sprites by default: up to four, at most eight in all.
+        """Returns how many pictures to choose from for each of `count` sprites: up to four, at most eight in all.
 
         Eight are one batch. A model that takes a second for each picture draws one.
         """
@@ -172,7 +172,7 @@ def find_model(name: str) -> Model:
 
 
 def is_path(name: str) -> bool:
-    """Whether a model's name is a path. A relative folder with two parts is written `./models/mine`."""
+    """Returns whether a model's name is a path. A relative folder with two parts is written `./models/mine`."""
     if name in (EMBEDDED_ID, SDXL, *BY_NAME):
         return False
     return not _HUB_ID.fullmatch(name) or name.endswith(".safetensors")
@@ -236,7 +236,7 @@ def folder_model(folder: Path) -> Model:
 
 
 def _canvas(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> int:
-    """Pixels of a side of what the model was trained on."""
+    """Returns the side in pixels of what the model was trained on."""
     blocks, side = vae.get("block_out_channels", ()), unet.get("sample_size", 128)
     if isinstance(blocks, list | tuple) and 1 <= len(blocks) <= 8 and isinstance(side, int) and 1 <= side <= 1024:
         return side * 2 ** (len(blocks) - 1)
@@ -344,7 +344,7 @@ def _pulled_info(name: str) -> ModelInfo:
 
 
 def family_infos() -> tuple[ModelInfo, ...]:
-    """What a list of models says of those that diffusers' own pipelines draw with: also where they were not pulled."""
+    """Describes the models that diffusers' own pipelines draw with, also where they were not pulled."""
     infos = []
     for family in FAMILIES.values():
         if snapshot(family.repo) is not None:

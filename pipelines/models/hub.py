@@ -101,7 +101,7 @@ def pinned(repo: Repo) -> str:
 
 
 def pulled_names() -> list[str]:
-    """`owner/name@revision` of every repository that was pulled here and has its commit noted, sorted."""
+    """Lists `owner/name@revision` of every repository that was pulled here and has its commit noted, sorted."""
     return sorted(name for name, commit in _pins().items() if isinstance(commit, str) and _COMMIT.fullmatch(commit))
 
 
@@ -198,7 +198,7 @@ def pull(plan: Plan, on_progress: OnProgress = no_progress, endpoint: str | None
 
 
 def _fetch(wanted: Wanted, endpoint: str | None, on_bytes: Callable[[int], None]) -> None:
-    """One file into the cache. huggingface_hub throws away what an interrupted download has; here weights go on."""
+    """Fetches one file into the cache. huggingface_hub discards an interrupted download; here weights go on."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -232,7 +232,7 @@ def _fetch(wanted: Wanted, endpoint: str | None, on_bytes: Callable[[int], None]
 
 
 def _bar(on_bytes: Callable[[int], None]) -> Any:
-    """A silent progress bar that tells how many bytes of a file are there: huggingface_hub tells it in no other way."""
+    """Makes a silent progress bar, huggingface_hub's only way to tell how many bytes of a file are there."""
     from huggingface_hub.utils import tqdm
 
     class Bar(tqdm):
@@ -249,7 +249,7 @@ def _bar(on_bytes: Callable[[int], None]) -> Any:
 
 
 def _check_sum(path: Path, expected: str, wanted: Wanted) -> None:
-    """The file against its checksum, SHA-256 for large files, git's SHA-1 for small: a wrong one is thrown away."""
+    """Checks the file, by SHA-256 where it is large, by git's SHA-1 where small, and deletes a wrong one."""
     if _SHA256.fullmatch(expected):
         digest = hashlib.sha256()
     else:

@@ -101,7 +101,7 @@ BUCKETS = (512, 768, 1024)
 
 
 def bucket(side: int, width: int, height: int) -> tuple[int, int]:
-    """(width, height) of a canvas with the sprite's shape and about side x side pixels, in steps of 64.
+    """Returns (width, height) of a canvas with the sprite's shape and about side x side pixels, in steps of 64.
 
     Few shapes, so that captured and compiled calls are used again.
     """

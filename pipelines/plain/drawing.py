@@ -181,7 +181,7 @@ class PlainModels:
 
 
 def plan(model: Model, request: DrawRequest) -> tuple[int, float]:
-    """(steps, guidance) of a request: its own values, else the model's. Loads nothing.
+    """Returns (steps, guidance) of a request: its own values, else the model's. Loads nothing.
 
     Raises:
         InvalidRequest: a value out of range, or something that the model cannot do, with the name of one that can.
@@ -209,7 +209,7 @@ def plan(model: Model, request: DrawRequest) -> tuple[int, float]:
 
 
 def guided(model: Model, request: DrawRequest, guidance: float) -> dict[str, Any]:
-    """The arguments of the pipeline for guidance and negative prompt."""
+    """Returns the arguments of the pipeline for guidance and negative prompt."""
     family = FAMILIES[model.family]
     arguments: dict[str, Any] = {family.guidance_argument: guidance}
     if family.negative and guidance > (1.0 if family.id == "qwen-image" else 0.0):
@@ -218,7 +218,7 @@ def guided(model: Model, request: DrawRequest, guidance: float) -> dict[str, Any
 
 
 def _picture(values: np.ndarray) -> Pixels:
-    """(h, w, 3) in 0..1 -> (h, w, 4) RGBA.
+    """Converts (h, w, 3) in 0..1 to (h, w, 4) RGBA.
 
     Raises:
         DrawingError: a value is NaN or infinite.

@@ -71,14 +71,14 @@ class PromptKV:
 
 
 def split_wide_heads(model: nn.Module) -> None:
-    """Attention whose heads no fused kernel serves becomes matrix products on a GPU."""
+    """Turns attention whose heads no fused kernel serves into matrix products on a GPU."""
     for module in _attentions(model):
         if module.inner_dim // module.heads > WIDEST_FUSED_HEAD and not module.is_cross_attention:
             module.set_processor(_MatrixProducts())
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v of (batch, tokens, d), some queries at a time; scores and softmax in float32."""
+    """Computes softmax(q k^T / sqrt(d)) v of (batch, tokens, d), some queries at a time; softmax in float32."""
     scaled = query * query.shape[-1] ** -0.5
     rows = max(128, SCORES // (query.shape[0] * key.shape[1]))
     mixed = []

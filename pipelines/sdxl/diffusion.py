@@ -101,7 +101,8 @@ class DiffusersBackend:
         find_lora: Callable[[str], Path | str] = Path,
         find_any_lora: Callable[[str], Path | str] | None = None,
     ) -> None:
-        """`find_lora` returns the file of a LoRA's name (AdapterError: there is none); by default names are paths.
+        """Loads nothing. `find_lora` finds a LoRA's file by its name, or raises AdapterError; by default names are
+        paths.
 
         `find_any_lora` does so for LoRAs of other families than SDXL as well; default: as `find_lora`.
         """
@@ -432,14 +433,14 @@ def _size_conditioning(request: DrawRequest) -> Tensor:
 
 
 def _cells(weight: Any, resident: Resident, touched: bool = False) -> Tensor:
-    """(batch, h, w) in canvas pixels -> (batch, 1, h, w) in latent cells: the mean, or with `touched` the largest."""
+    """Reduces (batch, h, w) canvas pixels to (batch, 1, h, w) latent cells: the mean, or with `touched` the largest."""
     pixels = torch.as_tensor(np.ascontiguousarray(weight, np.float32)).unsqueeze(1)
     pool = functional.max_pool2d if touched else functional.avg_pool2d
     return pool(pixels, resident.scale).to(resident.device, resident.dtype)
 
 
 def _encode(resident: Resident, images: Sequence[Pixels]) -> Tensor:
-    """RGBA pictures -> latents (batch, c, h, w). A model without an alpha channel gets them over white."""
+    """Encodes RGBA pictures as latents (batch, c, h, w). A model without an alpha channel gets them over white."""
     pixels = torch.from_numpy(np.stack(images)).to(resident.device).movedim(-1, 1).to(resident.dtype)
     alpha = pixels[:, 3:] / 255
     if resident.vae.config.in_channels == 4:
@@ -452,7 +453,7 @@ def _encode(resident: Resident, images: Sequence[Pixels]) -> Tensor:
 
 
 def to_pictures(values: Tensor) -> list[Pixels]:
-    """Values in -1..1 -> RGBA uint8 pictures; rounding is done on the device: a quarter of the bytes leaves it.
+    """Rounds values in -1..1 to RGBA uint8 pictures, on the device: a quarter of the bytes leaves it.
 
     Raises:
         DrawingError: a value is NaN or infinite, which would become a black picture.

@@ -79,7 +79,7 @@ class FastModel:
         return done
 
     def state(self) -> dict[str, Any]:
-        """For get_status, as JSON values."""
+        """Describes the state for get_status, as JSON values."""
         parts = {"step": self._step, "decode": self._decode, "draft": self._draft, "prompts": self._encode}
         return {name: part.state() for name, part in parts.items()}
 

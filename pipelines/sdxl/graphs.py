@@ -274,7 +274,7 @@ def fastest_kernels(device: torch.device) -> Iterator[None]:
 
 
 def _usual_kernels(device: torch.device) -> AbstractContextManager[None]:
-    """torch's own choice."""
+    """Leaves the choice of kernels to torch."""
     return nullcontext()
 
 

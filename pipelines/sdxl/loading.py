@@ -73,7 +73,7 @@ def pick_device() -> torch.device:
 
 
 def pick_dtype(model: Model, device: torch.device) -> torch.dtype:
-    """float16 for SDXL on a GPU; float32 on a CPU, and for a small model everywhere (arithmetic is not its cost)."""
+    """Picks float16 for SDXL on a GPU; float32 on a CPU, and for small models, whose cost is not arithmetic."""
     return torch.float32 if device.type == "cpu" or model.draws_pixels else torch.float16
 
 
@@ -125,7 +125,7 @@ def weight_bytes(model: Model, dtype: torch.dtype) -> int:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors of a component: the full ones, or the half-precision variant where there are no others."""
+    """Lists a component's safetensors: the full ones, or the half-precision variant where there are no others."""
     files = sorted(folder.glob("*.safetensors"))
     return [f for f in files if ".fp16." not in f.name] or files
 

@@ -72,7 +72,7 @@ class PromptEncoder:
         return Embedding(*self.call(*ids))
 
     def run(self, *ids: Tensor) -> tuple[Tensor, Tensor]:
-        """(hidden, pooled) of an Embedding for the token ids (1, tokens) of each encoder."""
+        """Computes (hidden, pooled) of an Embedding for the token ids (1, tokens) of each encoder."""
         outputs = [encoder(i, output_hidden_states=True) for encoder, i in zip(self._encoders, ids, strict=True)]
         return torch.cat([output.hidden_states[-2] for output in outputs], dim=-1), outputs[-1][0]
 

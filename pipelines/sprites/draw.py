@@ -171,7 +171,7 @@ def draw_batch(
 
 
 def candidate_seed(seed: int, candidate: int) -> int:
-    """The seed of a sprite's n-th candidate: the sprite's own for the first, far from its neighbours' for others.
+    """Returns the seed of a sprite's n-th candidate: the first has the sprite's own, the others are far from it.
 
     Below 2**31, so that clients that read numbers as doubles can ask for it.
     """
@@ -234,7 +234,7 @@ def _check(recipe: Recipe, model: Model) -> None:
 
 
 def _larger(model: Model, pixels: int) -> str:
-    """The end of the sentence about a size that the model does not draw: which model does."""
+    """Ends the sentence about a size that the model does not draw with the model that does."""
     if pixels < model.smallest:
         return ". Draw it larger, then make it smaller with edit_sprite (width, height)."
     painter = Model(SDXL, "", "", model.folder)
@@ -280,7 +280,7 @@ def _draw(
 
 
 def _begins(recipe: Recipe, sketch: Pixels | None) -> bool:
-    """Whether the drawing begins with a sketch.
+    """Returns whether the drawing begins with a sketch.
 
     Raises:
         InvalidRequest: the recipe has one that was not given, or the other way round.
@@ -314,7 +314,7 @@ def _resized(image: Pixels, side: int) -> Pixels:
 
 
 def _native(canvas: Pixels, recipe: Recipe, last: _Pass) -> Pixels:
-    """A pixel model's canvas at one pixel per pixel: doubled ones halved, and no larger than the sprite."""
+    """Scales a pixel model's canvas to one pixel per pixel: halves doubled ones, and keeps within the sprite."""
     if last.doubled:
         canvas = _halved(canvas)
     side = max(recipe.width, recipe.height)
@@ -322,7 +322,7 @@ def _native(canvas: Pixels, recipe: Recipe, last: _Pass) -> Pixels:
 
 
 def _halved(image: Pixels) -> Pixels:
-    """Every 2x2 block as one pixel: the mean of its opaque part."""
+    """Averages the opaque part of every 2x2 block into one pixel."""
     height, width = image.shape[:2]
     blocks = image.reshape(height // 2, 2, width // 2, 2, 4).astype(np.float32)
     alpha = blocks[..., 3:]

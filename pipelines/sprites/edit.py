@@ -49,7 +49,7 @@ _WORDS: Mapping[str, str] = {
 
 
 def mask_of_place(image: Pixels, words: str) -> NDArray[np.bool_]:
-    """(h, w), True in the part that `place` names: "the hat", "left boots". Several words mean their overlap.
+    """Returns (h, w), True in the part that `place` names: "the hat", "left boots". Several words mean their overlap.
 
     Raises:
         InvalidRequest: no word of place is known, or nothing is drawn there.

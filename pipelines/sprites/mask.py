@@ -15,7 +15,7 @@ _NUMBERS = re.compile(r"[\d\s,;x+-]+")
 
 
 def is_rectangles(text: str) -> bool:
-    """Whether a text is made of numbers, as "4,0,8,6; 20,10,4,4" is."""
+    """Returns whether a text is made of numbers, as "4,0,8,6; 20,10,4,4" is."""
     return bool(_NUMBERS.fullmatch(text)) and any(letter.isdigit() for letter in text)
 
 

@@ -14,7 +14,7 @@ MAGENTA, WHITE, CLEAR = (255, 0, 255, 255), (255, 255, 255, 255), (0, 0, 0, 0)
 def sketch_canvas(
     sketch: Pixels, canvas: tuple[int, int], size: tuple[int, int], pitch: int, ground: str, draws_pixels: bool
 ) -> Pixels:
-    """The sketch in the middle of a canvas, where the sprite is drawn, as large as the sprite's window holds it.
+    """Puts the sketch in the middle of a canvas, where the sprite is drawn, as large as the sprite's window holds it.
 
     One background colour around an opaque sketch is cut away where the sprite is to be cut out; a model without
     transparency gets the magenta that its prompt asks for in its place.

@@ -70,7 +70,7 @@ class _Reading:
         return link[0] if link and link[0] in self.nodes else None
 
     def chain(self, name: str | None, *keys: str) -> Iterator[str]:
-        """The nodes from `name` upwards, each through the first of `keys` that is linked; a circle ends it."""
+        """Yields the nodes from `name` upwards, each through the first of `keys` that is linked; a circle ends it."""
         seen: set[str] = set()
         while name is not None and name not in seen:
             seen.add(name)
@@ -222,7 +222,7 @@ def _plain(reading: _Reading, text: str) -> str:
 
 
 def _styled(prompt: str) -> tuple[str, str]:
-    """(prompt, background) of a prompt that an export wrote; (prompt, "") of any other."""
+    """Returns (prompt, background) of a prompt that an export wrote; (prompt, "") of any other."""
     for ground, form in _STYLED:
         if found := form.fullmatch(prompt):
             return found[1], ground
@@ -298,7 +298,7 @@ def _seed(reading: _Reading, sampler: str) -> int:
 
 
 def _sampling(reading: _Reading, sampler: str, preset: str) -> tuple[int, float]:
-    """Steps and guidance, 0 where the preset's own are to be taken."""
+    """Reads steps and guidance, 0 where the preset's own are to be taken."""
     low, high = PRESETS[preset].guidance_range
     steps, guidance = reading.number(sampler, "steps", 1, 200), reading.number(sampler, "cfg", low, high)
     if steps is None or steps != int(steps):
