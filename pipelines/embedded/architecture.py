@@ -68,7 +68,7 @@ def build_unet(architecture: Architecture) -> UNet2DConditionModel:
 def build_text_encoders(
     architecture: Architecture, vocabulary: int
 ) -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
-    """Two CLIP text encoders for a vocabulary of so many tokens; the second has the pooled output."""
+    """Builds two CLIP text encoders for a vocabulary of so many tokens; the second has the pooled output."""
     a = architecture
     config = CLIPTextConfig(
         vocab_size=vocabulary,
@@ -113,7 +113,7 @@ def build_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
 
 
 def build_scheduler() -> DDIMScheduler:
-    """DDIM with zero terminal SNR and trailing spacing: 8 steps look like 30."""
+    """Builds DDIM with zero terminal SNR and trailing spacing: 8 steps look like 30."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,

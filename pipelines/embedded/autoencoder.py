@@ -63,15 +63,15 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
         return self.anchor.device  # pyright: ignore[reportReturnType]
 
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
-        """Pictures (batch, 4, h, w) in -1..1, h and w even, as `.latent_dist` over (batch, 16, h/2, w/2)."""
+        """Encodes pictures (batch, 4, h, w) in -1..1, h and w even, as `.latent_dist` over (batch, 16, h/2, w/2)."""
         distribution = PixelDistribution(functional.pixel_unshuffle(x, 2))
         return SimpleNamespace(latent_dist=distribution) if return_dict else (distribution,)
 
     def decode(self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None) -> Any:
-        """Latents (batch, 16, h, w) as pictures (batch, 4, 2h, 2w): the inverse of `encode`, exactly."""
+        """Decodes latents (batch, 16, h, w) to pictures (batch, 4, 2h, 2w): the inverse of `encode`, exactly."""
         sample = functional.pixel_shuffle(z, 2)
         return SimpleNamespace(sample=sample) if return_dict else (sample,)
 
     def forward(self, sample: Tensor) -> Tensor:
-        """There and back again."""
+        """Encodes and decodes."""
         return self.decode(self.encode(sample).latent_dist.mode()).sample

@@ -60,7 +60,7 @@ def color_shares(image: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def main_colors(shares: NDArray[np.float64]) -> list[str]:
-    """The colours that a person would name, the first one first: large groups, those with a hue before the others.
+    """Lists the colours that a person would name, the first one first: large groups, those with a hue before others.
 
     Black outlines and gray shading are in most sprites, so a hue needs a fifth of the pixels to come first, and half
     as much as the largest hue to be named second.
@@ -75,7 +75,7 @@ def main_colors(shares: NDArray[np.float64]) -> list[str]:
 
 
 def turn_hue(rgb: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
-    """(n, 3) sRGB bytes with every hue turned by so many degrees in OKLab."""
+    """Turns every hue of (n, 3) sRGB bytes by so many degrees in OKLab."""
     lab = to_oklab(rgb).astype(np.float64)
     _turn(lab, np.radians(degrees))
     return from_oklab(lab)
@@ -101,7 +101,7 @@ _LOOKS: Mapping[str, tuple[float | None, float, float, float]] = {
 def repaint(
     rgb: NDArray[np.uint8], counts: NDArray[np.intp], color: str, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """The same sprite in another colour: (n, 3) sRGB bytes that occur `counts` times, its main colour made `color`.
+    """Repaints a sprite's (n, 3) sRGB bytes, which occur `counts` times: its main colour becomes `color`.
 
     All hues turn together, lights and shadows keep their order, outlines stay dark. Grays of a gray sprite are tinted.
     """

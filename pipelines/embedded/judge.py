@@ -52,7 +52,7 @@ class Judge(nn.Module):
         self.kind, self.noun = nn.Linear(8 * w, len(KINDS)), nn.Linear(8 * w, len(nouns))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, 4, 32, 32) colour times alpha and alpha, 0..1 -> logits (batch, kinds), (batch, nouns)."""
+        """Maps (batch, 4, 32, 32) colour times alpha and alpha, 0..1, to logits (batch, kinds), (batch, nouns)."""
         pooled = self.drop(self.pooled(pictures))
         return self.kind(pooled), self.noun(pooled)
 
@@ -70,7 +70,7 @@ class Judge(nn.Module):
 
 
 def as_input(pictures: Tensor) -> Tensor:
-    """(batch, 4, h, w) RGBA bytes as the judge's input."""
+    """Converts (batch, 4, h, w) RGBA bytes to the judge's input."""
     values = pictures.float() / 255
     return torch.cat([values[:, :3] * values[:, 3:], values[:, 3:]], dim=1)
 
@@ -84,7 +84,7 @@ def load_judge() -> Judge:
 
 
 def match(pictures: Sequence[Pixels], prompt: str) -> np.ndarray | None:
-    """How well each picture, of any size, shows what the prompt asks for, 0..1; None where the judge has no noun."""
+    """Rates 0..1 how well each picture, of any size, shows what the prompt asks for; None without a noun it knows."""
     return compare(pictures, prompt)[0]
 
 

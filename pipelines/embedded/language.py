@@ -86,7 +86,7 @@ _SHAPES = _words(
 
 @cache
 def families() -> Mapping[tuple[str, str], str]:
-    """(kind, rare word) -> common word, from families.txt."""
+    """Reads (kind, rare word) -> common word from families.txt."""
     table: dict[tuple[str, str], str] = {}
     for line in FAMILIES.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
@@ -97,18 +97,18 @@ def families() -> Mapping[tuple[str, str], str]:
 
 
 def split_words(text: str, without: frozenset[str] = NOISE) -> tuple[str, ...]:
-    """Lower-case words of letters, in one spelling, without noise."""
+    """Splits into lower-case words of letters, in one spelling, without noise."""
     found = re.findall(r"[a-z]+", text.lower().replace("'s", ""))
     return tuple(w for w in (SPELLING.get(w, w) for w in found) if w not in without and len(w) > 1)
 
 
 def is_color(word: str) -> bool:
-    """Whether the word names one of COLORS, directly or by another name."""
+    """Returns whether the word names one of COLORS, directly or by another name."""
     return word in COLORS or word in SAID_FOR
 
 
 def head_words(sentence: Sequence[str]) -> list[str]:
-    """The words up to what is shown, itself the last: before the first preposition, without participles behind it.
+    """Returns the words up to what is shown: before the first preposition, without participles behind it.
 
     "gray granite stump on stone base" is a stump, "pair of leather boots" are boots, "brown wooden closed door" is a
     door. Empty where only colours and adjectives are said.
@@ -128,11 +128,11 @@ def head_words(sentence: Sequence[str]) -> list[str]:
 
 
 def subjects(sentence: Sequence[str]) -> list[str]:
-    """The head words that name things, what is shown first: "gray stone skeleton archer" is an archer, a skeleton."""
+    """Lists head words that name things, the shown one first: "gray stone skeleton archer" is archer, skeleton."""
     return [w for w in reversed(head_words(sentence)) if not describes(w) and w not in MATERIALS]
 
 
 def describes(word: str) -> bool:
-    """Whether the word is a colour, an adjective or a participle."""
+    """Returns whether the word is a colour, an adjective or a participle."""
     participle = word.endswith(("ing", "ed")) and len(word) > 4 and word not in _NAMED_SO
     return is_color(word) or word in _ADJECTIVES or participle

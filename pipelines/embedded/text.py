@@ -170,5 +170,5 @@ class WordTokenizer:
         self._padded.enable_padding(length=self.model_max_length, pad_token=pad, pad_id=self._padded.token_to_id(pad))
 
     def __call__(self, prompt: str, **_: Any) -> SimpleNamespace:
-        """Token ids (1, model_max_length) as `input_ids`: cut off or filled up to the full length."""
+        """Returns token ids (1, model_max_length) as `input_ids`, cut off or filled up to the full length."""
         return SimpleNamespace(input_ids=torch.tensor([self._padded.encode(prompt).ids]))

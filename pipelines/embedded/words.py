@@ -150,13 +150,13 @@ def known_words() -> frozenset[str]:
 
 @cache
 def synonyms() -> Mapping[str, tuple[str, ...]]:
-    """What is said -> known words, from synonyms.txt; the first line that has a word counts. Empty: nothing is near."""
+    """Reads other word -> known words from synonyms.txt; a word's first line counts. Empty: nothing is near."""
     return {word: meant for word, (meant, _) in _table().items()}
 
 
 @cache
 def _near(word: str) -> tuple[tuple[str, ...], str]:
-    """The nearest words, and how they were found: "known", "synonym", "form", "spelling", or "" where they were not."""
+    """Finds the nearest words, and how: "known", "synonym", "form", "spelling", or "" where there are none."""
     known, table = known_words(), _table()
     if word in table and (word not in known or table[word][1]):
         return table[word][0], "synonym" if table[word][0] else ""
@@ -206,7 +206,7 @@ def _phrases() -> re.Pattern[str]:
 
 
 def _stems(word: str) -> list[str]:
-    """Singular, and the noun or verb behind -y, -ed, -ing, -en, -er: "daggers", "leafy", "horned", "wolves"."""
+    """Lists the singular, and the word behind -y, -ed, -ing, -en, -er: "daggers", "leafy", "horned", "wolves"."""
     out: list[str] = []
     for ending, instead in (
         ("ies", "y"), ("ves", "f"), ("ves", "fe"), ("es", ""), ("s", ""), ("y", ""), ("ed", ""), ("ed", "e"),

@@ -116,7 +116,7 @@ class Aseprite:
 
 
 def is_aseprite(data: bytes) -> bool:
-    """True where the bytes begin as an Aseprite file does."""
+    """Returns whether the bytes begin as an Aseprite file does."""
     return len(data) >= 128 and data[4:6] == _MAGIC.to_bytes(2, "little")
 
 
@@ -278,7 +278,7 @@ class _Reader:
         self.cels[frame, layer] = Cel(pixels, x, y, opacity, z)
 
     def _unpacked(self, data: bytes, size: int) -> bytes:
-        """`size` bytes out of a zlib stream; no more is unpacked."""
+        """Unpacks `size` bytes out of a zlib stream, no more."""
         self.pixels += size // _BYTES[self.mode]
         if self.pixels > MOST_PIXELS:
             raise ImageError(f"{self.name} holds more than {MOST_PIXELS >> 20} million pixels. Split it.")

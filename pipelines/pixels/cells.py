@@ -25,7 +25,7 @@ _SHARP = 0.6
 
 
 def sample_cells(image: Pixels, grid: Grid, noise: float = math.inf) -> Pixels:
-    """(rows, columns, 4) RGBA; alpha is soft where the picture's is, or where a cell is covered in part.
+    """Samples (rows, columns, 4) RGBA; alpha is soft where the picture's is, or where a cell is covered in part.
 
     Args:
         image: (h, w, 4) RGBA.
@@ -48,7 +48,7 @@ def sample_cells(image: Pixels, grid: Grid, noise: float = math.inf) -> Pixels:
 
 
 def measure_noise(image: Pixels, grid: Grid) -> float:
-    """Standard deviation, in levels, of the colour in the middle of a cell: the median of cells that have an edge.
+    """Measures the standard deviation, in levels, of colour in the middle of a cell: the median of cells with an edge.
 
     `image` is (h, w, 4) RGBA; up to 64 rows and columns of cells are looked at.
     """
@@ -67,7 +67,7 @@ def measure_noise(image: Pixels, grid: Grid) -> float:
 
 
 def _reach(pitch: float) -> float:
-    """Pixels from the middle of a cell within which its colour is still its own; more than one pixel is read."""
+    """Returns the pixels from a cell's middle within which its colour is still its own; more than one pixel is read."""
     return max(0.12 * pitch, 0.5) if pitch >= 3.5 else (pitch - 1) / 2
 
 
@@ -76,7 +76,7 @@ def _some(middles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _inner(lines: NDArray[np.float64], side: int, span: float, length: int) -> NDArray[np.intp]:
-    """(side, cells): the pixels of each cell that are looked at."""
+    """Finds (side, cells), the pixels of each cell that are looked at."""
     fraction = 0.5 + (np.arange(side) - (side - 1) / 2) * (span / side)
     at = lines[:-1, None] + np.diff(lines)[:, None] * fraction
     return np.clip(at.astype(np.intp), 0, length - 1).T
@@ -97,7 +97,7 @@ def _middle_mean(samples: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
 
 
 def _sorted(planes: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-    """The planes with every pixel sorted through them: Batcher's merge exchange (Knuth, TAOCP 3, algorithm 5.2.2M).
+    """Sorts every pixel through the planes: Batcher's merge exchange (Knuth, TAOCP 3, algorithm 5.2.2M).
 
     Each comparison is one minimum and one maximum of whole planes: 20 times as fast here as `np.sort` along an axis.
     """

@@ -25,7 +25,7 @@ _SIDES = ((0, 1), (2, 1), (1, 0), (1, 2))
 
 
 def hard_mask(alpha: NDArray[np.uint8]) -> Mask:
-    """(h, w): alpha >= 128; but half-clear pixels (64..191) follow their four neighbours where these agree.
+    """Thresholds alpha (h, w) at 128; half-clear pixels (64..191) follow their four neighbours where these agree.
 
     So pinholes close and jags that hang on by a corner go, and what was drawn solid or clear stays as drawn.
     """
@@ -37,7 +37,7 @@ def hard_mask(alpha: NDArray[np.uint8]) -> Mask:
 
 
 def drop_specks(mask: Mask, alpha: NDArray[np.uint8]) -> Mask:
-    """`mask` without its loose bits: 8-connected parts under 3 pixels or 1 % of the largest. Solid sparks stay."""
+    """Removes loose bits of `mask`: 8-connected parts under 3 pixels or 1 % of the largest. Solid sparks stay."""
     labels = label_parts(mask)
     count = int(labels.max())
     if count < 2:
@@ -53,7 +53,7 @@ def drop_specks(mask: Mask, alpha: NDArray[np.uint8]) -> Mask:
 def settle_noise(
     image: Pixels, palette: Palette, weight: float = CALM, index: NDArray[np.intp] | None = None
 ) -> Pixels:
-    """`image` locked to `palette`, each pixel in the colour that suits both itself and its eight neighbours.
+    """Locks `image` to `palette`, each pixel in the colour that suits both itself and its eight neighbours.
 
     The energy of a Potts model (squared OKLab distance to the pixel, less `weight` for every neighbour of the same
     colour) is brought down by iterated conditional modes (Besag 1986). Noise in flat areas goes, edges stay. `index` is
@@ -87,7 +87,7 @@ def settle_noise(
 
 
 def _squares(lab: Lab, colors: Lab, choices: NDArray[np.intp]) -> NDArray[np.float32]:
-    """(n, m): squared distances of (n, 3) `lab` to the colours that (n, m) `choices` names, less what m share."""
+    """Returns (n, m) squared distances of (n, 3) `lab` to the colours in (n, m) `choices`, less what m share."""
     if len(colors) <= _FEW:
         distances = np.einsum("kc,kc->k", colors, colors) - 2 * lab @ colors.T
         return np.take_along_axis(distances, choices.clip(0), axis=1)
@@ -95,7 +95,7 @@ def _squares(lab: Lab, colors: Lab, choices: NDArray[np.intp]) -> NDArray[np.flo
 
 
 def settle_orphans(image: Pixels, step: float = ORPHAN_STEP) -> Pixels:
-    """Opaque pixels alone in their colour take that of two or more of their four neighbours, when within `step`.
+    """Gives opaque pixels alone in their colour that of two or more of their four neighbours, when within `step`.
 
     Each change takes one orphan away and makes none (the four passes never touch two neighbours together), so it ends.
     """
@@ -120,7 +120,7 @@ def settle_orphans(image: Pixels, step: float = ORPHAN_STEP) -> Pixels:
 def _majority(
     image: Pixels, lab: Lab, at: tuple[NDArray[np.intp], NDArray[np.intp]], step: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """For each pixel of `at`: where a four-neighbour stands whose colour another one shares; (-1, -1) where none."""
+    """Finds, for each pixel of `at`, a four-neighbour whose colour another one shares; (-1, -1) where none."""
     height, width = image.shape[:2]
     rows = np.stack([at[0] + dy - 1 for dy, _ in _SIDES], axis=1)
     columns = np.stack([at[1] + dx - 1 for _, dx in _SIDES], axis=1)

@@ -30,7 +30,7 @@ _MODES = (
 
 
 def _product(a: Channel, b: Channel) -> Channel:
-    """a * b of 8-bit values, 255 being 1."""
+    """Multiplies 8-bit values, 255 being 1."""
     t = a * b + 128
     return (t + (t >> 8)) >> 8
 
@@ -81,7 +81,7 @@ def composite(sprite: Aseprite, frame: int, name: str = "the file") -> Pixels:
 
 
 def composite_frames(data: bytes, name: str, limit: int) -> list[tuple[Pixels, int]]:
-    """The flattened frames of a file (at most `limit`) as (picture, milliseconds); a still has one frame of 0 ms.
+    """Flattens a file's frames (at most `limit`) to (picture, milliseconds); a still has one frame of 0 ms.
 
     Raises:
         ImageError: as `read_aseprite` and `composite`.
@@ -138,7 +138,7 @@ def to_rgba(sprite: Aseprite, cel: Cel, layer: Layer) -> Pixels:
 
 
 def _visible(layers: tuple[Layer, ...], name: str) -> list[bool]:
-    """Whether each layer is drawn: it and all groups around it are visible, and it is not a group or a reference."""
+    """Returns whether each layer is drawn: all groups around it are visible too, and it holds pixels of its own."""
     shown: list[bool] = []
     around: list[bool] = []  # the groups that are open, outermost first
     for layer in layers:

@@ -16,7 +16,7 @@ _WIDEST = 0.25
 
 
 def bayer(size: int) -> NDArray[np.float64]:
-    """(size, size) thresholds between 0 and 1; `size` is 2, 4 or 8. It starts at every tile's origin."""
+    """Makes (size, size) thresholds between 0 and 1; `size` is 2, 4 or 8. It starts at every tile's origin."""
     matrix = np.zeros((1, 1))
     while len(matrix) < size:
         matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
@@ -24,7 +24,7 @@ def bayer(size: int) -> NDArray[np.float64]:
 
 
 def dither(image: Pixels, palette: Palette, size: int) -> Pixels:
-    """`image` ((h, w, 4) RGBA) in the palette's colours: each pixel one of its two nearest, by how far it is between.
+    """Dithers `image` ((h, w, 4) RGBA): each pixel takes one of its two nearest colours of the palette.
 
     A colour of the palette stays as it is.
     """
@@ -41,7 +41,7 @@ def dither(image: Pixels, palette: Palette, size: int) -> Pixels:
 
 
 def _woven(image: Pixels, colors: NDArray[np.float64], threshold: NDArray[np.float64]) -> NDArray[np.intp]:
-    """(h, w) index of the colour that each pixel takes."""
+    """Returns the (h, w) index of the colour that each pixel takes."""
     lab = to_oklab(image[..., :3]).astype(np.float64)
     distance = np.square(lab[:, :, None] - colors).sum(-1)
     near = distance.argmin(axis=-1)

@@ -152,7 +152,7 @@ TAKEN = (
 
 
 def _searched(frames: Sequence[Pixels], busiest: Pixels, pitch: float | None) -> Estimate | None:
-    """The pixels of a grid that need not be regular, near `pitch` if that is known, where it explains the picture."""
+    """Reads the pixels of a possibly irregular grid, near `pitch` if known, where it explains the picture."""
     grid = find_grid(busiest, pitch)
     if not is_grid(busiest, grid) or (pitch is None and min(grid.columns, grid.rows) < SMALLEST):
         return None
@@ -179,7 +179,7 @@ def _grain(noise: float) -> float:
 
 
 def _is_regular(lines: NDArray[np.float64], pitch: float) -> bool:
-    """Whether all cells, those at the border too, have about the same size, and the lines do not drift."""
+    """Returns whether all cells, those at the border too, have about the same size, and the lines do not drift."""
     regular = np.linspace(lines[0], lines[-1], len(lines))
     return float(np.abs(lines - regular).max()) < 0.3 * pitch
 
@@ -251,7 +251,7 @@ def _exact(frames: Sequence[Pixels], found: Enlargement, x: Lines, y: Lines) -> 
 
 
 def _too_few_lines(found: Enlargement, wide: int, high: int) -> tuple[How, str]:
-    """What a picture is taken for whose few lines fit an enlargement that they do not prove, and what to tell."""
+    """Says what a picture is taken for whose few lines do not prove an enlargement, and what to tell the user."""
     factor = found.factor_x
     if max(wide, high) <= MAYBE_NATIVE:
         size = f"{wide // factor}x{high // factor}"
@@ -265,7 +265,7 @@ def _too_few_lines(found: Enlargement, wide: int, high: int) -> tuple[How, str]:
 
 
 def _interpolated(frames: Sequence[Pixels], lattice: Lattice) -> Estimate | None:
-    """The pixels of an interpolated enlargement; None where parts of the picture are something else (text over it)."""
+    """Reads the pixels of an interpolated enlargement; None where parts are something else (text over it)."""
     high, wide = frames[0].shape[:2]
     grid, noise = None, 0.0
     exact = lattice.kernel != "nearest" and lattice.error <= _INEXACT
@@ -297,7 +297,7 @@ def _interpolated(frames: Sequence[Pixels], lattice: Lattice) -> Estimate | None
 
 
 def _may_be_coarser(picture: Pixels, lattice: Lattice) -> bool:
-    """Whether an interpolated enlargement fits not quite, or shows cells of several of its pixels."""
+    """Returns whether an interpolated enlargement fits not quite, or shows cells of several of its pixels."""
     columns, rows = lattice.columns, lattice.rows
     return lattice.error > _INEXACT or any(
         columns % m == rows % m == 0 and has_plateaus(picture, columns // m, rows // m) for m in (2, 3, 4)
@@ -314,7 +314,7 @@ def _cells(picture: Pixels, lattice: Lattice) -> Grid:
 
 
 def _plain_lines(native: Pixels) -> tuple[Lines, Lines]:
-    """Lines across which the picture changes by more than noise."""
+    """Finds lines across which the picture changes by more than noise."""
     value = native.astype(np.int16)
     across = np.abs(np.diff(value, axis=1)).max(axis=(0, 2)) > 24
     down = np.abs(np.diff(value, axis=0)).max(axis=(1, 2)) > 24
@@ -322,7 +322,7 @@ def _plain_lines(native: Pixels) -> tuple[Lines, Lines]:
 
 
 def _has_ramps(picture: Pixels) -> bool:
-    """Whether changes come in steps of one direction, as interpolation makes them: of two in a row, most go on.
+    """Returns whether most changes go on in their direction for two steps or more, as interpolation makes them.
 
     Finished pixel art has about 0.4 of them, enlargements by bilinear or bicubic interpolation 0.6 to 1.
     """
@@ -340,14 +340,14 @@ def _has_ramps(picture: Pixels) -> bool:
 
 
 def _is_flat(picture: Pixels) -> bool:
-    """Whether a small picture has few colours and flat areas, as pixel art that was never enlarged."""
+    """Returns whether a small picture has few colours and flat areas, as pixel art that was never enlarged."""
     code = pack(picture) | picture[..., 3].astype(np.uint32) << 24
     equal = min(float((lines[:, 1:] == lines[:, :-1]).mean()) for lines in (code, code.T))
     return len(np.unique(code)) <= _CRISP_COLORS // 4 and equal >= 0.4
 
 
 def _is_crisp(picture: Pixels) -> bool:
-    """Whether the picture is plain pixel art at one pixel per pixel.
+    """Returns whether the picture is plain pixel art at one pixel per pixel.
 
     Few colours, most neighbours equal, strong changes, and single pixels: an enlargement has no run of one pixel.
     """

@@ -44,7 +44,7 @@ class Enlargement:
 
 
 def without_hidden_colors(image: Pixels) -> Pixels:
-    """`image` ((h, w, 4) RGBA) with 0 in all channels where alpha is 0; the same array where nothing changes."""
+    """Clears all channels of `image` ((h, w, 4) RGBA) where alpha is 0; returns the same array where all are clear."""
     clear = image[..., 3] == 0
     if not clear.any() or not image[clear, :3].any():
         return image
@@ -104,13 +104,13 @@ def _cropped(x: Lines, y: Lines) -> Enlargement | None:
 
 
 def _dense(lines: Lines, step: int) -> bool:
-    """Whether lines on a lattice of `step` are many, and use most of the places between the first and the last."""
+    """Returns whether lines on a lattice of `step` are many, and use most places between the first and the last."""
     places = (lines[-1] - lines[0]) // step + 1
     return len(lines) >= _FEW_LINES and len(lines) >= _DENSE * places
 
 
 def is_strong(x: Lines, y: Lines, columns: int, rows: int) -> bool:
-    """Whether the lines of a native picture prove its size: eight or more different ones after mirroring.
+    """Returns whether the lines of a native picture prove its size: eight or more different ones after mirroring.
 
     Drawings are often symmetric, so a line and its mirror image count once; and icons are often drawn on every second
     pixel, so that the lines also have to use most of their places on one axis.
@@ -121,12 +121,12 @@ def is_strong(x: Lines, y: Lines, columns: int, rows: int) -> bool:
 
 
 def _different(x: Lines, y: Lines, columns: int, rows: int) -> int:
-    """Lines that are not the mirror image of another one."""
+    """Counts lines that are not the mirror image of another one."""
     return len(np.unique(np.minimum(x, columns - x))) + len(np.unique(np.minimum(y, rows - y)))
 
 
 def shrink(image: Pixels, found: Enlargement) -> Pixels:
-    """One pixel a cell, in the cell's own colour. A cell at the border that is less than half inside is left out."""
+    """Takes one pixel per cell, in the cell's colour. A cell at the border that is less than half inside is omitted."""
     rows = _middles(image.shape[0], found.factor_y, found.phase_y)
     columns = _middles(image.shape[1], found.factor_x, found.phase_x)
     return np.ascontiguousarray(image[rows[:, None], columns[None]])

@@ -112,7 +112,7 @@ def finish_together(images: Sequence[Pixels], options: FinishOptions) -> list[Fi
 
 
 def _colored(picture: Pixels, palette: Palette, options: FinishOptions, soft: float) -> tuple[Pixels, float]:
-    """A placed picture in the palette's colours, cleaned; and how far, on average, the palette moved its pixels."""
+    """Puts a placed picture into the palette's colours and cleans it; returns how far its pixels moved on average."""
     if options.colors is None and options.palette is None and not options.dither:
         return picture, 0.0
     index = nearest_index(picture, palette)
@@ -130,7 +130,7 @@ def _colored(picture: Pixels, palette: Palette, options: FinishOptions, soft: fl
 
 
 def _outlined(pictures: list[Pixels], palette: Palette, options: FinishOptions) -> list[Pixels]:
-    """With outlines; placed again, since an outline that is missing on one side moves the middle."""
+    """Outlines the pictures and places them again, since an outline missing on one side moves the middle."""
     if options.outline == "none":
         return pictures
     for _ in range(4):
@@ -149,7 +149,7 @@ def _report(image: Pixels, options: FinishOptions, stress: float, soft: float, g
 
 
 def native_pixels(image: Pixels, pitch: float | None = None) -> tuple[Pixels, Grid]:
-    """One pixel for each cell of the grid found in `image` ((h, w, 4) RGBA), and that grid. Alpha may be soft."""
+    """Takes one pixel per cell of the grid found in `image` ((h, w, 4) RGBA), and that grid. Alpha may be soft."""
     grid = find_grid(image, pitch)
     return sample_cells(image, grid), grid
 
@@ -172,7 +172,7 @@ def _native(image: Pixels, options: FinishOptions) -> tuple[Pixels, Grid | None]
 
 
 def _harden(native: Pixels, clean: bool) -> tuple[Pixels, float]:
-    """Alpha 0 or 255, nothing under clear pixels; and the share of drawn pixels that were half clear."""
+    """Sets alpha to 0 or 255, clears hidden colours, and returns the share of drawn pixels that were half clear."""
     alpha = native[..., 3]
     half = (alpha > 8) & (alpha < 247)
     mask = hard_mask(alpha)
@@ -208,7 +208,7 @@ def place_together(pictures: list[Pixels], options: FinishOptions) -> list[Pixel
 
 
 def _palette(pictures: Sequence[Pixels], options: FinishOptions) -> Palette:
-    """Extracted from all pictures; with a dark colour in it where an outline will need one."""
+    """Extracts a palette from all pictures, with a dark colour in it where an outline will need one."""
     palette = extract_palette(pictures, options.colors or MOST_COLORS)
     if options.outline == "none" or options.colors in (None, 1) or not color_counts(pictures)[0].size:
         return palette

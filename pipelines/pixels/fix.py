@@ -160,7 +160,7 @@ def _size(native: Pixels, width: int | None, height: int | None) -> tuple[int, i
 
 
 def _as_it_is(frames: Sequence[Pixels], notes: list[str], wishes: _Wishes) -> Fixed:
-    """The frames untouched, with the gate that did not hold."""
+    """Returns the frames untouched, with the gate that did not hold."""
     if not wishes.none:
         notes.append("Nothing else that was asked for was done, either.")
     done = [_not_proved(_untouched(frame)) for frame in frames]

@@ -31,7 +31,7 @@ class Report:
         return all(self.gates.values())
 
     def to_dict(self) -> dict[str, object]:
-        """JSON values: {"passed": ..., "gates": {...}, "scores": {...}}."""
+        """Returns JSON values: {"passed": ..., "gates": {...}, "scores": {...}}."""
         scores = {name: round(value, 4) for name, value in self.scores.items()}
         return {"passed": self.passed, "gates": dict(self.gates), "scores": scores}
 
@@ -55,7 +55,7 @@ def check_gates(image: Pixels, width: int, height: int, colors: int | None, pale
 
 
 def score_picture(image: Pixels, stress: float = 0.0, soft: float = 0.0) -> dict[str, float]:
-    """Soft numbers of a finished picture ((h, w, 4), alpha 0 or 255).
+    """Scores a finished picture ((h, w, 4), alpha 0 or 255) in soft numbers.
 
     Args:
         image: the picture.
@@ -80,13 +80,13 @@ def score_picture(image: Pixels, stress: float = 0.0, soft: float = 0.0) -> dict
 
 
 def label_parts(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """(h, w): 0 outside `mask`, else the number 1.. of the 8-connected part that the pixel belongs to."""
+    """Labels (h, w): 0 outside `mask`, else the number 1.. of the 8-connected part that the pixel belongs to."""
     labels, _ = cast("tuple[NDArray[np.int32], int]", ndimage.label(mask, np.ones((3, 3), np.int8)))
     return labels.astype(np.intp)
 
 
 def find_orphans(image: Pixels) -> NDArray[np.bool_]:
-    """(h, w): opaque pixels without an 8-neighbour of their own colour."""
+    """Marks (h, w) opaque pixels without an 8-neighbour of their own colour."""
     height, width = image.shape[:2]
     packed = np.full((height + 2, width + 2), -1, np.int64)
     packed[1:-1, 1:-1] = np.where(image[..., 3] >= 128, pack(image).astype(np.int64), -1)
@@ -100,7 +100,7 @@ def find_orphans(image: Pixels) -> NDArray[np.bool_]:
 
 
 def _total(scores: dict[str, float]) -> float:
-    """0..1: a product, so that one bad fault cannot be bought off with virtues elsewhere."""
+    """Multiplies to 0..1, so that one bad fault cannot be bought off with virtues elsewhere."""
     if scores["occupancy"] == 0:
         return 0.0
     thin = min(1.0, scores["occupancy"] / 0.12)

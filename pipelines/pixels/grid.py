@@ -96,12 +96,12 @@ def profiles(image: Pixels) -> tuple[Profile, Profile]:
 
 
 def _stride(length: int) -> int:
-    """Samples 512 lines: they say as much about a column as 4096."""
+    """Returns the step that samples 512 lines: they say as much about a column as 4096."""
     return max(1, length // 512)
 
 
 def _change(before: Pixels, after: Pixels) -> NDArray[np.uint8]:
-    """|a - b| without leaving bytes, (rows, columns * 4)."""
+    """Computes |a - b| without leaving bytes, (rows, columns * 4)."""
     change = np.maximum(before, after)
     change -= np.minimum(before, after)
     np.maximum(change, _FAINT, out=change)
@@ -110,7 +110,7 @@ def _change(before: Pixels, after: Pixels) -> NDArray[np.uint8]:
 
 
 def regular_grid(width: int, height: int, columns: int, rows: int) -> Grid:
-    """Equal cells; scores 0, for nothing was looked at."""
+    """Makes a grid of equal cells; scores are 0, for nothing was looked at."""
     x, y = np.linspace(0, width, columns + 1), np.linspace(0, height, rows + 1)
     return Grid(x, y, width / columns, height / rows, 0.0, 0.0)
 
@@ -176,7 +176,7 @@ def _flattened(profile: Profile) -> Profile:
 
 
 def _harmonics(value: Profile, pitches: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the spectrum holds at each pitch and its harmonics: quick, but as fond of multiples as of the pitch."""
+    """Sums the spectrum at each pitch and its harmonics: quick, but as fond of multiples as of the pitch."""
     size = 8 << (len(value) - 1).bit_length()
     spectrum = np.abs(np.fft.rfft(value, size))
     total = np.zeros(len(pitches))
@@ -187,7 +187,7 @@ def _harmonics(value: Profile, pitches: NDArray[np.float64]) -> NDArray[np.float
 
 
 def _fold(value: Profile, pitches: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For each pitch: how far the best phase stands above the mean, in standard errors."""
+    """Measures for each pitch how far the best phase stands above the mean, in standard errors."""
     at = np.arange(len(value))
     best = np.empty(len(pitches))
     for i, pitch in enumerate(pitches):
@@ -235,7 +235,7 @@ def _combs(profile: Profile, pitch: float, exact: bool, whole: bool) -> list[_Co
 
 
 def _fill_border(lines: NDArray[np.float64], pitch: float, length: int) -> NDArray[np.float64]:
-    """With a cell at either border exactly where at least half of it is in the picture."""
+    """Adds a cell at either border exactly where at least half of it is in the picture."""
     inner = lines[(lines > 0.45 * pitch) & (lines < length - 0.45 * pitch)]
     if not len(inner):
         return np.array([0.0, length])
@@ -248,7 +248,7 @@ def _fill_border(lines: NDArray[np.float64], pitch: float, length: int) -> NDArr
 def _follow(
     profile: Profile, combs: list[NDArray[np.float64]], anchored: list[bool]
 ) -> list[tuple[NDArray[np.float64], float]]:
-    """For each regular comb: the lines that gather most change while each step stays near its pitch, and how much.
+    """Follows, for each regular comb, the lines that gather most change with steps near its pitch; returns both.
 
     Dynamic programming over offsets from the comb's places, for all combs together. Where a comb is `anchored` its
     first and last line belong to the borders, though not quite firmly. A line that gathers no more than the mean adds
@@ -292,7 +292,7 @@ def _follow(
 
 
 def _blur(profile: Profile, lines: NDArray[np.float64], pitch: float) -> float:
-    """Standard deviation, in pixels, of how change is spread about the lines; what is spread evenly counts as noise."""
+    """Measures in pixels (standard deviation) how change is spread about the lines; an even spread counts as noise."""
     inner = lines[1:-1]
     half = int(pitch / 2)
     if not len(inner) or half < 1:

@@ -106,11 +106,11 @@ class _Map:
         self.bands[-1] += 1e-4
 
     def solve(self, values: Values) -> Values:
-        """(cells, n): the native pixels whose enlargement comes nearest to `values` (length, n)."""
+        """Solves for (cells, n), the native pixels whose enlargement comes nearest to `values` (length, n)."""
         return solveh_banded(self.bands, self.back @ values, check_finite=False).astype(np.float32)
 
     def apply(self, native: Values) -> Values:
-        """(length, n): `native` (cells, n) enlarged."""
+        """Enlarges `native` (cells, n) to (length, n)."""
         return self.matrix @ native
 
     def error(self, values: Values) -> float:
@@ -120,17 +120,17 @@ class _Map:
 
 @lru_cache(maxsize=128)
 def _map(length: int, cells: int, kernel: str) -> _Map:
-    """One map a triple: a picture needs the same ones several times, and pictures of one size come in numbers."""
+    """Makes one map a triple: a picture needs the same ones several times, and pictures of one size come in numbers."""
     return _Map(length, cells, kernel)
 
 
 def _sampled(image: Pixels) -> Sides:
-    """Luma (and alpha) of some columns and some rows that change."""
+    """Samples luma (and alpha) of some columns and some rows that change."""
     return _luma(_rows_that_change(image)), _luma(_rows_that_change(image.swapaxes(0, 1)))
 
 
 def _rows_that_change(image: Pixels) -> Pixels:
-    """Up to _ROWS rows of `image`, evenly spaced among those that change at all."""
+    """Takes up to _ROWS rows of `image`, evenly spaced among those that change at all."""
     some = np.ascontiguousarray(image[:: max(1, len(image) // _LOOKED_AT)])
     green, alpha = some[..., 1], some[..., 3]
     differs = green[:, 1:] != green[:, :-1]
@@ -142,7 +142,7 @@ def _rows_that_change(image: Pixels) -> Pixels:
 
 
 def _luma(image: Pixels) -> Values:
-    """Luma (and alpha) of rows of `image`, (width, rows)."""
+    """Computes luma (and alpha) of rows of `image`, (width, rows)."""
     chosen = image.astype(np.float32)
     color, alpha = chosen[..., :3] @ np.array([0.3, 0.55, 0.15], np.float32), chosen[..., 3]
     planes = [color] if (alpha == 255).all() else [color * (alpha / 255), alpha]
@@ -150,7 +150,7 @@ def _luma(image: Pixels) -> Values:
 
 
 def _shortlist(sides: Sides) -> list[tuple[int, int]]:
-    """(columns, rows) worth a try: those of whole factors, and those whose knots the second difference shows."""
+    """Lists (columns, rows) worth a try: those of whole factors, and those whose knots the second difference shows."""
     width, height = len(sides[0]), len(sides[1])
     shared = math.gcd(width, height)
     sizes = {(width // k, height // k) for k in range(2, 65) if shared % k == 0}
@@ -194,7 +194,7 @@ def find_lattice(
 
 
 def _finer_fits(sides: Sides, columns: int, rows: int, error: float) -> bool:
-    """Whether cells of half or a third the size explain much more: then noise is not what is left over."""
+    """Returns whether cells of half or a third the size explain much more: then noise is not what is left over."""
     return any(
         sum(_errors(sides, m * columns, m * rows, "nearest")) < _FINER * error
         for m in (2, 3)
@@ -203,7 +203,7 @@ def _finer_fits(sides: Sides, columns: int, rows: int, error: float) -> bool:
 
 
 def has_plateaus(image: Pixels, columns: int, rows: int) -> bool:
-    """Whether the middles of the cells are flat, although their borders may be soft: blurred pixels.
+    """Returns whether the middles of the cells are flat, although their borders may be soft: blurred pixels.
 
     Interpolation keeps changing in the middle of a cell, half as fast as at its border or faster. `image` is
     (h, w, 4) RGBA.
@@ -229,7 +229,7 @@ def _errors(sides: Sides, columns: int, rows: int, kernel: str) -> tuple[float, 
 
 
 def _sharpness(sides: Sides, size: tuple[int, int], kernel: str, own: tuple[float, float]) -> float:
-    """How many times as much squared error the next numbers of cells leave over, on the axis where that is less."""
+    """Returns how many times the squared error the next numbers of cells leave over, on the axis where that is less."""
     least = math.inf
     for side, cells, error in zip(sides, size, own, strict=True):
         for other in (cells - 1, cells + 1, cells - 2, cells + 2):
@@ -241,7 +241,7 @@ def _sharpness(sides: Sides, size: tuple[int, int], kernel: str, own: tuple[floa
 
 
 def read_lattice(image: Pixels, lattice: Lattice) -> tuple[Pixels, Lattice]:
-    """The native pixels of `image`, (rows, columns, 4) RGBA, by least squares on all of it; and the kernel's name."""
+    """Solves for the native pixels of `image`, (rows, columns, 4) RGBA, by least squares; names the kernel too."""
     kernel = lattice.kernel if lattice.kernel == "nearest" else _kernel(image, lattice)
     values = image.astype(np.float32)
     values[..., :3] *= values[..., 3:] / 255
@@ -300,14 +300,14 @@ def _unclipped(
 
 
 def _in_range(native: Values) -> Values:
-    """Native values that a picture can have: alpha 0..255, colours multiplied by alpha 0..alpha."""
+    """Clips native values to what a picture can have: alpha 0..255, colours multiplied by alpha 0..alpha."""
     native[..., 3] = np.clip(native[..., 3], 0, 255)
     native[..., :3] = np.clip(native[..., :3], 0, native[..., 3:])
     return native
 
 
 def _along_both(values: Values, down: Callable[[Values], Values], across: Callable[[Values], Values]) -> Values:
-    """`values` (h, w, 4) with one map along y and another one along x."""
+    """Maps `values` (h, w, 4) with one map along y and another one along x."""
     _, width, channels = values.shape
     half = down(values.reshape(len(values), -1)).reshape(-1, width, channels)
     whole = across(np.ascontiguousarray(half.swapaxes(0, 1)).reshape(width, -1))
@@ -315,7 +315,7 @@ def _along_both(values: Values, down: Callable[[Values], Values], across: Callab
 
 
 def enlarge_rows(native: Pixels, width: int, height: int, rows: NDArray[np.intp], kernel: str) -> Values:
-    """`native` ((h, w, 4) RGBA) enlarged to `height` and `width`, of which only `rows`: (rows, width, 4).
+    """Enlarges `native` ((h, w, 4) RGBA) to `height` and `width`, of which only `rows`: (rows, width, 4).
 
     Colours are multiplied by alpha, values clipped to 0..255.
     """

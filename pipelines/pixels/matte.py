@@ -52,7 +52,7 @@ def key_color(matte: str) -> NDArray[np.uint8] | None:
 
 
 def cut_ground(native: Pixels, key: NDArray[np.uint8] | None = None) -> Pixels:
-    """`native` ((h, w, 4) RGBA) with its background clear, as `cut_background` does it."""
+    """Clears the background of `native` ((h, w, 4) RGBA), as `cut_background` does it."""
     return cut_background(native, key).image
 
 

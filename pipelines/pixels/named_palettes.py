@@ -11,7 +11,7 @@ _FILE = Path(__file__).with_name("named_palettes.json")
 
 
 def named_palette(name: str) -> tuple[str, ...]:
-    """The RRGGBB colours of a palette by its name or an alias, in any spelling; empty where none has that name."""
+    """Looks up a palette's RRGGBB colours by its name or an alias, in any spelling; empty where none has that name."""
     return _palettes().get(_key(name), ())
 
 

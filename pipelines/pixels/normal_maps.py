@@ -14,12 +14,12 @@ _UNIT = 0.15
 
 
 def named_normal_map(stem: str) -> bool:
-    """Whether a file's name without its ending says so: `wall_n`, `wall-normal`, `Wall Normal`, `wallNormal`."""
+    """Returns whether a file's stem names a normal map: `wall_n`, `wall-normal`, `Wall Normal`, `wallNormal`."""
     return bool(_NAMED.search(stem)) or stem.endswith(("Normal", "NormalMap"))
 
 
 def looks_like_normal_map(picture: Pixels) -> bool:
-    """Whether the drawn pixels of `picture` ((h, w, 4) RGBA) are directions: of length 1, mostly towards the viewer.
+    """Returns whether the drawn pixels of `picture` ((h, w, 4) RGBA) are unit vectors that mostly face the viewer.
 
     A picture of one colour is not taken for one.
     """

@@ -33,7 +33,7 @@ _LINEAR = np.where(_LEVEL <= 0.04045, _LEVEL / 12.92, ((_LEVEL + 0.055) / 1.055)
 
 
 def to_oklab(rgb: NDArray[np.uint8]) -> Lab:
-    """(..., 3) sRGB bytes as OKLab."""
+    """Converts (..., 3) sRGB bytes to OKLab."""
     rows = rgb.reshape(-1, 3)
     lab = np.empty(rows.shape, np.float32)
     for begin in range(0, len(rows), _PART):  # in parts: double precision takes ten times the memory of the bytes
@@ -43,7 +43,7 @@ def to_oklab(rgb: NDArray[np.uint8]) -> Lab:
 
 
 def from_oklab(lab: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """(..., 3) OKLab as the nearest sRGB bytes; what lies outside sRGB is clipped."""
+    """Converts (..., 3) OKLab to the nearest sRGB bytes; what lies outside sRGB is clipped."""
     linear = np.clip((np.asarray(lab, np.float64) @ _FROM_LAB.T) ** 3 @ _FROM_LMS.T, 0, 1)
     coded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.rint(coded * 255).astype(np.uint8)

@@ -18,14 +18,14 @@ DARK = 0.35
 
 
 def _touches(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """For each of the four sides: whether the neighbour there is in `mask`."""
+    """Returns for each of the four sides whether the neighbour there is in `mask`."""
     padded = np.pad(mask, 1)
     height, width = mask.shape
     return [padded[y : y + height, x : x + width] for y, x in ((0, 1), (1, 0), (1, 2), (2, 1))]
 
 
 def draw_outline(image: Pixels, kind: str, palette: Palette) -> Pixels:
-    """`image` ((h, w, 4), alpha 0 or 255) with an outline in colours of `palette`.
+    """Outlines `image` ((h, w, 4), alpha 0 or 255) in colours of `palette`.
 
     outer: the palette's darkest colour round the sprite, one pixel outside, where the edge is not dark already.
     inner: the same on the sprite's own edge pixels. selective: outside, in the darkest colour of the hue it touches.

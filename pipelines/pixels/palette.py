@@ -82,7 +82,7 @@ class Palette:
 
 
 def parse_color(word: str, *, alpha_first: bool = False) -> tuple[int, int, int, int] | None:
-    """(red, green, blue, alpha) of six or eight hexadecimal digits with or without `#`; None where it is not a colour.
+    """Parses (red, green, blue, alpha) from six or eight hex digits, `#` or not; None where it is not a colour.
 
     Eight digits are RRGGBBAA, or AARRGGBB where `alpha_first`.
     """
@@ -98,7 +98,7 @@ def parse_color(word: str, *, alpha_first: bool = False) -> tuple[int, int, int,
 
 
 def extract_palette(images: Sequence[Pixels], count: int = 16, name: str = "extracted", same: float = SAME) -> Palette:
-    """At most `count` colours that stand for all `images` ((h, w, 4) RGBA, native pixels), dark to light.
+    """Extracts at most `count` colours that stand for all `images` ((h, w, 4) RGBA, native pixels), dark to light.
 
     Pictures that have no more colours than that keep them exactly; else they are clustered in OKLab (see quantize), and
     colours nearer than `same` become one.
@@ -118,7 +118,7 @@ def extract_palette(images: Sequence[Pixels], count: int = 16, name: str = "extr
 
 
 def nearest_index(image: Pixels, palette: Palette) -> NDArray[np.intp]:
-    """(h, w) index of the palette colour nearest in OKLab. A colour of the palette always finds itself."""
+    """Finds the (h, w) index of the palette colour nearest in OKLab. A colour of the palette always finds itself."""
     codes, inverse = np.unique(pack(image), return_inverse=True)
     colors = palette.lab.astype(np.float64)
     chosen = np.empty(len(codes), np.uint16)
@@ -131,12 +131,12 @@ def nearest_index(image: Pixels, palette: Palette) -> NDArray[np.intp]:
 
 
 def lock(image: Pixels, palette: Palette) -> Pixels:
-    """`image` with every pixel in the palette colour nearest in OKLab; alpha stays, and RGB is 0 where alpha is 0."""
+    """Moves every pixel to the palette colour nearest in OKLab; alpha stays, and RGB is 0 where alpha is 0."""
     return paint(image, nearest_index(image, palette), palette)
 
 
 def paint(image: Pixels, index: NDArray[np.intp], palette: Palette) -> Pixels:
-    """`image` with every pixel in the palette colour of (h, w) `index`; alpha stays, RGB is 0 where alpha is 0."""
+    """Gives every pixel the palette colour of (h, w) `index`; alpha stays, and RGB is 0 where alpha is 0."""
     locked = np.empty_like(image)
     locked[..., :3] = palette.rgb[index]
     locked[..., 3] = image[..., 3]

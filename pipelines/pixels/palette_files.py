@@ -141,7 +141,7 @@ def _palette(entries: Iterator[Entry], name: str, file: str) -> Palette:
 
 
 def _hex_entries(lines: list[str], file: str, *, alpha_first: bool) -> Iterator[Entry]:
-    """One colour a line: RRGGBB, or eight digits (RRGGBBAA; AARRGGBB in paint.net's form)."""
+    """Reads one colour a line: RRGGBB, or eight digits (RRGGBBAA; AARRGGBB in paint.net's form)."""
     for number, line in enumerate(lines, 1):
         word = line.strip()
         if not word or word.startswith((";", "//")):
@@ -160,7 +160,7 @@ _GPL_NAME = re.compile(r"#?\s*(?:Palette )?Name:\s*(.+)")  # Lospec writes the n
 
 
 def _gpl_entries(lines: list[str], file: str) -> Iterator[Entry]:
-    """`R G B name`; `R G B A name` after a line `Channels: RGBA`, which Aseprite writes."""
+    """Reads `R G B name`; `R G B A name` after a line `Channels: RGBA`, which Aseprite writes."""
     if lines[0].strip() != "GIMP Palette":
         raise PaletteError(f"{file}, line 1: a .gpl file begins with 'GIMP Palette'. Export it again.")
     count = 3
@@ -173,7 +173,7 @@ def _gpl_entries(lines: list[str], file: str) -> Iterator[Entry]:
 
 
 def _jasc_entries(lines: list[str], file: str) -> Iterator[Entry]:
-    """`R G B` or `R G B A`; lines that begin with `$` are fields of PaintShop Pro."""
+    """Reads `R G B` or `R G B A`; lines that begin with `$` are fields of PaintShop Pro."""
     text = [(i, line.strip()) for i, line in enumerate(lines, 1) if line.strip()]
     if len(text) < 3 or text[0][1] != "JASC-PAL":
         raise PaletteError(f"{file}: a JASC palette begins with 'JASC-PAL', '0100' and the number of colours.")
@@ -201,7 +201,7 @@ def _numbers(line: str, count: int, file: str, number: int) -> Entry:
 
 
 def _act_entries(data: bytes, file: str) -> Iterator[Entry]:
-    """Adobe Color Table: 256 RGB triples, then (newer files) the number of colours and the transparent index.
+    """Reads an Adobe Color Table: 256 RGB triples, then (newer files) the number of colours and the transparent index.
 
     Source: "Color Table" in Adobe Photoshop File Formats Specification. Without the number, black entries at the end
     are padding.
@@ -219,7 +219,7 @@ def _act_entries(data: bytes, file: str) -> Iterator[Entry]:
 
 
 def _swatches(data: bytes, file: str) -> Iterator[Entry]:
-    """Adobe Swatch Exchange: blocks of named colours; RGB and grey ones are read.
+    """Reads an Adobe Swatch Exchange file: blocks of named colours; RGB and grey ones are read.
 
     Layout (big-endian): "ASEF", version, number of blocks; a block is a type, its length and its content; a colour's
     content is its name (length in UTF-16 units, text), four letters for the colour model and float32 values (0 to 1).
@@ -259,7 +259,7 @@ def _swatch(block: bytes, file: str) -> Entry:
 
 
 def _from_strip(data: bytes, name: str, file: str) -> Palette:
-    """A picture's different opaque colours in reading order: strips of any block size, as Lospec exports them."""
+    """Reads a picture's different opaque colours in order: strips of any block size, as Lospec exports them."""
     try:
         picture = read_picture(data)
     except ImageError as error:

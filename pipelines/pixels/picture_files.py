@@ -58,7 +58,7 @@ def _bits(data: bytes, mode: str) -> int:
 
 
 def to_srgb(picture: Pixels, profile: bytes) -> tuple[Pixels, str | None]:
-    """`picture` ((h, w, 4) RGBA) from its colour profile to sRGB, and the profile's name; unchanged where it is sRGB.
+    """Converts `picture` ((h, w, 4) RGBA) from its colour profile to sRGB where they differ; names the profile too.
 
     The name is empty where the profile is sRGB already, None where it cannot be used for RGB.
     """
@@ -107,7 +107,7 @@ def encode_animation(frames: Sequence[Pixels], milliseconds: Sequence[int], loop
 
 
 def fits_gif(frames: Sequence[Pixels]) -> bool:
-    """Whether a GIF can hold the frames exactly: hard alpha, at most 255 colours together."""
+    """Returns whether a GIF can hold the frames exactly: hard alpha, at most 255 colours together."""
     pixels = np.concatenate([frame.reshape(-1, 4) for frame in frames])
     hard = bool(np.isin(pixels[:, 3], (0, 255)).all())
     return hard and len(np.unique(pixels[pixels[:, 3] > 0], axis=0)) <= 255

@@ -33,7 +33,7 @@ def _png(file: BinaryIO) -> Iterator[None]:
 
 
 def _jpeg(file: BinaryIO) -> Iterator[None]:
-    """The segments before the first scan: those are what is looked at one by one."""
+    """Walks the segments before the first scan: those are what is looked at one by one."""
     file.seek(2)
     while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
         yield
@@ -41,7 +41,7 @@ def _jpeg(file: BinaryIO) -> Iterator[None]:
 
 
 def _gif(file: BinaryIO) -> Iterator[None]:
-    """The frames and extensions, and each sixteenth piece of their data (255 bytes at most)."""
+    """Walks the frames and extensions, and each sixteenth piece of their data (255 bytes at most)."""
     file.seek(0)
     head = file.read(13)
     if len(head) == 13 and head[10] & 0x80:

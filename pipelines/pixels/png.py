@@ -36,7 +36,7 @@ MOST_PIXELS = 1 << 25
 
 
 def encode_png(image: Pixels, recipe_json: str | None = None, palette: Palette | None = None) -> bytes:
-    """`image` ((h, w, 4) RGBA) as a PNG file: same arguments, same bytes.
+    """Encodes `image` ((h, w, 4) RGBA) as a PNG file: same arguments, same bytes.
 
     With a `palette` that holds all its colours, and alpha 0 or 255 only, the file is indexed in the palette's own
     order, with one more index for the transparent pixels. Else it is RGBA.

@@ -14,7 +14,7 @@ _OF_THE_PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 def read_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """(type, content) of each chunk, in order.
+    """Reads (type, content) of each chunk, in order.
 
     Raises:
         ImageError: the bytes are no PNG file, or it ends within a chunk.
@@ -34,7 +34,7 @@ def read_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def carry_chunks(data: bytes, source: bytes) -> bytes:
-    """The PNG file `data` with the texts, the colour space and the other chunks of `source` that changed pixels allow.
+    """Adds to the PNG file `data` the texts, colour space and other chunks of `source` that changed pixels allow.
 
     A chunk whose type ends in a small letter is safe to copy (PNG specification, 5.4). Chunks that `data` has already
     are not doubled.

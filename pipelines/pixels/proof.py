@@ -40,7 +40,7 @@ def unexplained_cells(picture: Pixels, native: Pixels, grid: Grid) -> float:
 
 
 def _distance(at: NDArray[np.floating], lines: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From each position to the nearest line."""
+    """Measures from each position to the nearest line."""
     after = np.searchsorted(lines, at).clip(1, len(lines) - 1)
     return np.minimum(np.abs(at - lines[after - 1]), np.abs(lines[after] - at))
 
@@ -54,7 +54,7 @@ def _differing(picture: Pixels, again: NDArray[np.float32]) -> float:
 
 
 def is_grid(picture: Pixels, grid: Grid) -> bool:
-    """Whether the cells of `grid` are really those of `picture`, on both axes."""
+    """Returns whether the cells of `grid` are really those of `picture`, on both axes."""
     if not grid.seen or min(grid.columns, grid.rows) < 8:
         return False
     rows = _plane(picture[:: max(1, len(picture) // _LINES)]).T
@@ -67,7 +67,7 @@ def is_grid(picture: Pixels, grid: Grid) -> bool:
 
 
 def _plane(picture: Pixels) -> NDArray[np.float32]:
-    """Luma, with clear pixels darker than black."""
+    """Computes luma, with clear pixels darker than black."""
     plane = picture[..., :3].astype(np.float32) @ _LUMA
     return plane if (picture[..., 3] > 127).all() else np.where(picture[..., 3] > 127, plane, -64).astype(np.float32)
 

@@ -16,25 +16,25 @@ _MANY = 4096
 
 
 def pack(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """(..., 3 or 4) bytes as 0xRRGGBB; alpha is left out."""
+    """Packs (..., 3 or 4) bytes as 0xRRGGBB; alpha is left out."""
     red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
     return red * 65536 + green * 256 + blue
 
 
 def unpack(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """0xRRGGBB as (..., 3) bytes."""
+    """Unpacks 0xRRGGBB to (..., 3) bytes."""
     return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1).astype(np.uint8)
 
 
 def color_counts(images: Sequence[Pixels]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The different colours of all pixels with alpha >= 128: (n, 3) sorted by value, and how often each occurs."""
+    """Counts the colours of all pixels with alpha >= 128: (n, 3) sorted by value, and how often each occurs."""
     codes = [pack(picture)[picture[..., 3] >= 128] for picture in images] or [np.zeros(0, np.uint32)]
     unique, counts = np.unique(np.concatenate(codes), return_counts=True)
     return unpack(unique), counts.astype(np.int64)
 
 
 def few_colors(rgb: NDArray[np.uint8], counts: NDArray[np.int64], count: int, same: float) -> NDArray[np.uint8]:
-    """(k, 3) with k <= `count` colours for the (n, 3) given, each as often as `counts` says.
+    """Reduces (n, 3) colours, each as often as `counts` says, to (k, 3) with k <= `count`.
 
     Farthest-point start (so nothing is random), Lloyd's iterations, then clusters nearer than `same` become one, since
     noise in a flat area does not count as a second colour.

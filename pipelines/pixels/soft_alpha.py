@@ -32,12 +32,12 @@ def read_soft(value: str) -> Soft:
 
 
 def has_soft(picture: Pixels) -> bool:
-    """Whether any pixel is neither clear nor solid."""
+    """Returns whether any pixel is neither clear nor solid."""
     return bool(((picture[..., 3] > 0) & (picture[..., 3] < 255)).any())
 
 
 def settle_soft(native: Pixels, soft: Soft, exact: bool) -> Pixels:
-    """`native` ((h, w, 4) RGBA) with its half-transparent pixels as `soft` says.
+    """Settles the half-transparent pixels of `native` ((h, w, 4) RGBA) as `soft` says.
 
     Where alpha is not `exact`, pixels that are half clear for the blur of an edge follow their neighbours; a glow or a
     shadow is known by a neighbour of about the same alpha.
@@ -63,7 +63,7 @@ def settle_soft(native: Pixels, soft: Soft, exact: bool) -> Pixels:
 
 
 def _plateau(alpha: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Half-clear pixels with a neighbour of about the same alpha."""
+    """Marks half-clear pixels with a neighbour of about the same alpha."""
     value = np.pad(alpha.astype(np.int16), 1, constant_values=-999)
     middle = value[1:-1, 1:-1]
     half = (middle > _NEARLY) & (middle < 255 - _NEARLY)

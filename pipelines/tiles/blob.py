@@ -12,7 +12,7 @@ from pipelines.tiles.layouts import Sides
 
 
 def blob_from_corners(corners: Sequence[Pixels]) -> list[Pixels]:
-    """47 tiles (n, n, 4) in the order of BLOB_MASKS, cut out of 16 corner tiles (n, n, 4); n is even."""
+    """Cuts 47 tiles (n, n, 4) in the order of BLOB_MASKS out of 16 corner tiles (n, n, 4); n is even."""
     return [_cell(corners, mask) for mask in BLOB_MASKS]
 
 
@@ -31,7 +31,7 @@ def _cell(corners: Sequence[Pixels], mask: int) -> Pixels:
 
 
 def join_sides(tiles: Sequence[Pixels], shown: Sequence[Sides]) -> list[Pixels]:
-    """Blob tiles of which all that show the same at a side have the same strip of pixels there: the first one's.
+    """Gives all blob tiles that show the same at a side the same strip of pixels there: the first one's.
 
     A border that leaves a tile beside a corner lies a pixel higher or lower by what else is around the corner, which
     the tile beyond cannot know. The corner pixels themselves agree already, so two sides never want different ones.

@@ -43,7 +43,7 @@ class Rim:
 
 
 def reduce_mask(mask: int) -> int:
-    """A blob mask without the diagonal neighbours that cannot be seen: a diagonal counts only between two sides."""
+    """Removes from a blob mask diagonals that cannot be seen: a diagonal counts only between two sides."""
     for bit in (1, 3, 5, 7):
         if not (mask >> (bit - 1) & 1 and mask >> ((bit + 1) % 8) & 1):
             mask &= ~(1 << bit)
@@ -55,18 +55,18 @@ BLOB_MASKS: tuple[int, ...] = tuple(sorted({reduce_mask(mask) for mask in range(
 
 
 def blob_table() -> list[int]:
-    """256 tile indices, one for each mask of neighbours."""
+    """Lists 256 tile indices, one for each mask of neighbours."""
     index = {mask: i for i, mask in enumerate(BLOB_MASKS)}
     return [index[reduce_mask(mask)] for mask in range(256)]
 
 
 def corner_cells(mask: int) -> Cells:
-    """(2, 2): the four cells around a corner tile."""
+    """Returns (2, 2), the four cells around a corner tile."""
     return np.array([[mask & NW, mask & NE], [mask & SW, mask & SE]], np.bool_)
 
 
 def blob_cells(mask: int) -> Cells:
-    """(3, 3): an upper cell and its neighbours."""
+    """Returns (3, 3), an upper cell and its neighbours."""
     cells = np.zeros((3, 3), np.bool_)
     cells[1, 1] = True
     for bit, (dy, dx) in enumerate(NEIGHBOURS):
@@ -105,8 +105,9 @@ def rim_field(cells: Cells, size: int, rim: Rim) -> Field:
 
 
 def _depth(cells: Cells, size: int) -> NDArray[np.float64]:
-    """How far each pixel's centre is from the nearest lower cell, 0 inside one. Seen from a cell that only touches its
-    corner, a lower cell is FLAT pixels larger, so that its border runs straight where it meets the next cell's."""
+    """Measures how far each pixel's centre is from the nearest lower cell, 0 inside one. A lower cell that only
+    touches at its corner counts as FLAT pixels larger, so that the border runs straight into the next cell's.
+    """
     y, x = (np.arange(n * size) + 0.5 for n in cells.shape)
     depth = np.full((len(y), len(x)), 4.0 * size)
     for row, column in zip(*np.nonzero(~cells), strict=True):
@@ -141,7 +142,7 @@ def blob_field(mask: int, size: int, rim: Rim, pad: int = 0) -> tuple[Field, Cel
 
 
 def path_field(mask: int, size: int, width: float, pad: int = 0) -> Field:
-    """The field of a path `width` pixels wide from the tile's middle to the sides in the mask; mask 0 has none."""
+    """Makes the field of a path `width` pixels wide from the tile's middle to the mask's sides; mask 0 has none."""
     y, x = np.mgrid[-pad : size + pad, -pad : size + pad].astype(np.float32) + np.float32(0.5 - size / 2)
     distance = np.full(y.shape, float(4 * size), np.float32)
     for bit, (dy, dx) in ((NORTH, (-1, 0)), (EAST, (0, 1)), (SOUTH, (1, 0)), (WEST, (0, -1))):
@@ -152,7 +153,7 @@ def path_field(mask: int, size: int, width: float, pad: int = 0) -> Field:
 
 
 def noise(size: int, seed: int) -> Field:
-    """(size, size) smooth noise in -1..1 that wraps: a few random waves of one to a quarter-tile's length."""
+    """Makes (size, size) smooth noise in -1..1 that wraps: a few random waves of one to a quarter-tile's length."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:size, 0:size] / size
     total = np.zeros((size, size))
@@ -167,14 +168,14 @@ def noise(size: int, seed: int) -> Field:
 
 
 def wrapped(tile: NDArray, pad: int, shift: int = 0) -> NDArray:
-    """A wrapping picture or field ((n, n) or (n, n, c)) with `pad` more pixels of itself around it, from `shift`."""
+    """Pads a wrapping picture or field ((n, n) or (n, n, c)) with `pad` more pixels of itself, from `shift`."""
     size = tile.shape[0]
     at = (np.arange(-pad, size + pad) + shift) % size
     return tile[at][:, at]
 
 
 def lay_out(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Tiles of one size as one picture, row by row, without gaps; missing ones at the end are clear."""
+    """Lays tiles of one size out as one picture, row by row, without gaps; missing ones at the end are clear."""
     size = tiles[0].shape[0]
     rows = -(-len(tiles) // columns)
     atlas = np.zeros((rows * size, columns * size, 4), np.uint8)

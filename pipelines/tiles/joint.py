@@ -58,7 +58,7 @@ def tie(ties: Ties) -> Callable[[Any, int, int], Any]:
 
 
 def batch_ties(size: int, margin: int) -> Ties:
-    """(16, size + 2 margin, same): the ties of 16 corner tiles, drawn each with `margin` more cells around it.
+    """Ties (16, size + 2 margin, same): 16 corner tiles, drawn each with `margin` more cells around it.
 
     `size` and `margin` are latent cells; margin is at most half of size.
     """
@@ -138,7 +138,7 @@ def painters_scale(size: int) -> int:
 
 
 def freeze(tiles: Sequence[Pixels]) -> list[Pixels]:
-    """Corner tiles of which all that show the same at a side have the very same strip there: the first one's.
+    """Gives all corner tiles that show the same at a side the very same strip there: the first one's.
 
     A model whose decoder mixes neighbours leaves tied sides a little unequal.
     """
@@ -156,7 +156,7 @@ def freeze(tiles: Sequence[Pixels]) -> list[Pixels]:
 
 
 def ease(tiles: Sequence[Pixels], most: float) -> list[Pixels]:
-    """Frozen corner tiles in which no pair steps more than `most` times the mean step inside the tiles.
+    """Eases frozen corner tiles until no pair steps more than `most` times the mean step inside the tiles.
 
     The model does not know where tiles end, and may draw a line on an edge. The two strips of such a pair are drawn
     towards each other, all tiles that share them alike; corners stay, since they lie in two strips.
@@ -183,6 +183,6 @@ def ease(tiles: Sequence[Pixels], most: float) -> list[Pixels]:
 
 
 def upper_weight(size: int, margin: int, rim: Rim, softness: float) -> NDArray[np.float32]:
-    """(16, size + 2 margin, same) in 0..1: the weight of the upper terrain's prompt for each pixel of each tile."""
+    """Weighs the upper terrain's prompt for each pixel of each tile: (16, size + 2 margin, same) in 0..1."""
     fields = np.stack([corner_field(mask, size, rim, margin)[0] for mask in range(16)])
     return (1 / (1 + np.exp(-np.clip(fields / softness, -30, 30)))).astype(np.float32)

@@ -84,8 +84,9 @@ def edge_sides(mask: int) -> Sides:
 
 
 def blob_sides(mask: int) -> Sides:
-    """A blob tile's sides: whether the cell there is upper, and the diagonals at both ends of the side; -1 is the plain
-    lower tile."""
+    """Returns a blob tile's sides: whether the cell there is upper, and the diagonals at both ends of the side; -1 is
+    the plain lower tile.
+    """
     if mask < 0:
         none = (False, False, False)
         return none, none, none, none
@@ -124,7 +125,7 @@ def table(layout: Layout, count: int) -> dict[str, Any]:
 
 
 def wang_colors(layout: Layout, index: int) -> tuple[int, ...]:
-    """Tiled's wangid of a tile: 8 terrain numbers (0 none, 1 upper, 2 lower), north first, clockwise."""
+    """Returns Tiled's wangid of a tile: 8 terrain numbers (0 none, 1 upper, 2 lower), north first, clockwise."""
 
     def color(upper: bool) -> int:
         return 1 if upper else 2

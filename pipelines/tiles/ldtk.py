@@ -125,7 +125,7 @@ def _patterns(layout: Layout) -> list[tuple[Pattern, int]]:
 
 
 def _corners(made: Indices) -> Cells:
-    """(rows + 1, columns + 1) cells of a map of corner tiles."""
+    """Finds the (rows + 1, columns + 1) cells of a map of corner tiles."""
     rows, columns = made.shape
     cells = np.zeros((rows + 1, columns + 1), np.bool_)
     for bit, (dy, dx) in {NW: (0, 0), NE: (0, 1), SW: (1, 0), SE: (1, 1)}.items():

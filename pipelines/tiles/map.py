@@ -50,13 +50,13 @@ def blob_indices(cells: Cells) -> Indices:
 
 
 def random_cells(rng: np.random.Generator, rows: int, columns: int) -> Cells:
-    """About half the cells are upper, in blots of a few cells, so that every kind of corner occurs."""
+    """Makes about half the cells upper, in blots of a few cells, so that every kind of corner occurs."""
     values = ndimage.gaussian_filter(rng.normal(size=(rows, columns)), 0.9, mode="nearest")
     return values > np.quantile(values, 0.48)
 
 
 def _paths(rng: np.random.Generator, rows: int, columns: int) -> Indices:
-    """Random walks between neighbouring cells; every step sets the two sides that meet there."""
+    """Walks randomly between neighbouring cells; every step sets the two sides that meet there."""
     masks = np.zeros((rows, columns), np.int32)
     steps = ((-1, 0, NORTH, SOUTH), (0, 1, EAST, WEST), (1, 0, SOUTH, NORTH), (0, -1, WEST, EAST))
     for _ in range(max(3, rows * columns // 24)):
@@ -74,7 +74,7 @@ def _paths(rng: np.random.Generator, rows: int, columns: int) -> Indices:
 
 
 def _hills(rng: np.random.Generator, rows: int, columns: int) -> Cells:
-    """Ground with steps, and a few ledges above it."""
+    """Makes ground with steps, and a few ledges above it."""
     height, cells = rows // 3, np.zeros((rows, columns), np.bool_)
     for x in range(columns):
         if x % 2 == 0:

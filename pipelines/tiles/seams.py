@@ -41,13 +41,13 @@ class Seams:
 
 
 def features(image: Pixels) -> NDArray[np.float32]:
-    """(h, w, 4): OKLab times alpha, and alpha: a clear pixel is far from any solid one and equal to every clear one."""
+    """Returns (h, w, 4), OKLab times alpha, and alpha: a clear pixel is far from solid ones, equal to clear ones."""
     alpha = image[..., 3:].astype(np.float32) / 255
     return np.concatenate([to_oklab(image[..., :3]) * alpha, alpha], axis=-1, dtype=np.float32)
 
 
 def texture_seam(texture: Pixels) -> tuple[float, float]:
-    """(x, y): the step across a texture's own wrap against the mean step inside it, an axis each."""
+    """Returns (x, y), the step across a texture's own wrap against the mean step inside it, per axis."""
     values = features(texture)
     return _wrap(values, 1), _wrap(values, 0)
 
@@ -59,7 +59,7 @@ def _wrap(values: NDArray[np.float32], axis: int) -> float:
 
 
 def count_strips(tiles: Sequence[Pixels], sides: Sequence[Sides]) -> dict[tuple[int, Hashable], int]:
-    """(side, what it shows) -> how many different strips there are: 1 in a set that fits."""
+    """Counts the different strips of each (side, what it shows): 1 in a set that fits."""
     strips: dict[tuple[int, Hashable], set[bytes]] = defaultdict(set)
     for tile, shown in zip(tiles, sides, strict=True):
         for side, (what, strip) in enumerate(zip(shown, (tile[0], tile[:, -1], tile[-1], tile[:, 0]), strict=True)):
@@ -96,7 +96,7 @@ def check_tiles(
     palette: Palette,
     colors: int,
 ) -> Report:
-    """The gates of a tileset; `size` is what the atlas is to measure (width, height), `colors` the most it may have."""
+    """Checks a tileset's gates; the atlas is to measure `size` (width, height) and may have at most `colors`."""
     strips = count_strips(tiles, sides)
     seams = measure_seams(tiles, sides)
     found, _ = color_counts([atlas])

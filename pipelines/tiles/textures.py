@@ -78,7 +78,7 @@ def words_of(prompt: str) -> list[str]:
 
 
 def embedded_wording(prompt: str) -> str:
-    """The prompt as the embedded model draws it best: the terrain's usual colour where none is named, and what it is.
+    """Words the prompt for the embedded model: the terrain's usual colour where none is named, and what it is.
 
     Without a colour it draws terrain of any hue; without `floor`, `ground` or `wall` a thing on a transparent
     background.
@@ -106,7 +106,7 @@ def usual_color(prompt: str) -> Lab | None:
 
 
 def canvas_of(model: Model, size: int, prompt: str = "") -> tuple[int, int]:
-    """(canvas side, SDXL's original size) in pixels for a texture of `size` pixels.
+    """Returns (canvas side, SDXL's original size) in pixels for a texture of `size` pixels.
 
     A model that draws pixels draws the tile itself; doubled where it is below the smallest size, or small and made of
     pieces. Other models draw a canvas of their own, which is cut down to size x size cells.
@@ -144,7 +144,7 @@ def texture_request(
 def draw_textures(
     engine: Engine, recipe: Recipe, model: Model, prompt: str, wraps: tuple[bool, bool], on_progress: OnProgress
 ) -> tuple[list[Texture], Drawing]:
-    """recipe.candidates textures of a terrain, best first, and the drawing that they came from."""
+    """Draws recipe.candidates textures of a terrain; returns them best first, with the drawing that they came from."""
     seeds = [terrain_seed(recipe.seed, prompt, i) for i in range(recipe.candidates)]
     drawing = engine.draw(texture_request(recipe, model, prompt, seeds, wraps), on_progress)
     natives = [to_native(image, recipe.width, model) for image in drawing.images]

@@ -32,7 +32,7 @@ class Naming:
 
 
 def write_tsx(layout: Layout, naming: Naming, image: str, tile_size: int, count: int, columns: int, rows: int) -> bytes:
-    """A Tiled tileset with its Wang set; `image` is the atlas beside the file, `count` the number of tiles in use."""
+    """Writes a Tiled tileset with its Wang set; `image` is the atlas beside it, `count` the number of tiles in use."""
     return _xml(_tileset(layout, naming, image, tile_size, count, columns, rows))
 
 
@@ -69,7 +69,7 @@ def _tileset(
 
 
 def write_tmx(indices: Indices, tileset: str, tile_size: int) -> bytes:
-    """A Tiled map (orthogonal, one layer) of tile indices, -1 for an empty place; `tileset` is the .tsx beside it."""
+    """Writes a Tiled map (orthogonal, one layer) of tile indices, -1 if empty; `tileset` is the .tsx beside it."""
     return _map(indices, ET.Element("tileset", {"firstgid": "1", "source": tileset}), tile_size)
 
 
@@ -111,7 +111,7 @@ def _map(indices: Indices, tileset: ET.Element, tile_size: int) -> bytes:
 def write_sheet(
     layout: Layout, naming: Naming, image: str, tile_size: int, count: int, columns: int, rows: int
 ) -> bytes:
-    """Our layout file (`name.sheet.json`): the grid, and mask -> tile index for code (see docs/tilesets.md)."""
+    """Writes our layout file (`name.sheet.json`): the grid, and mask -> tile index for code (see docs/tilesets.md)."""
     data: dict[str, Any] = {
         "image": image,
         "tile_size": [tile_size, tile_size],

@@ -245,7 +245,7 @@ def _wraps(recipe: Recipe) -> tuple[bool, bool]:
 
 
 def _editor_colors(layout: Layout, tiles: Sequence[Pixels]) -> tuple[str, str]:
-    """RRGGBB of the two terrains for an editor's list."""
+    """Picks RRGGBB of the two terrains for an editor's list."""
     colors = []
     for index in terrain_tiles(layout):
         tile = tiles[min(index, len(tiles) - 1)]
@@ -327,8 +327,9 @@ class _Work:
         return np.roll(calm, (half, half), (0, 1)) if self.layout.name == "blob47" else calm
 
     def _flatten(self, texture: Pixels, colors: int, name: str) -> Pixels:
-        """The texture in few colours; under a locked palette in the terrain's usual ones, with a warning where the
-        palette has none."""
+        """Reduces the texture to few colours; under a locked palette to the terrain's usual ones, with a warning where
+        the palette has none.
+        """
         flat = flatten(texture, colors, self.locked)
         prompt = str(self.recipe.options[name])
         usual = usual_color(prompt)
@@ -347,8 +348,9 @@ class _Work:
         )
 
     def _calmest(self, paint: Callable[[int], list[Pixels]]) -> list[Pixels]:
-        """Tiles painted with waves along their borders that hide the seams: the first whose worst pair steps no more
-        than an ordinary line of pixels, else the best. A border that goes a pixel up at a tile's edge shows there."""
+        """Paints tiles with waves along their borders that hide the seams: the first whose worst pair steps no more
+        than an ordinary line of pixels, else the best. A border that goes a pixel up at a tile's edge shows there.
+        """
         best: list[Pixels] = []
         least = float("inf")
         for turn in range(WAVES):
@@ -405,7 +407,7 @@ class _Work:
         return join_sides(tiles, self._sides(len(tiles)))
 
     def _textures(self, names: Sequence[str]) -> dict[str, Pixels]:
-        """The terrains before their palette; the better of the candidates, by how they tile and how they differ."""
+        """Draws the terrains before their palette; keeps the candidates that tile best and differ most."""
         wanted = [name for name in names if name not in self.given]
         found: dict[str, Pixels] = {name: self.given[name] for name in names if name in self.given}
         if not wanted:

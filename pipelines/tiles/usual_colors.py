@@ -90,7 +90,7 @@ def keep_both(
 
 
 def _main_color(usual: Lab, palette: Palette) -> tuple[int, bool]:
-    """The palette's best colour for a terrain, and whether it is near enough."""
+    """Finds the palette's best colour for a terrain, and whether it is near enough."""
     away = np.linalg.norm((palette.lab - usual) * _WEIGHTS, axis=-1)
     # a colour of another hue is worse than one that is lighter or darker
     away += np.where(_foreign(palette.lab, usual), 0.1, 0)
@@ -115,7 +115,7 @@ def _shades(drawn: Pixels, pure: Pixels, main: int, usual: Lab, palette: Palette
 
 
 def _shade(palette: Palette, main: int, usual: Lab, direction: int) -> int | None:
-    """The nearest colour to the main one that is darker (-1) or lighter (1), of a fitting hue; None: there is none."""
+    """Finds the nearest colour to the main one that is darker (-1) or lighter (1), of a fitting hue; else None."""
     step = (palette.lab[:, 0] - palette.lab[main, 0]) * direction
     change = np.linalg.norm(palette.lab - palette.lab[main], axis=-1)
     fits = (step > 0.02) & (change < 0.25) & ~_foreign(palette.lab, usual)
@@ -123,7 +123,7 @@ def _shade(palette: Palette, main: int, usual: Lab, direction: int) -> int | Non
 
 
 def _foreign(colors: Lab, usual: Lab) -> NDArray[np.bool_]:
-    """Where colours have another hue than the usual one: more than 40 degrees away, and not a gray of its lightness."""
+    """Marks colours of another hue than the usual one: more than 40 degrees away, and not a gray of its lightness."""
     chroma = np.hypot(colors[..., 1], colors[..., 2])
     if np.hypot(usual[1], usual[2]) < _GRAY:
         return chroma > 2 * _GRAY

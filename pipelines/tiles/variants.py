@@ -27,7 +27,7 @@ _FINE = 4096
 
 
 def match_tone(texture: Pixels, base: Pixels) -> Pixels:
-    """A texture with the mean colour and the contrast of `base`, in the colours of `base`; both (n, n, 4), opaque."""
+    """Gives a texture the mean colour and contrast of `base`, in the colours of `base`; both (n, n, 4), opaque."""
     lab, wanted = to_oklab(texture[..., :3]), to_oklab(base[..., :3])
     mean, target = lab.mean(axis=(0, 1)), wanted.mean(axis=(0, 1))
     contrast, aim = (float(np.linalg.norm(x - m, axis=-1).mean()) for x, m in ((lab, mean), (wanted, target)))
@@ -38,7 +38,7 @@ def match_tone(texture: Pixels, base: Pixels) -> Pixels:
 
 
 def quilt(base: Pixels, sources: Sequence[Pixels], count: int) -> list[Pixels]:
-    """`count` variants of `base` (n, n, 4) with its frame, whose insides come from `sources` (same size, all wrap).
+    """Makes `count` variants of `base` (n, n, 4) with its frame, with insides from `sources` (same size, all wrap).
 
     Of many patches those are kept that are cut in with the least colour step and are as bright as the base, each as
     far from the others as can be.
@@ -70,7 +70,7 @@ def _tone(tile: Lab, base: Lab) -> float:
 
 
 def _patches(base: Lab, sources: Sequence[Pixels], frame: int, core: int, count: int) -> list[Pixels]:
-    """Of every source the shifts that lie closest to the base around their core."""
+    """Finds in every source the shifts that lie closest to the base around their core."""
     size = base.shape[0]
     band = np.ones((size, size), np.bool_)
     band[core:-core, core:-core] = False

@@ -67,7 +67,7 @@ BORDERS = {"grassy": GRASSY, "soft": SOFT, "crisp": CRISP}
 
 
 def scale_border(border: Border, size: int) -> tuple[Border, Rim]:
-    """The border's lengths and its rim for tiles of `size` pixels: rim, shadow and tufts stay in the upper cell."""
+    """Scales the border's lengths and rim to tiles of `size` pixels: rim, shadow and tufts stay in the upper cell."""
     scale = size / 16
     short = 1 if size < 16 else max(1.0, scale**0.7)
     scaled = replace(

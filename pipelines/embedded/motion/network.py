@@ -52,7 +52,7 @@ class CellBlock(nn.Module):
         nn.init.zeros_(self.conv_2.weight)
 
     def forward(self, x: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
-        """x (batch * GRID, channels, h, w), cell (batch * GRID, width) -> (batch * GRID, outside, h, w)."""
+        """Maps x (batch * GRID, channels, h, w) and cell (batch * GRID, width) to (batch * GRID, outside, h, w)."""
         h = self.conv_1(F.silu(self.norm_1(x)))
         scale, shift = self.modulation(cell)[..., None, None].chunk(2, dim=1)
         h = self.norm_2(h) * (1 + scale) + shift
@@ -70,7 +70,9 @@ class CellAttention(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-        """x (batch * GRID, width, h, w); place (GRID, h * w, width) is added to what is attended with."""
+        """Attends over x (batch * GRID, width, h, w) with place (GRID, h * w, width) added to queries, keys and
+        values.
+        """
         count, width, h, w = x.shape
         tokens = self.norm(x).view(count // GRID, GRID, width, h * w).transpose(2, 3)
         tokens = tokens + place.to(tokens.dtype)
@@ -86,7 +88,7 @@ class CellAttention(nn.Module):
 
 
 def _waves(size: int, width: int, device: torch.device) -> torch.Tensor:
-    """Sine and cosine of the place within a cell, relative to its size: (size * size, width)."""
+    """Encodes the place within a cell, relative to its size, as sine and cosine: (size * size, width)."""
     rates = math.pi * 2.0 ** torch.arange(width // 4, device=device).clamp(max=4)
     along = torch.arange(size, device=device).add(0.5).div(size).sub(0.5).unsqueeze(1) * rates
     line = torch.cat([along.sin(), along.cos()], -1)
@@ -122,7 +124,7 @@ class SheetNet(nn.Module):
         self.leave = nn.Sequential(nn.GroupNorm(8, w.fine), nn.SiLU(), nn.Conv2d(w.fine, 4 * w.slot_out, 3, padding=1))
 
     def trunk(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(batch * GRID, 12 * slot_in, s / 2, s / 2) -> (batch * GRID, 4 * slot_out, s / 2, s / 2)."""
+        """Maps (batch * GRID, 12 * slot_in, s / 2, s / 2) to (batch * GRID, 4 * slot_out, s / 2, s / 2)."""
         count, _, half, _ = pictures.shape
         batch, quarter = count // GRID, half // 2
         line = torch.linspace(-1, 1, half, device=pictures.device, dtype=pictures.dtype)

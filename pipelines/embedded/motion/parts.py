@@ -45,7 +45,7 @@ class PartNet(nn.Module):
         self.biped = nn.Sequential(nn.Linear(4 * w, 64), nn.SiLU(), nn.Linear(64, 1))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x (batch, 6, 32, 32) of `encode_figures` -> scores (batch, PARTS, 32, 32) and (batch,)."""
+        """Maps (batch, 6, 32, 32) of `encode_figures` to scores (batch, PARTS, 32, 32) and (batch,)."""
         kept: list[torch.Tensor] = []
         for i, block in enumerate(self.down):
             x = block(F.avg_pool2d(x, 2) if i else x)
@@ -57,7 +57,7 @@ class PartNet(nn.Module):
 
 
 def encode_figures(rgba: torch.Tensor) -> torch.Tensor:
-    """(batch, 4, 32, 32) float in 0..1, alpha 0 or 1 -> what the network sees: colour, alpha and place, in -1..1."""
+    """Converts (batch, 4, 32, 32) float in 0..1, alpha 0 or 1, to the network's colour, alpha and place in -1..1."""
     batch, _, height, width = rgba.shape
     alpha = rgba[:, 3:]
     y = torch.linspace(-1, 1, height, device=rgba.device).view(1, 1, -1, 1).expand(batch, 1, height, width)

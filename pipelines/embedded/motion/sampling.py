@@ -57,7 +57,7 @@ def paint_tokens(
     check: Check | None = None,
     temperature: float = 0.3,
 ) -> torch.Tensor:
-    """Sheets by masked prediction: (count, 4, CELLS, size, size) int64 slots.
+    """Paints sheets by masked prediction: (count, 4, CELLS, size, size) int64 slots.
 
     Args:
         net: the network, in evaluation mode.
@@ -112,7 +112,7 @@ def paint_tokens(
 
 
 def surprise(net: SheetNet, key: Key, sheets: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of each sheet (n, 4, CELLS, size, size) when a checkerboard of 2x2 blocks is hidden: (n,)."""
+    """Computes (n,) mean cross-entropies of sheets (n, 4, CELLS, size, size) with half of the 2x2 blocks hidden."""
     count, size = len(sheets), sheets.shape[-1]
     features = slot_features(key.tokens.unsqueeze(0), key.lab.unsqueeze(0)).expand(count, -1, -1)
     line = torch.arange(size) // 2

@@ -45,7 +45,7 @@ class Key:
 
 
 def key_slots(sprite: NDArray[np.uint8]) -> Key:
-    """The slots of a sprite (height, width, 4); more than SLOTS - 1 colours are merged into the most frequent ones."""
+    """Finds the slots of a sprite (height, width, 4); more than SLOTS - 1 colours are merged into the most frequent."""
     opaque = sprite[..., 3] > 127
     colors, inverse, counts = np.unique(sprite[opaque][:, :3], axis=0, return_inverse=True, return_counts=True)
     inverse = inverse.reshape(-1)

@@ -91,7 +91,7 @@ def read_words(
 
 
 def family(kind: str, noun: str, head: Sequence[str] = ()) -> str:
-    """The common word for a noun; what only says "a floor" or "a monster" is looked up by the words before it."""
+    """Finds a noun's common word; if it only says "floor" or "monster", by the words before it."""
     table = families()
     if noun in _ANY | _GROUNDS and (kind, noun) not in table:
         return next((table[kind, word] for word in head if (kind, word) in table), noun)
@@ -100,14 +100,14 @@ def family(kind: str, noun: str, head: Sequence[str] = ()) -> str:
 
 @cache
 def wanted_nouns() -> frozenset[str]:
-    """The common words of families.txt and the last word of each thing in wanted_words.txt."""
+    """Reads the common words of families.txt and the last word of each thing in wanted_words.txt."""
     entries = (entry.split() for section, things in wanted().items() if section not in _LOOKS for entry in things)
     last = {SPELLING.get(words[-1], words[-1]) for words in entries if words}
     return frozenset({*families().values(), *last})
 
 
 def _noun(head: Sequence[str], said: set[str]) -> str:
-    """The last word; of "lava orc woman" and "blue jelly monster", the word before it where tags or name say it too."""
+    """Takes the last word; of "lava orc woman", "blue jelly monster" the one before it, if tags or name hold it too."""
     if not head:
         return ""
     at = len(head) - 1
@@ -121,7 +121,7 @@ def _noun(head: Sequence[str], said: set[str]) -> str:
 
 
 def rename_colors(sentence: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
-    """The sentence with its colour words replaced; a colour that is not in `names` is left out."""
+    """Replaces the sentence's colour words; a colour that is not in `names` is left out."""
     out: list[str] = []
     for word in sentence:
         new = names.get(SAID_FOR.get(word, word), "") if is_color(word) else word
@@ -133,7 +133,7 @@ def rename_colors(sentence: Sequence[str], names: Mapping[str, str]) -> tuple[st
 def captions(
     words: Words, colors: Sequence[str], names: Mapping[str, str] | None, rng: np.random.Generator
 ) -> list[tuple[str, ...]]:
-    """SLOTS captions of one picture.
+    """Makes SLOTS captions of one picture.
 
     Args:
         colors: the picture's main colours, the first one first.

@@ -133,7 +133,7 @@ class Packed:
 
 
 def read_sprites(folders: Iterable[Path], colors: int = 0, shadows: Path | None = None) -> list[Sprite]:
-    """All sprites below the folders, in a stable order. What does not fit 32x32 and paper-doll layers are left out.
+    """Reads all sprites below the folders, in a stable order, without paper-doll layers and what does not fit 32x32.
 
     Args:
         folders: each holds a metadata.jsonl, or folders that do.
@@ -163,7 +163,7 @@ def read_sprites(folders: Iterable[Path], colors: int = 0, shadows: Path | None 
 
 
 def _each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """function(item) for each, in order; on all cores where it is worth it."""
+    """Computes function(item) for each, in order; on all cores where it is worth it."""
     workers = min(os.cpu_count() or 1, 16, len(items) // 500)
     if workers < 2:
         return [function(item) for item in items]
@@ -172,7 +172,7 @@ def _each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
 
 
 def read_masks(file: Path) -> dict[str, NDArray[np.bool_]]:
-    """Folder and name of a picture -> where its shadow is, (h, w); empty where there is no such file."""
+    """Reads folder and name of a picture -> where its shadow is, (h, w); empty where there is no such file."""
     if not file.exists():
         return {}
     rows = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
@@ -210,7 +210,7 @@ def sprite_of(
     origin: str = "artist",
     painted: bool = False,
 ) -> Sprite | None:
-    """The sprite of a picture and its line of metadata; None where nothing is drawn."""
+    """Makes the sprite of a picture and its line of metadata; None where nothing is drawn."""
     large = max(image.shape[:2]) > SIZE
     placed = place(image)
     if placed is None and large and (image[..., 3] >= 128).any():
@@ -241,7 +241,7 @@ def sprite_of(
 
 
 def drawn_sprites(per_noun: tuple[int, int] = (14, 7), colors: int = 0) -> list[Sprite]:
-    """The drawings of drawn.things at 32 and at 16 px, so many of each."""
+    """Draws the things of drawn.things at 32 and at 16 px, so many of each."""
     jobs = [(number, size) for number in range(len(drawings())) for size in (SIZE, SIZE // 2)]
     return [sprite for made in _each(partial(_drawn, per_noun, colors), jobs) for sprite in made]
 
@@ -265,7 +265,7 @@ def folk_sprites(data: Path, colors: int = 0) -> list[Sprite]:
 
 
 def all_sprites(folders: Sequence[Path], colors: int = 0) -> list[Sprite]:
-    """What the shipped model is trained on: the folders' sprites, drawings, folk, and each in its other size.
+    """Collects what the shipped model is trained on: the folders' sprites, drawings, folk, and each in its other size.
 
     Args:
         folders: as for `read_sprites`; folk are made where one of them holds dolls/ and tiles/.
@@ -276,7 +276,7 @@ def all_sprites(folders: Sequence[Path], colors: int = 0) -> list[Sprite]:
 
 
 def in_other_sizes(sprites: Sequence[Sprite], few: int = 6) -> list[Sprite]:
-    """Sprites as they would be in the other size, where they help to learn a thing apart from its size.
+    """Resizes sprites to the other size, where that helps to learn a thing apart from its size.
 
     A native 16 px sprite as one of 32; a loose one of 32 so that it fills its square; one of 32 as one of 16, up to
     `few` a noun that has no sprite of 16. Tiles, parts of a screen and one-colour glyphs are left out.
@@ -300,7 +300,7 @@ def in_other_sizes(sprites: Sequence[Sprite], few: int = 6) -> list[Sprite]:
 
 
 def _moved(sprite: Sprite, image: Pixels, native: int) -> Sprite:
-    """The sprite with another picture, standing in the middle of the canvas, a pixel above its lower edge."""
+    """Gives the sprite another picture, standing in the middle of the canvas, a pixel above its lower edge."""
     image = np.where(image[..., 3:] >= 128, image, np.array(CLEAR, np.uint8))
     cell = native if native == SIZE // 2 else SIZE
     canvas = np.empty((cell, cell, 4), np.uint8)
@@ -314,7 +314,7 @@ def _moved(sprite: Sprite, image: Pixels, native: int) -> Sprite:
 
 
 def vocabulary(sprites: Sequence[Sprite], fewest: int = 2) -> list[str]:
-    """SPECIAL, then every word that at least `fewest` sprites have, the frequent first; colours always."""
+    """Lists SPECIAL, then every word that at least `fewest` sprites have, the frequent first; colours always."""
     counts: Counter[str] = Counter()
     for sprite in sprites:
         w = sprite.words
@@ -325,13 +325,13 @@ def vocabulary(sprites: Sequence[Sprite], fewest: int = 2) -> list[str]:
 
 
 def encode(caption: Sequence[str], index: dict[str, int]) -> list[int]:
-    """Token ids, TOKENS long, as the checkpoint's tokenizer gives them for the words."""
+    """Encodes words as token ids, TOKENS long, as the checkpoint's tokenizer does."""
     ids = [2, *(index.get(word, 1) for word in caption[: TOKENS - 2]), 3]
     return ids + [3] * (TOKENS - len(ids))
 
 
 def pack(sprites: Sequence[Sprite], words: Sequence[str], variants: int = VARIANTS, seed: int = 0) -> Packed:
-    """Every sprite as it is and, where it may be repainted, in `variants - 1` colours; weights by `weigh`."""
+    """Packs every sprite as it is and, where it may be repainted, in `variants - 1` colours; weights by `weigh`."""
     index = {word: i for i, word in enumerate(words)}
     made = _each(partial(_variants, index, variants, seed), list(enumerate(sprites)))
     weight: list[float] = []
@@ -351,7 +351,7 @@ def pack(sprites: Sequence[Sprite], words: Sequence[str], variants: int = VARIAN
 
 
 def weigh(sprites: Sequence[Sprite]) -> list[float]:
-    """How often each sprite is shown, by noun and size.
+    """Weighs how often each sprite is shown, by noun and size.
 
     A noun at one size weighs the square root of how many sprites it has there, up to 150, and twice as much where
     people ask for it and there are few. In it an artist's sprite counts 1; drawn ones together as much as six artists'
@@ -387,7 +387,7 @@ def weigh(sprites: Sequence[Sprite]) -> list[float]:
 def _variants(
     index: dict[str, int], variants: int, seed: int, numbered: tuple[int, Sprite]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.uint8]]:
-    """Pictures, tokens and margins of one sprite in all its colour variants."""
+    """Returns pictures, tokens and margins of one sprite in all its colour variants."""
     number, sprite = numbered
     variants = 1 if sprite.painted else variants
     rng = np.random.default_rng((seed, number))
@@ -417,13 +417,13 @@ def _variants(
 
 
 def _known(said: list[tuple[str, ...]], index: dict[str, int]) -> list[tuple[str, ...]]:
-    """The captions without rare words, but for the sentence: there the model learns what an unknown word is like."""
+    """Drops rare words from the captions but for the sentence: there the model learns what an unknown word is like."""
     kept = [tuple(word for word in caption if word in index) for caption in said]
     return [said[0], *(k if len(k) >= min(2, len(c)) else kept[2] for k, c in zip(kept[1:], said[1:], strict=True))]
 
 
 def _renamed(before: NDArray[np.intp], after: NDArray[np.intp], counts: NDArray[np.intp]) -> dict[str, str]:
-    """Old colour name -> the name that most of its pixels have now."""
+    """Maps each old colour name to the name that most of its pixels have now."""
     table = np.zeros((len(COLORS), len(COLORS)))
     np.add.at(table, (before, after), counts)
     return {COLORS[old]: COLORS[int(row.argmax())] for old, row in enumerate(table) if row.any()}

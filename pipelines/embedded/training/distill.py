@@ -72,7 +72,7 @@ class Distillation(nn.Module):
             self.ups.append(nn.Parameter(torch.zeros(out, rank)))
 
     def forward(self, uniform: Tensor, noise: Tensor) -> Tensor:
-        """Mean squared error of the student's v; arguments as `Objective.forward`, the dropped caption unused."""
+        """Returns the mean squared error of the student's v, as `Objective.forward`, without the dropped caption."""
         batch = len(uniform)
         with torch.no_grad():
             pictures, tokens, native, loose = self.teacher.augmented(uniform)
@@ -102,7 +102,7 @@ class Distillation(nn.Module):
         return (predicted.float() - target).square().mean()
 
     def merged(self) -> dict[str, Tensor]:
-        """The student's weights by their names in the UNet, in float32."""
+        """Returns the student's weights by their names in the UNet, in float32."""
         weights = {}
         with torch.autocast(self.starts.device.type, enabled=False):
             for name, down, up in zip(self.layers, self.downs, self.ups, strict=True):
@@ -118,12 +118,12 @@ class Distillation(nn.Module):
         return without + self.guidance * (with_words - without)
 
     def ddim_step(self, noised: Tensor, v: Tensor, now: Tensor, then: Tensor) -> Tensor:
-        """One DDIM step, as the scheduler does it (diffusers/schedulers/scheduling_ddim.py)."""
+        """Takes one DDIM step, as the scheduler does it (diffusers/schedulers/scheduling_ddim.py)."""
         clean = (now.sqrt() * noised - (1 - now).sqrt() * v).clamp(-self.clip, self.clip)
         return then.sqrt() * clean + (1 - then).sqrt() * (now.sqrt() * v + (1 - now).sqrt() * noised)
 
     def held_out_loss(self, packed: Packed, words: list[str], batches: int = 4) -> float:
-        """The loss on sprites that training never sees, with numbers that are the same every time."""
+        """Measures the loss on sprites that training never sees, with numbers that are the same every time."""
         mine, device = self.teacher, self.starts.device
         other = Objective(mine.unet, mine.text_encoder, mine.text_encoder_2, packed, words).to(device)
         self.teacher = other.requires_grad_(False)
@@ -146,7 +146,7 @@ class Distillation(nn.Module):
 
 
 def distill(arguments: argparse.Namespace) -> None:
-    """The command.
+    """Runs the command.
 
     Raises:
         InvalidRequest: no data, or a state file of another run.

@@ -72,7 +72,7 @@ class Pool:
         return torch.rand(*shape, device=self.device)
 
     def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Augmented sheets: slots (count, 4, CELLS, size, size) int64 and OKLab of the slots (count, SLOTS, 3)."""
+        """Returns augmented sheets: slots (count, 4, CELLS, size, size) int64, OKLab of the slots (count, SLOTS, 3)."""
         last = len(self.tokens) - 1
         own = torch.searchsorted(self.cumulative, self._random(count)).clamp(max=last)
         other = self.partners[
@@ -86,7 +86,7 @@ class Pool:
         return self._stretch(x), lab
 
     def _recombine(self, own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """The head of one sheet on the body of another, following the body's bob cell by cell."""
+        """Puts the head of one sheet on the body of another, following the body's bob cell by cell."""
         count, size, device = len(own), self.size, self.device
         a, b = self.tokens[own].long(), self.tokens[other].long()
         b = torch.where(b > 0, b + COLORS - 1, b).clamp(max=OUTLINE_SLOT - 1)
@@ -109,7 +109,7 @@ class Pool:
         return torch.where((own == other).view(-1, 1, 1, 1, 1), a, swapped)
 
     def _recolour(self, own: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """OKLab and groups of SLOTS slots, each group of colours turned, lightened and tinted together."""
+        """Turns, lightens and tints each group of colours together: OKLab and groups of SLOTS slots."""
         r, count = self._random, len(own)
 
         def changes() -> torch.Tensor:
@@ -159,12 +159,12 @@ class Pool:
         return turned, group
 
     def _mirror(self, x: torch.Tensor) -> torch.Tensor:
-        """Half of the sheets mirrored: cells flipped, left and right and the two steps exchanged."""
+        """Mirrors half of the sheets: cells flipped, left and right and the two steps exchanged."""
         flipped = x.flip(-1)[:, [0, 2, 1, 3]][:, :, [0, 2, 1]]
         return torch.where((self._random(len(x)) < 0.5).view(-1, 1, 1, 1, 1), flipped, x)
 
     def _outline(self, x: torch.Tensor, lab: torch.Tensor, groups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The drawn outline taken off some, and an outline of 1 or 2 px in one slot put around some."""
+        """Takes the drawn outline off some, and puts an outline of 1 or 2 px in one slot around some."""
         count, size = len(x), self.size
         flat = x.view(count, -1)
         dark = (groups == 0).gather(1, flat).view(x.shape) & (x > 0)
@@ -193,7 +193,7 @@ class Pool:
         return x, lab
 
     def _stretch(self, x: torch.Tensor) -> torch.Tensor:
-        """Wider or narrower by column pairs, taller or shorter by rows, then shifted; alike in all cells."""
+        """Widens or narrows by column pairs, heightens or shortens by rows, then shifts; alike in all cells."""
         count, size, device = len(x), self.size, self.device
         base = torch.arange(size, device=device).view(1, size).expand(count, size)
         solid = x > 0
@@ -226,7 +226,7 @@ class Pool:
 
 
 def key_palette(x: torch.Tensor, lab: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every colour of a sheet becomes the nearest one that its key (cell 0, 0) has.
+    """Changes every colour of a sheet to the nearest one that its key (cell 0, 0) has.
 
     Returns:
         slots like `x`, and which slots the key has: (batch, SLOTS) bool.

@@ -53,7 +53,7 @@ class Sheets:
     names: NDArray[np.str_]
 
     def only(self, chosen: NDArray[np.bool_]) -> Sheets:
-        """The sheets where `chosen` is True."""
+        """Returns the sheets where `chosen` is True."""
         return Sheets(
             self.tokens[chosen],
             self.palette[chosen],
@@ -65,7 +65,7 @@ class Sheets:
 
 
 def color_groups(lab: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Group of each colour (n, 3): 0 near-black, 1 neutral, 2.. by hue, largest group first (one ramp shares a hue)."""
+    """Groups colours (n, 3): 0 near-black, 1 neutral, 2.. by hue, largest group first (one ramp shares a hue)."""
     chroma, hue = np.hypot(lab[:, 1], lab[:, 2]), np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) % 360
     groups = np.ones(len(lab), np.uint8)
     dark = lab[:, 0] < 0.28
@@ -82,7 +82,7 @@ def color_groups(lab: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def to_tokens(sheet: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
-    """(4, CELLS, size, size, 4) RGBA -> tokens, palette and colour groups; rare colours beyond COLORS are merged."""
+    """Turns (4, CELLS, size, size, 4) RGBA into tokens, palette and colour groups; merges colours beyond COLORS."""
     opaque = sheet[..., 3] > 127
     colors, inverse, counts = np.unique(sheet[opaque][:, :3], axis=0, return_inverse=True, return_counts=True)
     inverse = inverse.reshape(-1)
@@ -131,7 +131,7 @@ def read_walks(folder: Path) -> dict[int, dict[str, NDArray[np.uint8]]]:
 
 
 def legs_step(cells: NDArray[np.uint8]) -> bool:
-    """Whether the two steps of a walk differ at the legs and hardly above, in at least three directions."""
+    """Returns whether the two steps of a walk differ at the legs and hardly above, in at least three directions."""
     size = cells.shape[2]
     low, high = size * 10 // 16, size * 9 // 16
     differ = (cells[:, 1] != cells[:, 2]).any(axis=-1)
@@ -156,7 +156,7 @@ def by_outline(cells: list[NDArray[np.uint8]], tolerance: int = 36) -> NDArray[n
 
 
 def prepare(folder: Path, held_out: int = 28, seed: int = 1) -> tuple[dict[int, Sheets], NDArray[np.int64]]:
-    """All sheets by cell size, and the numbers of the outlines that are held out (most of them step, 16 px)."""
+    """Returns all sheets by cell size, and the numbers of the outlines that are held out (most of them step, 16 px)."""
     walks = read_walks(folder)
     names = [(size, name) for size in walks for name in walks[size]]
     cells = [walks[size][name] for size, name in names]
@@ -203,7 +203,7 @@ def save(path: Path, made: dict[int, Sheets], held_out: NDArray[np.int64]) -> No
 
 
 def load(path: Path) -> tuple[dict[int, Sheets], NDArray[np.int64]]:
-    """What `save` wrote."""
+    """Loads what `save` wrote."""
     with np.load(path) as file:
         made = {
             size: Sheets(

@@ -123,7 +123,7 @@ def _read(path: Path) -> NDArray[np.uint8] | None:
 
 
 def prepare(folder: Path) -> dict[str, NDArray]:
-    """Layers by slot (RGBA, 32 x 32), and pictures that are known to show people or creatures."""
+    """Reads layers by slot (RGBA, 32 x 32), and pictures that are known to show people or creatures."""
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     layers: dict[str, list[NDArray[np.uint8]]] = {slot: [] for slot in SLOTS}
     pictures, biped = [], []
@@ -148,7 +148,7 @@ def prepare(folder: Path) -> dict[str, NDArray]:
 
 
 def _regions() -> NDArray[np.uint8]:
-    """The part of each pixel of the common pose, for base, dress, trousers, boots and gloves: (32, 32)."""
+    """Finds the part of each pixel of the common pose, for base, dress, trousers, boots and gloves: (32, 32)."""
     y, x = np.mgrid[:CANVAS, :CANVAS]
     part = np.full((CANVAS, CANVAS), PART["trunk"], np.uint8)
     part[(y < 9) & (np.abs(x - 15.5) < 6)] = PART["head"]
@@ -163,7 +163,7 @@ def _regions() -> NDArray[np.uint8]:
 def compose(
     arrays: dict[str, NDArray], rng: np.random.Generator, *, held_out: bool | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, int]]:
-    """One random doll.
+    """Composes one random doll.
 
     Args:
         arrays: what `prepare` read.

@@ -44,7 +44,7 @@ class _Space:
     def round(
         self, y: tuple[float, float], x: float, z: float, rx: float, rz: float, power: float = 2.4, at_x: float = 0.0
     ) -> NDArray[np.bool_]:
-        """A superellipsoid from row y[0] to y[1] (exclusive) around (at_x, z)."""
+        """Marks a superellipsoid from row y[0] to y[1] (exclusive) around (at_x, z)."""
         ry, cy = max((y[1] - y[0]) / 2, 0.5), (y[0] + y[1] - 1) / 2
         del x
         reach = (
@@ -55,7 +55,7 @@ class _Space:
         return reach <= 1
 
     def box(self, y: tuple[float, float], x: tuple[float, float], z: tuple[float, float]) -> NDArray[np.bool_]:
-        """All voxels whose middles lie in the box."""
+        """Marks all voxels whose middles lie in the box."""
         return (
             (self.y >= y[0])
             & (self.y < y[1])
@@ -130,7 +130,7 @@ def _measure(rng: np.random.Generator, size: int, margin: int) -> _Body:
 
 
 def _traits(rng: np.random.Generator) -> dict[str, float]:
-    """What a figure wears and is, drawn once and used in all its poses."""
+    """Chooses what a figure wears and is, once for all its poses."""
 
     def maybe(chance: float, low: float, high: float) -> float:
         return float(rng.uniform(low, high)) if rng.random() < chance else 0.0
@@ -179,7 +179,7 @@ def _traits(rng: np.random.Generator) -> dict[str, float]:
 
 
 def _build(body: _Body, traits: dict[str, float], phase: int) -> tuple[Volume, float]:
-    """The volume in a pose (0 stand, 1 and 2 the two steps) and how far the head has moved down."""
+    """Builds the volume in a pose (0 stand, 1 and 2 the two steps); returns how far the head has moved down too."""
     s, t, unit = _Space(body.size), traits, body.size / 16
     bob = body.bob if phase else 0
     side = {0: 0, 1: 1, 2: -1}[phase]  # which leg is in front: x > 0 in the first step
@@ -353,7 +353,7 @@ def _head(s: _Space, body: _Body, t: dict[str, float], bob: int) -> None:
 
 
 def _look(volume: Volume, view: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Material and depth (larger is nearer) of the outermost voxels, seen as down, left, right, up."""
+    """Returns material and depth (larger is nearer) of the outermost voxels, seen as down, left, right, up."""
     turned = {
         0: volume[:, :, ::-1],
         1: volume[:, ::-1, ::-1].transpose(0, 2, 1),
@@ -367,7 +367,7 @@ def _look(volume: Volume, view: int) -> tuple[NDArray[np.uint8], NDArray[np.int6
 
 
 def _shade(material: NDArray[np.uint8], depth: NDArray[np.int64], style: dict[str, float]) -> NDArray[np.uint8]:
-    """Material codes with shadows, inner lines and outlines."""
+    """Returns material codes with shadows, inner lines and outlines."""
     cell = material.copy()
     solid = material > 0
     padded = np.pad(depth, 1).astype(float)
@@ -396,7 +396,7 @@ def _outlined(cell: NDArray[np.uint8], style: dict[str, float]) -> NDArray[np.ui
 
 
 def _palette(rng: np.random.Generator) -> NDArray[np.float32]:
-    """OKLab of every code; the trainer changes hues anyway, so plain spread is enough."""
+    """Chooses OKLab of every code; the trainer changes hues anyway, so plain spread is enough."""
     lab = np.zeros((COLORS, 3), np.float32)
     lab[_OUTLINE] = (rng.uniform(0.1, 0.27), rng.normal(0, 0.02), rng.normal(0, 0.02))
     lab[_EYE] = (
@@ -417,7 +417,7 @@ def _palette(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def draw_figure(seed: int, size: int = 16) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
-    """One random figure as (tokens (4, CELLS, size, size), palette (COLORS, 3) OKLab, colour groups (COLORS,))."""
+    """Draws a random figure: tokens (4, CELLS, size, size), palette (COLORS, 3) OKLab, colour groups (COLORS,)."""
     rng = np.random.default_rng(seed)
     style = {
         "outline": float(rng.choice([0, 1, 2], p=[0.25, 0.6, 0.15])),
@@ -444,7 +444,7 @@ def draw_figure(seed: int, size: int = 16) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def _eye_row(front: NDArray[np.uint8], body: _Body, t: dict[str, float]) -> int:
-    """The row of the eyes: where the traits want it, or the next row below with skin in the middle of the face."""
+    """Finds the row of the eyes: where the traits want it, or the next below with skin in the middle of the face."""
     row, middle = round(body.head[0] + (body.head[1] - body.head[0]) * t["eyes"]), body.size // 2
     for lower in range(row, min(row + 5, body.size)):
         if (front[lower, middle - 2 : middle + 2] == _CODE["skin"]).any():

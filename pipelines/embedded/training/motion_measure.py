@@ -47,5 +47,5 @@ def figures(painted: NDArray[np.uint8], real: NDArray[np.uint8] | None = None) -
 
 
 def mean_figures(listed: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of each measure."""
+    """Averages each measure."""
     return {name: round(float(np.mean([one[name] for one in listed if name in one])), 4) for name in listed[0]}

@@ -36,7 +36,7 @@ _PIVOTS = {
 
 
 def dolls(arrays: dict[str, NDArray], count: int, seed: int, *, held_out: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random dolls as part pictures (count, GROUPS, 4, 32, 32) uint8, and the classes of whole ones (count, 32, 32)."""
+    """Composes dolls: part pictures (count, GROUPS, 4, 32, 32) uint8, and the classes of whole ones (count, 32, 32)."""
     rng = np.random.default_rng(seed)
     made = [compose(arrays, rng, held_out=held_out) for _ in range(count)]
     groups = np.stack([one[0] for one in made]).transpose(0, 1, 4, 2, 3)
@@ -44,7 +44,7 @@ def dolls(arrays: dict[str, NDArray], count: int, seed: int, *, held_out: bool) 
 
 
 def _matrices(count: int, device: str) -> torch.Tensor:
-    """Inverse affine maps of each part: (count, GROUPS, 2, 3) in grid coordinates."""
+    """Makes inverse affine maps of each part: (count, GROUPS, 2, 3) in grid coordinates."""
     r = lambda *shape: torch.rand(*shape, device=device)  # noqa: E731
     angle = torch.zeros(count, len(GROUPS), device=device)
     posed = (r(count, 1) < 0.7).float()
@@ -128,7 +128,7 @@ def recolour(picture: torch.Tensor) -> torch.Tensor:
 
 
 def measure(net: PartNet, groups: torch.Tensor, classes: torch.Tensor) -> dict[str, float]:
-    """Intersection over union of each part, and the share of drawn pixels that are right, of dolls as composed."""
+    """Measures intersection over union of each part, and the share of right drawn pixels, of dolls as composed."""
     picture = torch.zeros(len(groups), 4, CANVAS, CANVAS, device=groups.device)
     for i in range(len(GROUPS)):
         layer = groups[:, i].float() / 255

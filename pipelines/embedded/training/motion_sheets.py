@@ -36,7 +36,7 @@ SIZES = (16, 16, 16, 16, 24)
 
 
 def draw_figures(count: int, size: int, workers: int, first: int = 0) -> tuple[NDArray, NDArray, NDArray]:
-    """Tokens, palettes and groups of `count` random figures."""
+    """Draws tokens, palettes and groups of `count` random figures."""
     seeds = range(first, first + count)
     draw = partial(draw_figure, size=size)
     if workers > 1:
@@ -49,7 +49,7 @@ def draw_figures(count: int, size: int, workers: int, first: int = 0) -> tuple[N
 
 
 def widened(small: Sheets, large: Sheets) -> Sheets:
-    """The sheets of 24 px and those of 16 px in cells of 24, feet on the bottom line."""
+    """Joins the sheets of 24 px and those of 16 px in cells of 24, feet on the bottom line."""
     spare = 24 - small.tokens.shape[-1]
     padded = np.pad(small.tokens, ((0, 0), (0, 0), (0, 0), (spare, 0), (spare // 2, spare - spare // 2)))
     return Sheets(
@@ -63,7 +63,7 @@ def widened(small: Sheets, large: Sheets) -> Sheets:
 
 
 def hide(count: int, size: int, device: str) -> torch.Tensor:
-    """Which pixels are hidden: a cosine-distributed share; in a third of the sheets by whole cells. Never the key."""
+    """Hides a cosine-distributed share of the pixels; in a third of the sheets by whole cells. Never the key."""
     share = torch.cos(math.pi / 2 * ((torch.rand(1, device=device) + torch.arange(count, device=device) / count) % 1))
     share = share.view(count, 1, 1, 1, 1).expand(count, 4, CELLS, 1, 1)
     cell, mode = torch.rand(count, 4, CELLS, 1, 1, device=device), torch.rand(count, 1, 1, 1, 1, device=device)
@@ -74,7 +74,7 @@ def hide(count: int, size: int, device: str) -> torch.Tensor:
 
 
 def hidden_loss(net: SheetNet, x: torch.Tensor, lab: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of the hidden pixels, after every colour became one of the key's."""
+    """Computes the mean cross-entropy of the hidden pixels, after every colour became one of the key's."""
     x, used = key_palette(x, lab)
     scores = net(x, hidden, slot_features(x[:, 0, 0], lab), used)
     loss = torch.nn.functional.cross_entropy(scores.reshape(-1, SLOTS), x.reshape(-1), reduction="none").view(x.shape)
@@ -106,7 +106,7 @@ class Held:
 
     @torch.no_grad()
     def measure(self, net: SheetNet) -> dict[str, float]:
-        """The mean figures of one painted sheet for each outline, rows left and right tied, and the loss."""
+        """Measures one painted sheet for each outline, rows left and right tied; returns mean figures and the loss."""
         net.eval()
         _, used = key_palette(self.x, self.lab)
         made = paint_tokens(net, self.x[:, 0, 0], self.lab, used, list(range(len(self.x))), mirrored=True)

@@ -35,7 +35,7 @@ DRAWS = 8
 
 
 def text_states(encoder: CLIPTextModel | CLIPTextModelWithProjection, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """(hidden_states[-2], pooled output) of a CLIP text encoder: (batch, 16) ids -> (batch, 16, width), (batch, width).
+    """Encodes (batch, 16) ids as (hidden_states[-2], pooled output): (batch, 16, width), (batch, width).
 
     The same numbers as the class's own forward, without the Python around it that neither a compiler nor a CUDA graph
     likes; a test holds the two together.
@@ -98,7 +98,7 @@ class Objective(nn.Module):
         self.left, self.right = (words.index(w) if w in words else -1 for w in ("left", "right"))
 
     def forward(self, uniform: Tensor, noise: Tensor) -> Tensor:
-        """The loss.
+        """Computes the loss.
 
         Args:
             uniform: (batch, DRAWS) in 0..1: which picture, caption, mirror, shift (two), time, dropped
@@ -124,7 +124,7 @@ class Objective(nn.Module):
     def conditions(
         self, tokens: Tensor, native: Tensor, kept: Tensor, loose: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the UNet is told: text states (batch, 16, 2 x width), and SDXL's pooled text and size conditioning.
+        """Returns the UNet's conditions: text states (batch, 16, 2 x width), SDXL's pooled text and size conditioning.
 
         Args:
             native: (batch,) 16, 32, or 0 where it is not told.
@@ -141,7 +141,7 @@ class Objective(nn.Module):
         }
 
     def augmented(self, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A batch: pictures (batch, 4, 32, 32) in -1..1, token ids (batch, 16), native sizes and looseness (batch,)."""
+        """Returns pictures (batch, 4, 32, 32) in -1..1, token ids (batch, 16), native sizes and looseness (batch,)."""
         index = torch.searchsorted(self.cumulative, uniform[:, 0].contiguous()).clamp(max=len(self.images) - 1)
         slot = (uniform[:, 1] * self.tokens.shape[1]).long()
         pictures = self.images[index].float() / 127.5 - 1

@@ -13,7 +13,7 @@ from pipelines.records import Pixels
 
 
 def resized(image: Pixels, longest: int, most: float = 2.25) -> Pixels:
-    """What is drawn in (h, w, 4) RGBA, trimmed, `longest` pixels on its longer side, at most `most` times as large."""
+    """Resizes what (h, w, 4) RGBA shows to `longest` pixels on its longer side, at most `most` times as large."""
     rows, columns = np.nonzero(image[..., 3])
     image = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     factor = min(longest / max(image.shape[:2]), most)
@@ -41,7 +41,7 @@ def _doubled(names: NDArray[np.int32], outside: int) -> NDArray[np.int32]:
 
 
 def _sampled(names: NDArray[np.int32], height: int, width: int, count: int) -> NDArray[np.intp]:
-    """The commonest name under each of height x width pixels."""
+    """Takes the commonest name under each of height x width pixels."""
     rows = (np.arange(names.shape[0]) * height) // names.shape[0]
     columns = (np.arange(names.shape[1]) * width) // names.shape[1]
     votes = np.zeros((height, width, count), np.int32)

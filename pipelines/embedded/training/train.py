@@ -57,7 +57,7 @@ class Plan:
     seed: int = 0
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """Returns the learning rate of a step, counted from 0."""
         falling = (self.steps - step) / max(1.0, self.decay * self.steps)
         return self.rate * min(1.0, (step + 1) / self.warmup, falling)
 
@@ -88,7 +88,7 @@ class Trainer:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def step(self) -> None:
-        """One step; `loss` (a tensor, read it seldom) then holds its loss."""
+        """Takes one step; `loss` (a tensor, read it seldom) then holds its loss."""
         self.uniform.copy_(torch.rand(self.uniform.shape, generator=self.draws, device=self.device))
         self.noise.copy_(torch.randn(self.noise.shape, generator=self.draws, device=self.device))
         self.rate.fill_(self.plan.rate_at(self.done))
@@ -180,7 +180,7 @@ class Trainer:
 
 
 def held_out_loss(objective: Objective, packed: Packed, words: list[str], batches: int = 4) -> float:
-    """The loss on sprites that training never sees, with numbers that are the same every time."""
+    """Measures the loss on sprites that training never sees, with numbers that are the same every time."""
     device = next(objective.parameters()).device
     other = Objective(objective.unet, objective.text_encoder, objective.text_encoder_2, packed, words).to(device).eval()
     return mean_loss(other, device, batches)
@@ -188,7 +188,7 @@ def held_out_loss(objective: Objective, packed: Packed, words: list[str], batche
 
 @torch.no_grad()
 def mean_loss(model: torch.nn.Module, device: torch.device, batches: int = 4) -> float:
-    """The loss over `batches` of 256, with numbers that are the same every time."""
+    """Measures the loss over `batches` of 256, with numbers that are the same every time."""
     draws = torch.Generator(device).manual_seed(1)
     total = 0.0
     for _ in range(batches):
@@ -199,7 +199,7 @@ def mean_loss(model: torch.nn.Module, device: torch.device, batches: int = 4) ->
 
 
 def build(words: list[str], start: Path | None, architecture: Architecture, dropout: float) -> tuple[Any, Any, Any]:
-    """UNet and text encoders, from nothing or from a checkpoint.
+    """Builds UNet and text encoders, from nothing or from a checkpoint.
 
     A word that the checkpoint knows keeps its embedding; a UNet of another shape starts from nothing, and says so.
     """
@@ -238,7 +238,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 def prepare(
     sprites: list[Sprite], variants: int, known: list[str] | None = None
 ) -> tuple[list[str], Packed, Packed | None]:
-    """Vocabulary, training data and held-out data (None where there are too few sprites to hold any back)."""
+    """Prepares vocabulary, training data and held-out data (None where there are too few sprites to hold any back)."""
     kept = [s for s in sprites if not s.held_out]
     held = [s for s in sprites if s.held_out]
     words = known or vocabulary(kept, 2 if len(kept) > 200 else 1)
@@ -269,7 +269,7 @@ def open_run(arguments: argparse.Namespace, finished: str = "") -> tuple[Workers
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """The command.
+    """Runs the command.
 
     Raises:
         InvalidRequest: no data, or a state file of another run.
@@ -324,7 +324,7 @@ def run(
     measure: Callable[[], float],
     started: float,
 ) -> None:
-    """Steps until the plan or the minutes are done; log and state go to `arguments.out`.
+    """Trains until the plan or the minutes are done; log and state go to `arguments.out`.
 
     Args:
         arguments: has out, minutes, report, save.

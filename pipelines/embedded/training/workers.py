@@ -30,7 +30,7 @@ class Workers:
         return self.rank == 0
 
     def device(self, kind: str) -> torch.device:
-        """This worker's own device."""
+        """Returns this worker's own device."""
         return torch.device(kind, int(os.environ.get("LOCAL_RANK", "0"))) if kind == "cuda" else torch.device(kind)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
@@ -45,7 +45,7 @@ class Workers:
                 tensor.copy_(mean.view_as(tensor))
 
     def agree(self, value: int) -> int:
-        """The first worker's value, for all."""
+        """Returns the first worker's value to all."""
         if self.count == 1:
             return value
         said = torch.tensor(value)

@@ -27,7 +27,7 @@ def quadruped(
     hump: int = 0,
     face: str = "",
 ) -> list[Shape]:
-    """An animal on four legs.
+    """Builds an animal on four legs.
 
     Args:
         length: half the body's length; height: half its height.
@@ -197,7 +197,7 @@ def bird(
     marks: str = "",
     leg_color: str = "o",
 ) -> list[Shape]:
-    """A bird. `beak`: its length, half its height, how far it bends down. Other arguments as for `quadruped`."""
+    """Builds a bird. `beak`: its length, half its height, how far it bends down. Other arguments as for `quadruped`."""
     x, y = 17.0, 18.0
     hx, hy = x + neck[0], y + neck[1]
     right = x + body[0] * 0.8
@@ -256,7 +256,7 @@ def fish(
     mouth: str = "",
     fins: str = "A-",
 ) -> list[Shape]:
-    """A fish; `fin` on its back: plain, tall (a shark's) or sail. Other arguments as for `quadruped`."""
+    """Builds a fish; `fin` on its back: plain, tall (a shark's) or sail. Other arguments as for `quadruped`."""
     x, y = 15.0, 17.0
     right = x + body[0]
     out = [f"p {fins} {right - 2} {y} {right + 5} {y - tail} {right + 4} {y} {right + 5} {y + tail}"]

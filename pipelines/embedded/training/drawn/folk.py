@@ -34,12 +34,12 @@ def _body(tiles: Path, name: str) -> Pixels:
 
 
 def _shows(doll: Pixels, body: Pixels) -> np.ndarray:
-    """Where the doll shows the bare body, (h, w) bool."""
+    """Marks where the doll shows the bare body, (h, w) bool."""
     return (doll[..., 3] > 0) & (body[..., 3] > 0) & (doll[..., :3] == body[..., :3]).all(axis=-1)
 
 
 def folk(data: Path, per_race: int = 260, seed: int = 0) -> Iterator[tuple[Pixels, dict[str, Any], str]]:
-    """(picture, metadata, name of the source) of dolls with another race's skin; `data` holds dolls/ and tiles/."""
+    """Yields (picture, metadata, source's name) of dolls with another race's skin; `data` has dolls/ and tiles/."""
     import json
 
     lines = [json.loads(line) for line in (data / "dolls" / "metadata.jsonl").read_text("utf-8").splitlines()]
@@ -98,7 +98,7 @@ def folk(data: Path, per_race: int = 260, seed: int = 0) -> Iterator[tuple[Pixel
 
 
 def _renamed(line: dict[str, Any], race: str) -> dict[str, Any]:
-    """The doll's metadata for another race: "farmer in a brown shirt" -> "zombie farmer in a brown shirt"."""
+    """Rewrites the doll's metadata for another race: "farmer in a brown shirt" -> "zombie farmer in a brown shirt"."""
     trade = line["profession"]
 
     def said(text: str) -> str:

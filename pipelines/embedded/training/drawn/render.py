@@ -93,7 +93,7 @@ def parse(text: str) -> list[Shape]:
 
 
 def jitter(shapes: Sequence[Shape], rng: np.random.Generator, amount: float = 1.0) -> list[Shape]:
-    """The shapes stretched, sheared and turned a little together, and each moved by a fraction of a unit."""
+    """Stretches, shears and turns the shapes a little together, and moves each by a fraction of a unit."""
     turn = np.radians(rng.normal(0, 2.0) * amount)
     c, s = np.cos(turn), np.sin(turn)
     stretch = np.diag(1 + rng.uniform(-0.1, 0.1, 2) * amount)
@@ -112,7 +112,7 @@ def jitter(shapes: Sequence[Shape], rng: np.random.Generator, amount: float = 1.
 def draw(
     shapes: Sequence[Shape], size: int, main: str, second: str, rng: np.random.Generator, margin: int = 1
 ) -> Pixels:
-    """The picture, (size, size, 4) with hard alpha, drawn as large as `margin` and its outline allow.
+    """Draws (size, size, 4) with hard alpha, as large as `margin` and its outline allow.
 
     Args:
         main: the name of the colour that stands for A.
@@ -150,7 +150,7 @@ def draw(
 
 
 def _fitted(shapes: Sequence[Shape], size: int, margin: int) -> list[Shape]:
-    """The shapes in pixels, as large as fits, in the middle and standing on the lower margin."""
+    """Scales the shapes to pixels, as large as fits, in the middle and standing on the lower margin."""
     half = [np.full(2, s.width / 2) for s in shapes]
     low = np.min([s.points.min(axis=0) - h for s, h in zip(shapes, half, strict=True)], axis=0)
     high = np.max([s.points.max(axis=0) + h for s, h in zip(shapes, half, strict=True)], axis=0)
@@ -179,7 +179,7 @@ def _mask(shape: Shape, size: int) -> NDArray[np.bool_]:
 
 
 def _shaded(mask: NDArray[np.bool_], rgb: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """The colour in four tones, as if the mask were the plan of a rounded body lit from the upper left."""
+    """Shades the colour in four tones, as if the mask were the plan of a rounded body lit from the upper left."""
     padded: Any = ndimage.distance_transform_edt(np.pad(mask, 1))
     depth = padded[1:-1, 1:-1]
     bulge = np.sqrt(np.minimum(depth, size / 5))

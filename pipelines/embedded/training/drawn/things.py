@@ -54,7 +54,7 @@ class Drawn:
 
 @cache
 def drawings() -> tuple[Drawing, ...]:
-    """All descriptions, in the order of FILES.
+    """Reads all descriptions, in the order of FILES.
 
     Raises:
         ValueError: a line that cannot be read.
@@ -99,7 +99,7 @@ def _value(text: str) -> Any:
 
 
 def pictures(drawing: Drawing, size: int, count: int, seed: int) -> Iterator[Drawn]:
-    """`count` pictures, half of them in the natural colour, the others in its other colours in turn."""
+    """Yields `count` pictures, half of them in the natural colour, the others in its other colours in turn."""
     rng = np.random.default_rng((seed, size))
     others = drawing.colors[1:] or drawing.colors
     for k in range(count):
@@ -113,7 +113,7 @@ def pictures(drawing: Drawing, size: int, count: int, seed: int) -> Iterator[Dra
 
 
 def entry(drawn: Drawn) -> dict[str, Any]:
-    """The metadata of a picture, as in a metadata.jsonl."""
+    """Returns the metadata of a picture, as in a metadata.jsonl."""
     of, color = drawn.drawing, drawn.color
     says = [f"{color} {name}" for name in of.names]
     if drawn.natural:
