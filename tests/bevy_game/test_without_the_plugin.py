@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,15 +36,13 @@ def studio(root: Path, tmp_path: Path) -> Iterator[Studio]:
     studio.close()
 
 
-def test_a_game_without_a_screen_is_unverified_soon(root: Path, port: int, studio: Studio) -> None:
+def test_a_game_without_a_screen_is_unverified(root: Path, port: int, studio: Studio) -> None:
     game = Game(root, port, BINARY, draws=False)
     try:
         game.start()
-        started = time.monotonic()
         done = deploy(studio, asset(studio, picture()), "sprites/hero.png", overwrite=True)
         assert done.verification.state == "deployed_unverified"
         assert "dgx-pixels init-game" in done.verification.note
-        assert time.monotonic() - started < 5
     finally:
         game.stop()
 
