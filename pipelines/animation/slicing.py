@@ -232,7 +232,7 @@ class _Sheet:
         return cells.gap != 0 or not any(self._touch[axis][begin - 1] for begin in cells.begins()[1:])
 
     def used(self, grid: Grid) -> float:
-        """Share of the cells that show something."""
+        """Returns the share of the cells that show something."""
         shown = [
             self.drawn[y : y + grid.y.size, x : x + grid.x.size].any() for y in grid.y.begins() for x in grid.x.begins()
         ]

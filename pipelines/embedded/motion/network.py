@@ -70,9 +70,7 @@ class CellAttention(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-        """Attends over x (batch * GRID, width, h, w) with place (GRID, h * w, width) added to queries, keys and
-        values.
-        """
+        """Attends over x (batch * GRID, width, h, w), with place (GRID, h * w, width) added to q, k and v."""
         count, width, h, w = x.shape
         tokens = self.norm(x).view(count // GRID, GRID, width, h * w).transpose(2, 3)
         tokens = tokens + place.to(tokens.dtype)
