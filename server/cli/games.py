@@ -13,12 +13,13 @@ from pipelines.visible import visible
 from server.cli.console import SafeConsole, shown
 from server.deploy.bevy.doctor import examine
 from server.deploy.bevy.init_game import plan
+from server.deploy.bevy.init_undo import Undo, forget, last_change, remember
 from server.studio import Studio
 
 _MARKS = {"fine": "[green]fine[/]", "advice": "[yellow]advice[/]", "broken": "[bold red]broken[/]"}
 
 
-def init_game(path: Path = Path(), *, yes: bool = False, check: bool = False) -> None:
+def init_game(path: Path = Path(), *, yes: bool = False, check: bool = False, undo: bool = False) -> None:
     """Make a Bevy game show what is deployed into it. Shows the changes first.
 
     Parameters
@@ -29,33 +30,65 @@ def init_game(path: Path = Path(), *, yes: bool = False, check: bool = False) ->
         Change the files without asking.
     check
         Run `cargo build` afterwards, and take the changes back where the game does not build.
+    undo
+        Take back what the last run changed, all of it or nothing. Edits that were made since stay.
     """
     console = SafeConsole()
     with Studio() as studio:
         project = studio.require_project(path)
+    if undo:
+        _take_back(console, last_change(project), yes)
+        return
     offered = plan(project)
     for step in offered.by_hand:
         console.print(f"[yellow]By hand:[/] {shown(step)}", highlight=False, soft_wrap=True)
     if not offered.files:
         console.print(f"Nothing is missing in {shown(project.root)}.", highlight=False, soft_wrap=True)
         return
-    if sys.stdout.isatty():
-        console.print(Syntax(offered.diff().replace("\r", ""), "diff", background_color="default", word_wrap=True))
-    else:  # as it is, for `git apply`
-        sys.stdout.write(offered.diff())
+    _show(console, offered.diff())
     if not yes and not _agreed(console, len(offered.files)):
         console.print("Nothing was changed.")
         return
-    undo = offered.apply()
+    record = remember(project, offered)
+    try:
+        restore = offered.apply()
+    except BaseException:
+        forget(record)
+        raise
     if check and not _builds(project.root):
-        undo()
+        restore()
+        forget(record)
         console.print("The game did not build with the changes (see above), so they were taken back.")
         raise SystemExit(1)
     console.print(
-        f"Changed {len(offered.files)} files. Next: `cargo run` in {shown(project.root)}, then `dgx-pixels check`.",
+        f"Changed {len(offered.files)} files. Next: `cargo run` in {shown(project.root)}, then `dgx-pixels check`. "
+        "`dgx-pixels init-game --undo` takes it back.",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _take_back(console: Console, undo: Undo, yes: bool) -> None:
+    for sentence in undo.kept:
+        console.print(shown(sentence), highlight=False, soft_wrap=True)
+    if not undo.files:
+        undo.apply()
+        console.print(f"Nothing of it is left in {shown(undo.root)}.", highlight=False, soft_wrap=True)
+        return
+    _show(console, undo.diff())
+    if not yes and not _agreed(console, len(undo.files)):
+        console.print("Nothing was changed.")
+        return
+    undo.apply()
+    console.print(f"Took {len(undo.files)} files of {shown(undo.root)} back.", highlight=False, soft_wrap=True)
+
+
+def _show(console: Console, diff: str) -> None:
+    """Prints a diff; into a pipe as it is, for `git apply`."""
+    if sys.stdout.isatty():
+        console.print(Syntax(diff.replace("\r", ""), "diff", background_color="default", word_wrap=True))
+    else:
+        sys.stdout.write(diff)
 
 
 def _builds(root: Path) -> bool:

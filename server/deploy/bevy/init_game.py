@@ -7,20 +7,18 @@ that is not understood, none of them changes and the lines to paste are given in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from pipelines.files import TEXT_LIMIT, read_bytes
 from pipelines.text_files import encode_like, read_text
-from server.deploy.bevy.detect import DEV_FILE, PLUGIN_FILE, BevyProject, detect, is_own
+from server.deploy.bevy.changes import check_places, write_all
+from server.deploy.bevy.detect import DEV_FILE, PLUGIN_FILE, BevyProject, detect
 from server.deploy.bevy.diff import git_diff
 from server.deploy.bevy.doctor import TESTED
 from server.deploy.bevy.manifest import CannotEdit, with_plugin
 from server.deploy.bevy.roots import Unusual, find_root
-from server.errors import ProjectError
-from server.library.store import write_atomically
 from server.project.game import STATE_FOLDER, STYLE_FILE, Project
 
 STYLE = """\
@@ -58,32 +56,15 @@ class Plan:
         Raises:
             LibraryError, OSError: the disk refuses.
         """
-        done: list[tuple[Path, bytes | None]] = []
-        folders: list[Path] = []
-        try:
-            for path, (_, new) in self.files.items():
-                before = read_bytes(path, TEXT_LIMIT) if path.is_file() else None
-                for folder in [f for f in (path.parent, *path.parent.parents) if not f.exists()][::-1]:
-                    folder.mkdir()
-                    folders.append(folder)
-                # the file keeps its encoding and its line ends
-                write_atomically(path, encode_like(new, before or b""))
-                done.append((path, before))
-        except BaseException:
-            _restore(done, folders)
-            raise
-        return partial(_restore, done, folders)
+        return write_all({path: new for path, (_, new) in self.contents().items()})
 
-
-def _restore(done: list[tuple[Path, bytes | None]], folders: list[Path]) -> None:
-    for path, before in reversed(done):
-        if before is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_atomically(path, before)
-    for folder in reversed(folders):
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    def contents(self) -> dict[Path, tuple[bytes | None, bytes]]:
+        """Returns what each file holds before and after, as bytes: it keeps its encoding and its line ends."""
+        found: dict[Path, tuple[bytes | None, bytes]] = {}
+        for path, (_, new) in self.files.items():
+            before = read_bytes(path, TEXT_LIMIT) if path.is_file() else None
+            found[path] = (before, encode_like(new, before or b""))
+        return found
 
 
 def _as_written(path: Path, old: str | None, new: str) -> tuple[str | None, str]:
@@ -129,17 +110,8 @@ def plan(project: Project) -> Plan:
             f"The dev plugin is for Bevy {_tested()}, the game has {bevy.version or 'none'}: it is left out. "
             'Switch on hot reload yourself: bevy = { ..., features = ["file_watcher"] }.'
         )
-    _check_places(project.root, files)
+    check_places(project.root, files)
     return Plan(project.root, {p: change for p, change in files.items() if change[0] != change[1]}, tuple(by_hand))
-
-
-def _check_places(root: Path, files: Iterable[Path]) -> None:
-    for path in files:
-        if not is_own(root, path):
-            raise ProjectError(
-                f"{path.relative_to(root)} leads out of the game by a symbolic link, which is not followed. Put a real "
-                "file or folder in its place."
-            )
 
 
 def _tested() -> str:
@@ -159,7 +131,7 @@ def _lines(project: Project, why: Exception) -> str:
 
 def _old(root: Path, path: Path) -> str | None:
     """Returns the file's text; None where there is none."""
-    _check_places(root, (path,))
+    check_places(root, (path,))
     return read_text(path, str(path)) if path.is_file() else None
 
 
