@@ -40,6 +40,7 @@ class Studio:
         self._loras: Registry | None = None
         self._libraries: dict[Path, Library] = {}
         self._lock = threading.Lock()
+        self.closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -159,6 +160,7 @@ class Studio:
     def close(self, wait_seconds: float = 10) -> None:
         """End the engine's worker, waiting so long for what it does, and close the libraries."""
         with self._lock:
+            self.closed = True
             engine, self._engine = self._engine, None
             loras, self._loras = self._loras, None
             libraries = list(self._libraries.values())

@@ -59,7 +59,7 @@ class Engine:
         self._running: _Job | None = None
         self._closed = False
         self._loaded: set[str] = set()
-        self._counts = {"drawn": 0, "cancelled": 0, "failed": 0}
+        self._counts = {"drawn": 0, "steps": 0, "cancelled": 0, "failed": 0}
         self._last_error = ""
         self._worker = threading.Thread(target=self._work, name="dgx-pixels-engine", daemon=True)
         self._worker.start()
@@ -244,6 +244,7 @@ class Engine:
         def on_step(done: int, total: int) -> None:
             job.step(done, total)
             with self._changed:
+                self._counts["steps"] += 1
                 self._changed.notify_all()
 
         if job.cancelled:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from fastmcp import FastMCP
@@ -107,7 +108,10 @@ def start_preload(studio: Studio) -> None:
 def create_server(
     settings: Settings | None = None, backend: Backend | None = None, auth: AuthProvider | None = None
 ) -> FastMCP:
-    """Makes the server, ready to run. `backend` replaces what draws (tests use a fake)."""
+    """Makes the server, ready to run. `backend` replaces what draws (tests use a fake).
+
+    With `auth` it is one for HTTP: it answers /healthz, /readyz and, where prometheus_client is installed, /metrics.
+    """
     studio = Studio(settings, backend)
 
     @asynccontextmanager
@@ -134,4 +138,12 @@ def create_server(
     for module in TOOL_MODULES:
         import_module(module).register(mcp, studio)
     mcp.add_extension(JobTasks(studio))
+    if auth is not None:
+        from server.protocol.health import add_health
+
+        add_health(mcp, studio)
+        if find_spec("prometheus_client"):
+            from server.protocol.metrics import add_metrics
+
+            add_metrics(mcp, studio, auth)
     return mcp
