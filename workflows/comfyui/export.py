@@ -94,25 +94,40 @@ def export_recipe(recipe: Recipe, find_lora: Callable[[str], Path], checkpoint: 
     else:
         vae = ModelFile("vae", VAE, cached_file(SDXL_VAE, SDXL_VAE.files[1]), SDXL_VAE.id)
     files += [file for file, _ in stack] + [vae]
-    model = Model(SDXL, "", "", Path(), presets=SDXL_PRESETS)
-    canvas = plan_passes(model, recipe.width, recipe.height, preset.name)[-1]
-    graph = Graph()
-    last = graph.sprite(
-        files[0].name,
-        [(file.name, weight) for file, weight in stack],
-        vae.name,
-        framed_prompt(recipe),
-        recipe.negative,
-        (canvas.width, canvas.height),
-        (recipe.width, recipe.height),
-        preset,
+    sdxl = Model(SDXL, "", "", Path(), presets=SDXL_PRESETS)
+    canvas = plan_passes(sdxl, recipe.width, recipe.height, preset.name)[-1]
+    drawing = _Drawing(
+        prompt=framed_prompt(recipe),
+        negative=recipe.negative,
+        canvas=(canvas.width, canvas.height),
+        size=(recipe.width, recipe.height),
+        preset=preset,
         seed=recipe.seed,
         steps=(own and recipe.steps) or preset.steps,
         guidance=(own and recipe.guidance) or preset.guidance,
     )
+    graph = Graph()
+    model, clip, decoder = graph.models(
+        files[0].name, [(file.name, weight) for file, weight in stack], vae.name, preset
+    )
+    last = graph.drawn(model, clip, decoder, drawing)
     graph.add("SaveImage", "save", images=last, filename_prefix="dgx-pixels/" + _file_name(recipe.prompt))
     check_nodes(graph.nodes)
     return Exported(graph.nodes, tuple(files), tuple(_left_out(recipe, own)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What the sampler draws: `canvas` and `size` are (width, height) in pixels, before and after the downscale."""
+
+    prompt: str
+    negative: str
+    canvas: tuple[int, int]
+    size: tuple[int, int]
+    preset: Preset
+    seed: int
+    steps: int
+    guidance: float
 
 
 class Graph:
@@ -126,30 +141,6 @@ class Graph:
         name = str(len(self.nodes) + 1)
         self.nodes[name] = {"class_type": class_type, "inputs": inputs, "_meta": {"title": title}}
         return [name, 0]
-
-    def sprite(
-        self,
-        checkpoint: str,
-        loras: list[tuple[str, float]],
-        vae: str,
-        prompt: str,
-        negative: str,
-        canvas: tuple[int, int],
-        size: tuple[int, int],
-        preset: Preset,
-        *,
-        seed: int,
-        steps: int,
-        guidance: float,
-        batch: int = 1,
-    ) -> list[Any]:
-        """Adds the nodes from the checkpoint to the finished size; returns the link to the picture."""
-        model, clip, decoder = self.models(checkpoint, loras, vae, preset)
-        latent = self.add("EmptyLatentImage", "canvas", width=canvas[0], height=canvas[1], batch_size=batch)
-        return self.drawn(
-            model, clip, decoder, latent, prompt, negative, canvas, size, preset,
-            seed=seed, steps=steps, guidance=guidance,
-        )  # fmt: skip
 
     def models(
         self, checkpoint: str, loras: list[tuple[str, float]], vae: str, preset: Preset
@@ -167,60 +158,47 @@ class Graph:
             model = self.add("ModelSamplingDiscrete", "LCM", model=model, sampling="lcm", zsnr=False)
         return model, clip, self.add("VAELoader", "VAE", vae_name=vae)
 
-    def drawn(
-        self,
-        model: list[Any],
-        clip: list[Any],
-        decoder: list[Any],
-        latent: list[Any],
-        prompt: str,
-        negative: str,
-        canvas: tuple[int, int],
-        size: tuple[int, int],
-        preset: Preset,
-        *,
-        seed: int,
-        steps: int,
-        guidance: float,
-    ) -> list[Any]:
-        """Adds prompts, sampler, decoder and downscale; returns the link to the picture.
+    def drawn(self, model: list[Any], clip: list[Any], decoder: list[Any], drawing: _Drawing) -> list[Any]:
+        """Adds canvas, prompts, sampler, decoder and downscale; returns the link to the picture.
 
         An empty negative prompt is all zeros in SDXL's own pipeline. Guidance that ends before the last step needs two
         samplers, the second without it.
         """
+        (width, height), steps, guidance = drawing.canvas, drawing.steps, drawing.guidance
 
         def encode(text: str, title: str) -> list[Any]:
             text = escape(text)
             return self.add(
-                "CLIPTextEncodeSDXL", title, clip=clip, width=canvas[0], height=canvas[1], crop_w=0, crop_h=0,
-                target_width=canvas[0], target_height=canvas[1], text_g=text, text_l=text,
+                "CLIPTextEncodeSDXL", title, clip=clip, width=width, height=height, crop_w=0, crop_h=0,
+                target_width=width, target_height=height, text_g=text, text_l=text,
             )  # fmt: skip
 
-        positive, without = encode(prompt, "prompt"), encode(negative, "negative prompt")
-        if not negative:
+        latent = self.add("EmptyLatentImage", "canvas", width=width, height=height, batch_size=1)
+        positive, without = encode(drawing.prompt, "prompt"), encode(drawing.negative, "negative prompt")
+        if not drawing.negative:
             without = self.add("ConditioningZeroOut", "no negative prompt", conditioning=without)
-        sampler, scheduler = SAMPLING[preset.name]
+        sampler, scheduler = SAMPLING[drawing.preset.name]
         shared = {
             "model": model, "steps": steps, "sampler_name": sampler, "scheduler": scheduler,
             "positive": positive, "negative": without,
         }  # fmt: skip
-        guided = math.ceil(preset.guided[1] * steps - 1e-9)
+        guided = math.ceil(drawing.preset.guided[1] * steps - 1e-9)
         if guided >= steps or guidance <= 1:
             latent = self.add(
-                "KSampler", "sampler", **shared, seed=seed, cfg=guidance, denoise=1.0, latent_image=latent
+                "KSampler", "sampler", **shared, seed=drawing.seed, cfg=guidance, denoise=1.0, latent_image=latent
             )
         else:
             for first, scale in ((True, guidance), (False, 1.0)):
                 latent = self.add(
                     "KSamplerAdvanced", "guided steps" if first else "the rest", **shared,
-                    noise_seed=seed, cfg=scale, latent_image=latent, add_noise="enable" if first else "disable",
+                    noise_seed=drawing.seed, cfg=scale, latent_image=latent, add_noise="enable" if first else "disable",
                     start_at_step=0 if first else guided, end_at_step=guided if first else 10000,
                     return_with_leftover_noise="enable" if first else "disable",
                 )  # fmt: skip
         picture = self.add("VAEDecode", "decode", samples=latent, vae=decoder)
         return self.add(
             "ImageScale", "to the sprite's size", image=picture, upscale_method="nearest-exact",
-            width=size[0], height=size[1], crop="disabled",
+            width=drawing.size[0], height=drawing.size[1], crop="disabled",
         )  # fmt: skip
 
 
