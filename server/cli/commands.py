@@ -75,10 +75,10 @@ def deploy(request: Annotated[DeployRequest, Parameter(name="*")], *, project: P
     project
         The game's root; default: found from the working directory.
     """
-    from server.deploy.deploy import deploy as put
+    from server.deploy.deploy import deploy_request
 
     with Studio() as studio:
-        done = put(studio, **dict(request), project=str(project) if project else None)
+        done = deploy_request(studio, request, str(project) if project else None)
     _print_deployed(done.state, [done.project.assets / path for path in done.paths], done.verification.note)
 
 

@@ -22,6 +22,7 @@ from server.library.store import Library, sha256
 from server.project.game import Project
 
 if TYPE_CHECKING:
+    from server.features.requests import DeployRequest
     from server.studio import Studio
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,11 @@ def deployed_names(asset: Asset, path: str) -> dict[str, str]:
         place = stem + suffix
         names[file.name] = f"{stem}_{file.name}" if place in names.values() else place
     return names
+
+
+def deploy_request(studio: Studio, request: DeployRequest, project: str | None = None) -> Deployed:
+    """Deploys as a tool, a command or a workflow asks; see `deploy`."""
+    return deploy(studio, request.asset_id, request.path, project, overwrite=request.overwrite, verify=request.verify)
 
 
 def deploy(

@@ -253,7 +253,7 @@ class SliceRequest(Request):
 
 
 class DeployRequest(Request):
-    """An asset to be written into the game's assets folder. `server.deploy.deploy.deploy` takes the same arguments."""
+    """An asset to be written into the game's assets folder. `server.deploy.deploy.deploy_request` carries it out."""
 
     asset_id: AssetId
     path: Annotated[

@@ -121,9 +121,9 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
         return _asset(studio, project, done.asset) | {"pitch": done.pitch}
 
     def deploy_one(request: DeployStep, on_progress: OnProgress) -> dict[str, Any]:
-        from server.deploy.deploy import deploy
+        from server.deploy.deploy import deploy_request
 
-        done = deploy(studio, **dict(request), project=root)
+        done = deploy_request(studio, request, root)
         state = done.verification.state
         return {"asset_id": request.asset_id, "paths": list(done.paths), "state": done.state, "verification": state}
 

@@ -9,7 +9,16 @@ from pydantic import BaseModel, Field
 from server.features.animations import DrawnAnimation, generate_animation
 from server.features.bases import base_warnings
 from server.features.requests import AnimationRequest
-from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, makes, result, schema
+from server.protocol.tools.common import (
+    LOADING,
+    AssetAnswer,
+    OnProgress,
+    ProjectArgument,
+    in_thread,
+    makes,
+    result,
+    schema,
+)
 from server.protocol.tools.flat import flat
 from server.studio import Studio
 
@@ -23,11 +32,9 @@ class ClipItem(BaseModel):
     loop: bool
 
 
-class AnimationAnswer(BaseModel):
+class AnimationAnswer(AssetAnswer):
     """What generate_animation answers."""
 
-    asset_id: str
-    uri: str
     paths: list[str] = Field(description="Sheet, its layouts and its moving preview, absolute")
     sprite_id: str = Field(description="The asset_id of the sprite that was animated")
     tile_width: int
@@ -40,13 +47,7 @@ class AnimationAnswer(BaseModel):
     rust: str = Field(default="", description="Plays the first clip with the plugin of init-game, once deployed")
     rust_without_plugin: str = Field(default="", description="A module that plays it with a TextureAtlas instead")
     seed: int
-    palette: list[str] = []
-    passed: bool
-    gates: dict[str, bool] = {}
-    scores: dict[str, float] = {}
-    unknown_words: list[str] = []
-    warnings: list[str] = []
-    next_step: str = ""
+    unknown_words: list[str] = Field([])
 
 
 def register(mcp: FastMCP, studio: Studio) -> None:

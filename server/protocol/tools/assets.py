@@ -86,7 +86,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
         def work(on_progress: OnProgress) -> ToolResult:
             on_progress(0, 1, "deploying")
-            return _answer(deploying.deploy(studio, **dict(request), project=project or None))
+            return _answer(deploying.deploy_request(studio, request, project or None))
 
         return await in_thread(ctx, work)
 

@@ -62,6 +62,20 @@ def changes() -> ToolAnnotations:
     return ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
 
 
+class AssetAnswer(BaseModel):
+    """The part that the answers of all tools that make one asset have in common."""
+
+    asset_id: str
+    uri: str
+    paths: list[str]
+    palette: list[str] = []
+    passed: bool
+    gates: dict[str, bool] = {}
+    scores: dict[str, float] = {}
+    warnings: list[str] = []
+    next_step: str = ""
+
+
 def schema(model: type[BaseModel]) -> dict[str, Any]:
     """Returns the output schema of a tool that answers with this model: what has a default may be missing."""
     return _untitled(model.model_json_schema(mode="validation"))

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
-from pydantic import BaseModel
+from pydantic import Field
 
 from server.features.bases import base_warnings
 from server.features.edits import Edited, edit_sprite
 from server.features.requests import EditRequest
-from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, makes, result, schema
+from server.protocol.tools.common import (
+    LOADING,
+    AssetAnswer,
+    OnProgress,
+    ProjectArgument,
+    in_thread,
+    makes,
+    result,
+    schema,
+)
 from server.protocol.tools.flat import flat
 from server.studio import Studio
 
 
-class EditAnswer(BaseModel):
+class EditAnswer(AssetAnswer):
     """What edit_sprite answers: a new asset; the one it was made of stays."""
 
-    asset_id: str
-    uri: str
-    paths: list[str]
     edited_from: str
     width: int
     height: int
     seed: int
     changed_pixels: int
-    palette: list[str] = []
-    passed: bool
-    gates: dict[str, bool] = {}
-    scores: dict[str, float] = {}
-    unknown_words: list[str] = []
-    warnings: list[str] = []
-    next_step: str = ""
+    unknown_words: list[str] = Field([])
 
 
 def register(mcp: FastMCP, studio: Studio) -> None:

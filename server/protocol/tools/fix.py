@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
-from pydantic import BaseModel
 
 from server.features.pixel_fix import FixedAsset, fix_pixel_art
 from server.features.requests import FixRequest
-from server.protocol.tools.common import OnProgress, ProjectArgument, in_thread, makes, result, schema
+from server.protocol.tools.common import AssetAnswer, OnProgress, ProjectArgument, in_thread, makes, result, schema
 from server.protocol.tools.flat import flat
 from server.studio import Studio
 
 
-class FixAnswer(BaseModel):
+class FixAnswer(AssetAnswer):
     """The answer of fix_pixel_art: a new asset; the picture that it was made of stays."""
 
-    asset_id: str
-    uri: str
-    paths: list[str]
     width: int
     height: int
     frame_count: int = 1
     pitch: float
-    palette: list[str] = []
-    passed: bool
-    gates: dict[str, bool] = {}
-    scores: dict[str, float] = {}
-    warnings: list[str] = []
-    next_step: str = ""
 
 
 def register(mcp: FastMCP, studio: Studio) -> None:

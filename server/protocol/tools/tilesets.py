@@ -6,22 +6,29 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from server.errors import ServerError
 from server.features.bases import base_warnings
 from server.features.requests import TilesetRequest
 from server.features.tilesets import DrawnTileset, bevy_snippet, generate_tileset
-from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, makes, result, schema
+from server.protocol.tools.common import (
+    LOADING,
+    AssetAnswer,
+    OnProgress,
+    ProjectArgument,
+    in_thread,
+    makes,
+    result,
+    schema,
+)
 from server.protocol.tools.flat import flat
 from server.studio import Studio
 
 
-class TilesetAnswer(BaseModel):
+class TilesetAnswer(AssetAnswer):
     """What generate_tileset answers."""
 
-    asset_id: str
-    uri: str
     paths: list[str] = Field(
         description="Atlas, sheet.json (mask -> tile), Tiled .tsx and .tmx, vertical strip, preview"
     )
@@ -37,13 +44,9 @@ class TilesetAnswer(BaseModel):
     model: str
     palette: list[str] = Field(description="Its colours as RRGGBB")
     passed: bool = Field(description="Whether every gate holds")
-    gates: dict[str, bool] = {}
-    scores: dict[str, float] = {}
-    unknown_words: list[str] = []
-    warnings: list[str] = []
+    unknown_words: list[str] = Field([])
     seconds: float
     bevy: str = Field(default="", description="Rust that shows the set, for the game's Bevy")
-    next_step: str = ""
 
 
 def register(mcp: FastMCP, studio: Studio) -> None:
