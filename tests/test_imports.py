@@ -85,10 +85,14 @@ def test_run_time_code_imports_no_training_code() -> None:
     assert offenders(running, "pipelines.embedded.training") == []
 
 
-def test_only_the_protocol_package_imports_fastmcp() -> None:
-    protocol = ROOT / "server" / "protocol"
-    others = (path for package in ALLOWED for path in modules(package) if protocol not in path.parents)
-    assert offenders(others, "fastmcp", "mcp", "mcp_types") == []
+@pytest.mark.parametrize(
+    ("folder", "libraries"),
+    [("server/protocol", ("fastmcp", "mcp", "mcp_types")), ("server/terminal", ("textual",))],
+    ids=["protocol", "terminal"],
+)
+def test_only_one_package_imports(folder: str, libraries: tuple[str, ...]) -> None:
+    others = (path for package in ALLOWED for path in modules(package) if ROOT / folder not in path.parents)
+    assert offenders(others, *libraries) == []
 
 
 @pytest.mark.parametrize("folder", ["pipelines/pixels", "server/deploy", "workflows"])

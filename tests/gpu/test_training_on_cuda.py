@@ -12,7 +12,8 @@ from loras.dataset import Dataset, Example
 from loras.options import TrainOptions
 from loras.trainer import Trainer, load_state, save_state
 from pipelines.sdxl.fast import FastModel
-from tests.loras.rig import sprite, tiny_resident
+from tests.loras.pictures import sprite
+from tests.loras.rig import tiny_resident
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loras.rig import save, sprite
+from tests.loras.pictures import save, sprite
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pipelines.animation.aseprite_sheets import from_sheet
 from pipelines.animation.sheets import arrange
 from pipelines.pixels.aseprite import write_aseprite
 from pipelines.pixels.png import read_picture
-from tests.loras.rig import save, sprite, write_metadata
+from tests.loras.pictures import save, sprite, write_metadata
 
 
 def test_captions_come_from_metadata_then_a_text_file_then_the_name(sprites: Path) -> None:

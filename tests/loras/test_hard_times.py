@@ -17,7 +17,7 @@ from loras.dataset import read_dataset
 from loras.errors import JobError, TrainingError
 from loras.jobs import Jobs
 from loras.worker import check_room
-from tests.loras.rig import save, sprite
+from tests.loras.pictures import save, sprite
 from tests.loras.test_jobs import MOST_SECONDS, spec
 
 MANY = 10_000

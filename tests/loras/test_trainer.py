@@ -27,7 +27,8 @@ from pipelines.embedded.architecture import build_scheduler
 from pipelines.embedded.words import read_prompt
 from pipelines.models.catalog import Model, embedded_model
 from pipelines.sdxl.diffusion import DiffusersBackend
-from tests.loras.rig import sprite, tiny_resident
+from tests.loras.pictures import sprite
+from tests.loras.rig import tiny_resident
 
 OPTIONS = TrainOptions(steps=4, batch=2, rank=4, rate=1e-2, resolution=64, average=0.9)
 V_PREDICTION = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}

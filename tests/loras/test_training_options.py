@@ -24,7 +24,8 @@ from loras.trainer import load_state, save_state
 from pipelines.adapters.stack import WeightStack
 from pipelines.models.catalog import Model, embedded_model
 from pipelines.pixels.png import read_picture
-from tests.loras.rig import sprite, tiny_resident
+from tests.loras.pictures import sprite
+from tests.loras.rig import tiny_resident
 from tests.loras.test_trainer import OPTIONS, answer, pictures, trainer
 
 BIG = Model("x", "x", "x", Path())

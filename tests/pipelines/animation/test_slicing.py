@@ -16,7 +16,7 @@ from pipelines.animation.sheet_files import layout_of, parse_layout, playing_ord
 from pipelines.animation.slicing import cut, names_of, preview, slice_grid
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels
-from tests.loras.rig import save
+from tests.loras.pictures import save
 
 BLACK, MAGENTA, CLEAR = (0, 0, 0, 255), (255, 0, 255, 255), (0, 0, 0, 0)
 
