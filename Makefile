@@ -123,6 +123,9 @@ eval-workflows: setup ## every workflow, a batch that is killed again and again,
 eval-tilesets: setup ## 50 tilesets of ten pairs of terrains through the gates, and which way of sampling tiles best
 	@$(BIN)/python -m tests.bench.server.tilesets
 
+eval-more: setup ## effects and the other kinds beside sprites, tiles and motions: 5 seeds through the gates, sheets into docs/images
+	@$(BIN)/python -m tests.bench.server.kinds
+
 LORA_DATA ?= $(if $(DATA),$(DATA)/tiles $(DATA)/packs)
 REAL ?= runs/gervais
 eval-lora: setup $(REAL) ## teach three unseen styles from 40 sprites each and measure what was learned (DATA= or LORA_DATA=, REAL=folders of 32x32 sprites)

@@ -12,6 +12,7 @@ Border = Literal["auto", "grassy", "soft", "crisp"]
 Method = Literal["composite", "joint"]
 Axes = Literal["both", "x", "y"]
 Motion = Literal["idle", "walk", "run", "attack", "hurt", "die"]
+Effect = Literal["fireball", "explosion", "hit", "heal", "smoke", "sparkle"]
 FrameMethod = Literal["auto", "painted", "puppet", "warp"]
 """How the frames of an animation are made; auto is the rule of `pipelines.animation.making`."""
 Faces = Literal["right", "left"]

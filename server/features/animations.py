@@ -5,15 +5,18 @@ The frames come from `pipelines.animation.making`, the layout from `pipelines.an
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
 from server.features.edits import read_sprite
-from server.features.save import save_asset
+from server.features.recipes import palette_words
+from server.features.save import save_asset, sheet_files
 from server.features.sprites import generate_sprites
+from server.project.game import Style
 
 if TYPE_CHECKING:
     from pipelines.animation.figures import Clips
@@ -28,16 +31,18 @@ if TYPE_CHECKING:
 
 DIRECTIONS: dict[int, tuple[str, ...]] = {1: ("",), 2: ("right", "left"), 4: ("down", "up", "right", "left")}
 """Clip endings of 1, 2 and 4 directions."""
+FRAMES, FPS = 4, 8.0
+"""Of a sprite's motions, where the request leaves them open."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnAnimation:
-    """A sheet that was made and kept, and the sprite it was made of."""
+    """A sheet that was made and kept, and the sprite it was made of; None for effects."""
 
     project: Project | None
     library: Library
     asset: Asset
-    key: Asset
+    key: Asset | None
     sheet: Sheet
     preview: bytes
     made: dict[str, str]
@@ -48,27 +53,33 @@ class DrawnAnimation:
 def generate_animation(
     studio: Studio, request: AnimationRequest, on_progress: OnProgress, *, project: str | None = None
 ) -> DrawnAnimation:
-    """Draws a sprite, or takes one of the library, and makes the sheet of its motions.
+    """Draws a sprite, or takes one of the library, and makes the sheet of its motions; or draws effects.
 
     Raises:
-        InvalidRequest: a number out of range, no motion, or neither or both of prompt and asset_id.
+        InvalidRequest: a number out of range, no motion, neither or both of prompt and asset_id, or effects of
+            a sprite.
         LibraryError: the sprite does not exist.
         ServerError, PipelineError: as `generate_sprites`.
     """
     from pipelines.animation.motion import poses
     from pipelines.animation.sheets import animated_preview, check_clips
 
-    motions, frames, directions = request.motions, request.frames, request.directions
-    if bool(request.prompt) == bool(request.asset_id):
-        raise InvalidRequest("Give either a prompt (the sprite is drawn first) or the asset_id of a sprite.")
+    motions, directions = request.motions, request.directions
+    if not request.effects and bool(request.prompt) == bool(request.asset_id):
+        raise InvalidRequest(
+            "Give either a prompt (the sprite is drawn first) or the asset_id of a sprite; or name effects."
+        )
     if directions not in DIRECTIONS:
         raise InvalidRequest(f"directions={directions}: an animation has 1, 2 or 4 directions.")
-    if not 1 <= request.fps <= 60:
+    if request.fps is not None and not 1 <= request.fps <= 60:
         raise InvalidRequest(f"fps={request.fps} is out of range: give 1 to 60. 6 to 12 suit pixel art.")
+    if request.effects:
+        return _effects(studio, request, project)
+    request = request.model_copy(update={"frames": request.frames or FRAMES, "fps": request.fps or FPS})
     if not motions:
         raise InvalidRequest("Name at least one motion: idle, walk, run, attack, hurt or die.")
     for motion in motions:
-        poses(motion, frames)  # raises before anything is drawn
+        poses(motion, request.frames or FRAMES)  # raises before anything is drawn
 
     unknown: tuple[str, ...] = ()
     if request.asset_id:
@@ -92,6 +103,57 @@ def generate_animation(
     return DrawnAnimation(game, library, asset, key, sheet, preview, made_of(made.how), tuple(made.notes), unknown)
 
 
+def _effects(studio: Studio, request: AnimationRequest, project: str | None) -> DrawnAnimation:
+    """Draws the effects that a request names, and keeps their sheet."""
+    from pipelines.animation.sheets import animated_preview
+    from pipelines.effects.making import check_effects, make_effects
+    from pipelines.effects.ramps import ramp_name
+    from pipelines.pixels.palette import Palette
+    from pipelines.records import Recipe
+
+    if request.asset_id:
+        raise InvalidRequest("An effect is drawn by itself: leave asset_id out, and play it over the sprite.")
+    game = studio.project(project)
+    library = studio.library(game)
+    style = game.style if game else Style()
+    words = palette_words(game, request.palette)
+    palette = Palette.from_words(words) if words else None
+    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    side = request.size or style.size
+    sheet = make_effects(
+        request.effects,
+        side,
+        frames=request.frames,
+        fps=request.fps,
+        seed=seed,
+        palette=palette,
+        words=request.prompt,
+        directions=DIRECTIONS[request.directions],
+    )
+    named = " ".join(request.effects)
+    options: dict[str, Any] = {"effects": list(request.effects), "size": side, "directions": request.directions}
+    options |= {name: value for name in ("frames", "fps") if (value := getattr(request, name)) is not None}
+    height, width = sheet.image.shape[:2]
+    recipe = Recipe(
+        "sheet", f"{request.prompt} {named}".strip(), width, height, seed, model="", palette=words, options=options
+    )
+    preview = animated_preview(sheet)
+    made = dict.fromkeys(sheet.clips, "drawn as particles, without a model")
+    asset = save_asset(
+        library,
+        recipe,
+        sheet.image,
+        check_effects(sheet, palette),
+        palette=palette,
+        files=sheet_files(sheet, palette, preview),
+        details={"sheet": sheet.layout(), "made": made, "notes": []},
+    )
+    notes = ()
+    if request.prompt and not ramp_name(request.prompt):
+        notes = (f"'{request.prompt}' names no colour that effects know, so they have their own: say 'blue' or 'ice'.",)
+    return DrawnAnimation(game, library, asset, None, sheet, preview, made, notes)
+
+
 def make_sheet(
     image: Pixels, request: AnimationRequest, recipe: Recipe, on_progress: OnProgress | None = None
 ) -> tuple[Sheet, Clips]:
@@ -106,7 +168,7 @@ def make_sheet(
     made = make_clips(
         image,
         request.motions,
-        request.frames,
+        request.frames or FRAMES,
         DIRECTIONS[request.directions],
         faces_left=request.faces == "left",
         method=request.method,
@@ -114,7 +176,7 @@ def make_sheet(
         seed=recipe.seed,
         check=check,
     )
-    return arrange(made.frames, request.fps, loops_of(list(made.frames))), made
+    return arrange(made.frames, request.fps or FPS, loops_of(list(made.frames))), made
 
 
 def made_of(how: Mapping[str, str]) -> dict[str, str]:
@@ -129,11 +191,7 @@ def made_of(how: Mapping[str, str]) -> dict[str, str]:
 def _keep(
     library: Library, request: AnimationRequest, sheet: Sheet, key: Asset, report: Report, preview: bytes, made: Clips
 ) -> Asset:
-    from pipelines.animation.aseprite_sheets import from_sheet
-    from pipelines.animation.sheets import aseprite_json, gif, layout_json, strip
-    from pipelines.pixels.aseprite import write_aseprite
     from pipelines.pixels.palette import Palette
-    from pipelines.pixels.png import encode_png
 
     options = {
         **key.recipe.options,
@@ -153,14 +211,7 @@ def _keep(
         sheet.image,
         report,
         palette=palette,
-        files={
-            "layout.sheet.json": layout_json(sheet, "sheet.png"),
-            "aseprite.json": aseprite_json(sheet, "sheet.png"),
-            "sheet.aseprite": write_aseprite(from_sheet(sheet, palette)),
-            "preview.strip.png": encode_png(strip(sheet), palette=palette),
-            "preview.gif": gif(sheet),
-            "preview.webp": preview,
-        },
+        files=sheet_files(sheet, palette, preview),
         details={
             "sheet": sheet.layout(),
             "sprite": key.id,

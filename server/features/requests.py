@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from pipelines.choices import Axes, Border, Faces, FrameMethod, Layout, Method, Motion, Outline, Preset, Soft
+from pipelines.choices import Axes, Border, Effect, Faces, FrameMethod, Layout, Method, Motion, Outline, Preset, Soft
 
 PROMPT_LIMIT = 2000
 
@@ -75,14 +75,14 @@ Prompt = Annotated[str, AfterValidator(check_prompt), Field(description='What to
 OptionalPrompt = Annotated[str, AfterValidator(lambda text: check_prompt(text) if text.strip() else "")]
 AssetId = Annotated[str, Field(description="Of an earlier result.")]
 Side = Annotated[int | None, Field(description="Pixels; default: the game's, else 32.")]
-OneSide = Annotated[int | None, Field(description="Pixels.")]
+OneSide = int | None
 Seed = Annotated[int | None, Field(description="Repeats a picture.", ge=0)]
 ModelName = Annotated[str, Field(description="From list_models.")]
 Negative = Annotated[str, Field(description="What not to draw.")]
 PaletteChoice = Annotated[
     str,
     AfterValidator(str.strip),
-    Field(description="File, RRGGBB colours, name ('pico-8'), 'none'; empty: the game's."),
+    Field(description="File, RRGGBB colours, 'pico-8' or 'none'; empty: the game's."),
 ]
 Colors = Annotated[int | None, within(2, 64), Field(description="2 to 64, without a palette.")]
 Count = Annotated[int, within(1, 16), Field(description="1 to 16, seeds one after another.")]
@@ -115,7 +115,7 @@ class SpriteRequest(Request):
     model: ModelName = ""
     preset: Annotated[
         Literal["", Preset],
-        Field(description="embedded: turbo, guided; sdxl: quality, fast, draft."),
+        Field(description="turbo, guided: embedded; others: sdxl."),
     ] = ""
     negative: Negative = ""
     palette: PaletteChoice = ""
@@ -139,7 +139,7 @@ class TilesetRequest(Request):
         str,
         AfterValidator(one_line),
         Field(
-            description="Terrain below ('water'), or an earlier set's asset_id: its upper terrain. "
+            description="Terrain below ('water'), or an asset_id: its upper terrain. "
             "Empty: transparent, or for seamless and variations."
         ),
     ] = ""
@@ -164,14 +164,22 @@ class TilesetRequest(Request):
 
 
 class AnimationRequest(Request):
-    """A sheet of motions of one sprite: drawn from `prompt`, or the sprite `asset_id`."""
+    """A sheet of motions of one sprite (drawn from `prompt`, or the sprite `asset_id`), or of effects.
+
+    Of effects, `prompt` names the colour; frames and fps are 4 and 8 for a sprite, and what suits it for an effect.
+    """
 
     prompt: Annotated[OptionalPrompt, Field(description="What to draw and animate; or give asset_id.")] = ""
     asset_id: Annotated[str, Field(description="A sprite to animate as it is.")] = ""
+    effects: Annotated[
+        tuple[Effect, ...],
+        BeforeValidator(split_motions),
+        Field(description="Instead of a sprite; prompt: their colour."),
+    ] = ()
     motions: Annotated[tuple[Motion, ...], BeforeValidator(split_motions)] = ("idle", "walk")
-    frames: Annotated[int, Field(description="Frames of each motion, 2 to 8.")] = 4
+    frames: Annotated[int | None, Field(description="Of each motion, 2 to 8; default: 4.")] = None
     directions: Annotated[int, Field(description="1, 2 (right, left) or 4 (down, up, right, left).")] = 1
-    fps: Annotated[float, Field(description="Frames per second, 1 to 60.")] = 8.0
+    fps: Annotated[float | None, Field(description="1 to 60; default: 8.")] = None
     faces: Annotated[Faces, Field(description="Which way a side view looks.")] = "right"
     method: Annotated[
         FrameMethod, Field(description="auto; painted: up to 24 px; puppet: people from 25 px; warp.")
@@ -196,7 +204,7 @@ class EditRequest(Request):
     place: Annotated[
         str,
         AfterValidator(str.strip),
-        Field(description="Only this part: 'hat', 'body', 'left boot', rectangles 'x,y,w,h; ...', a mask PNG."),
+        Field(description="Only there: 'hat', 'body', 'left boot', rectangles 'x,y,w,h; ...', a mask PNG."),
     ] = ""
     recolor: Annotated[str, AfterValidator(str.strip), Field(description="Swap: 'old:new, ff0000:3f6fd0'.")] = ""
     palette: Annotated[str, AfterValidator(str.strip), Field(description="Repaint in this palette.")] = ""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipelines.animation.sheets import Sheet
     from pipelines.pixels.gates import Report
     from pipelines.pixels.palette import Palette
     from pipelines.records import Pixels, Recipe
@@ -59,6 +60,23 @@ def save_asset(
         report.to_dict() if isinstance(report, Report) else report,
         {"palette": shown_colors(image, palette), "unknown_words": [], **(details or {})},
     )
+
+
+def sheet_files(sheet: Sheet, palette: Palette | None, preview: bytes) -> dict[str, bytes]:
+    """Returns the files beside a sheet's picture: layouts, Aseprite file, strip, GIF, and `preview`, its WebP."""
+    from pipelines.animation.aseprite_sheets import from_sheet
+    from pipelines.animation.sheets import aseprite_json, gif, layout_json, strip
+    from pipelines.pixels.aseprite import write_aseprite
+    from pipelines.pixels.png import encode_png
+
+    return {
+        "layout.sheet.json": layout_json(sheet, "sheet.png"),
+        "aseprite.json": aseprite_json(sheet, "sheet.png"),
+        "sheet.aseprite": write_aseprite(from_sheet(sheet, palette)),
+        "preview.strip.png": encode_png(strip(sheet), palette=palette),
+        "preview.gif": gif(sheet),
+        "preview.webp": preview,
+    }
 
 
 def shown_colors(image: Pixels, palette: Palette | None = None) -> list[str]:

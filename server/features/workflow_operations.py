@@ -94,7 +94,7 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
 
         request = of_the_game(project, request, "generate_animation")
         done = generate_animation(studio, request, on_progress, project=root)
-        return _asset(studio, project, done.asset) | {"sprite_id": done.key.id}
+        return _asset(studio, project, done.asset) | ({"sprite_id": done.key.id} if done.key else {})
 
     def tileset(request: TilesetRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.tilesets import generate_tileset

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+PLAIN = ("seed", "negative")
+"""Arguments whose names say what they are."""
+
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
     """Replaces every `$ref` of the schema by what it names: some clients read no references.
@@ -27,7 +30,8 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
 def small_schema(schema: Any) -> Any:
     """Removes nulls, bounds, empty or false defaults and the ban on unknown names from every part of the schema.
 
-    An assistant carries all schemas along in its context. `null` still means "not given"; a value out of range or an
+    A default that is the first of the choices is left out too, and so is what PLAIN arguments say. An assistant carries
+    all schemas along in its context. `null` still means "not given"; a value out of range or an
     unknown argument is still answered with what is valid.
     """
     if isinstance(schema, list):
@@ -39,13 +43,21 @@ def small_schema(schema: Any) -> Any:
         schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **options[0]}
     if "enum" in schema:
         schema = {key: value for key, value in schema.items() if key != "type"}
-    dropped = {"additionalProperties": (False,), "default": (None, False, "", [], {})}
+    defaults = (None, False, "", [], {}, *schema.get("enum", ())[:1])
+    dropped = {"additionalProperties": (False, True), "default": defaults}
     return {
-        key: {name: small_schema(part) for name, part in value.items()} if key == "properties" else small_schema(value)
+        key: {name: _argument(name, small_schema(part)) for name, part in value.items()}
+        if key == "properties"
+        else small_schema(value)
         for key, value in schema.items()
         if key not in ("minimum", "maximum")
         and not any(value is other or value == other for other in dropped.get(key, ()) if type(value) is type(other))
     }
+
+
+def _argument(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns an argument's schema, for PLAIN ones without its description."""
+    return {key: value for key, value in schema.items() if key != "description" or name not in PLAIN}
 
 
 def small_answer(schema: Any, described: bool = True, outermost: bool = True) -> Any:

@@ -36,7 +36,7 @@ class AnimationAnswer(AssetAnswer):
     """What generate_animation answers."""
 
     paths: list[str] = Field(description="Sheet, its layouts and its moving preview, absolute")
-    sprite_id: str = Field(description="The asset_id of the sprite that was animated")
+    sprite_id: str = Field(default="", description="The asset_id of the sprite that was animated")
     tile_width: int
     tile_height: int
     columns: int
@@ -64,10 +64,10 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     async def generate_animation_tool(
         request: AnimationRequest, ctx: Context, project: ProjectArgument = ""
     ) -> ToolResult:
-        """Use when a character, monster or item should move: makes an animated spritesheet.
-        A row for each motion and direction, the same character and palette, feet on one line. Choose a sprite first and
-        give its asset_id, or give a prompt. Front views of 16 px are painted in four directions, people of 32 px posed,
-        creatures warped. deploy_asset writes layouts for Bevy and Aseprite.
+        """Use when a character, monster or item should move, or for effects: makes an animated spritesheet.
+        A row for each motion and direction, one palette, feet on one line. Choose a sprite first and give its asset_id,
+        or give a prompt. Front views of 16 px are painted in four directions, people of 32 px posed, creatures warped.
+        deploy_asset writes layouts for Bevy and Aseprite.
         Example: generate_animation(asset_id="3f2a9c01b7de", motions=["idle", "walk"], directions=4)"""
 
         def work(on_progress: OnProgress) -> ToolResult:
@@ -87,13 +87,16 @@ def _answer(done: DrawnAnimation) -> ToolResult:
     warnings = base_warnings(asset.recipe)
     if done.unknown_words:
         warnings.append(f"The model does not know: {', '.join(done.unknown_words)}. Use plainer words for these.")
-    if failed := [name for name, held in asset.report["gates"].items() if not held]:
+    failed = [name for name, held in asset.report["gates"].items() if not held]
+    if failed and done.key is None:
+        warnings.append(f"{', '.join(failed)} does not hold. Draw again with another seed.")
+    elif failed:
         warnings.append(f"{', '.join(failed)} does not hold. Take a sprite with clear legs, or fewer frames.")
     answer = AnimationAnswer(
         asset_id=asset.id,
         uri=asset.uri,
         paths=[str(done.library.path(asset, file.name)) for file in asset.files],
-        sprite_id=done.key.id,
+        sprite_id=done.key.id if done.key else "",
         tile_width=sheet.tile_width,
         tile_height=sheet.tile_height,
         columns=sheet.columns,
