@@ -8,6 +8,8 @@ STAMP := $(VENV)/.installed
 PROMPT ?=
 SIZE ?= 32
 TORCH_INDEX ?=
+# As the package sets it (decision 0030): benches import torch first, whose threads would spin while they wait.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 HASH := \#
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*$(HASH)$(HASH).*/\1/p' $(MAKEFILE_LIST))

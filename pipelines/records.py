@@ -111,6 +111,7 @@ class DrawRequest:
     `mask` (bool, (height, width), True = is drawn) makes it inpainting. `tile_x`, `tile_y` make the picture wrap.
     `native` is SDXL's original-size conditioning in pixels. `couple` is called after every step with the latents
     (batch, channels, h, w), the step's index and the number of steps, and returns the latents to go on with.
+    `bare_prompts`: each prompt without the parts that it names, '' where it names none; a backend fills them in.
     """
 
     model: str
@@ -131,6 +132,7 @@ class DrawRequest:
     tile_y: bool = False
     region: Region | None = None
     couple: Callable[[Any, int, int], Any] | None = None
+    bare_prompts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.prompts or len(self.prompts) != len(self.seeds):

@@ -74,7 +74,20 @@ People of 32 px have "blonde hair" in the training data, those of 16 px "blond h
 SMALL: Mapping[str, str] = {"key": "door key", "blonde": "blond"}
 """Replacements at 16 pixels only: "key" alone is sometimes drawn as a keyboard's key."""
 
+REWORDED: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"\bwearing (?=(?:[a-z]+ ){0,3}(?:crown|hat|helmet|hood|cap|mask|turban|bandana|veil|horns)\b)"),
+        "with ",
+    ),
+    (re.compile(r"\bwith (?:a )?crown\b"), "with gold crown"),
+    (re.compile(r"\bin ((?:[a-z]+ ){1,2})cloth(?:es|ing)\b"), r"in \1"),
+)
+"""Wordings that the training captions do not have: there a figure wears armour and robes but is "with a gold crown",
+and clothes are a thing. "man wearing a crown" was drawn as a crown, "thief in black clothes" as a heap.
+"""
+
 _PART = frozenset(("with", "holding", "wearing", "carrying"))
+_OF_A_PART = re.compile(r"\b(?:with|holding|wearing|carrying|facing|seen|in)\b", re.IGNORECASE)
 _COVERS = """
     armor armour cape cloak clothes coat dress feathers fur gown jacket robe scales shirt skin suit tunic uniform
 """
@@ -98,6 +111,8 @@ def read_prompt(prompt: str, native: int = 32) -> Reading:
     """
     plain = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower().replace("'s", "")
     plain = _phrases().sub(lambda found: PHRASES[found.group()], " ".join(re.findall(r"[a-z]+|[0-9]+", plain)))
+    for wording, instead in REWORDED:
+        plain = wording.sub(instead, plain)
     known: list[str] = []
     unknown: list[str] = []
     for word in plain.split():
@@ -108,8 +123,8 @@ def read_prompt(prompt: str, native: int = 32) -> Reading:
             unknown.append(word)
         else:
             known += nearest[1:] if nearest[0] in known[-1:] else nearest
-    instead = LARGE if native > 16 else SMALL
-    known = " ".join(instead.get(word, word) for word in known).split()
+    sized = LARGE if native > 16 else SMALL
+    known = " ".join(sized.get(word, word) for word in known).split()
     known = [word for i, word in enumerate(known) if word not in known[i - 1 : i]]
     return Reading(" ".join(known) or prompt, tuple(dict.fromkeys(unknown)))
 
@@ -131,6 +146,16 @@ def color_asked(prompt: str) -> str:
         if is_color(word) and (not part or not _WHOLE.isdisjoint(words[i + 1 : i + 3])):
             return SAID_FOR.get(word, word)
     return ""
+
+
+def without_parts(prompt: str) -> str:
+    """Returns the prompt up to the first part, view or dress that it names: "dwarf" of "dwarf with a red beard".
+
+    '' where it names none, or nothing that the model knows comes before or after it.
+    """
+    bare = _OF_A_PART.split(prompt, maxsplit=1)[0]
+    said = read_prompt(bare).text
+    return bare if known_words().issuperset(said.split()) and said != read_prompt(prompt).text else ""
 
 
 def nearest_words(word: str) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ class Preset:
 
     `scheduler` is a diffusers class ("" for the checkpoint's own) and `scheduler_changes` what differs from the
     checkpoint's settings. `lora` names a file of `repo`, without one a file beside the checkpoint. `exact`: the LoRA
-    was taught for exactly `steps` steps. `canvas` is the side in pixels that is drawn.
+    was taught for exactly `steps` steps. `part_guidance`: the guidance away from the prompt without its parts, where a
+    prompt names a part and no guidance is given (0: none). `canvas` is the side in pixels that is drawn.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Preset:
     canvas: int = 1024
     tiny_decoder: bool = False
     exact: bool = False
+    part_guidance: float = 0.0
 
 
 PRESETS = {
@@ -81,10 +83,12 @@ PRESETS = {
             "turbo",
             steps=4,
             guidance=1.0,
-            guidance_range=(1.0, 1.0),
+            guidance_range=(1.0, 3.0),
+            guided=(0.0, 0.5),
             licence="CC0-1.0",
             lora="turbo.safetensors",
             exact=True,
+            part_guidance=2.0,
         ),
         Preset("guided", steps=8, guidance=1.5, guidance_range=(0.0, 30.0), licence="no LoRA"),
     )

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipelines.adapters.stack import WeightStack
-from pipelines.embedded.words import read_prompt
+from pipelines.embedded.words import read_prompt, without_parts
 from pipelines.engine import hardware
 from pipelines.engine.backend import OnStep
 from pipelines.engine.hardware import free_bytes
@@ -86,6 +86,9 @@ def _in_known_words(model: Model, request: DrawRequest) -> tuple[DrawRequest, tu
     told = replace(
         request,
         prompts=tuple(reading.text for reading in readings),
+        bare_prompts=tuple(
+            read_prompt(bare, native).text if bare else "" for bare in map(without_parts, request.prompts)
+        ),
         negative=request.negative and read_prompt(request.negative).text,
         region=region,
     )
@@ -320,6 +323,8 @@ def plan_sampling(model: Model, request: DrawRequest) -> Sampling:
     base = preset or model
     steps = base.steps if request.steps is None else request.steps
     guidance = base.guidance if request.guidance is None else request.guidance
+    if preset and preset.part_guidance and any(request.bare_prompts) and request.guidance is None:
+        guidance = preset.part_guidance
     low, high = preset.guidance_range if preset else (0.0, 30.0)
     if not 1 <= steps <= MOST_STEPS:
         raise InvalidRequest(f"steps is 1 to {MOST_STEPS}, not {steps}. The default here is {base.steps}.")
@@ -361,7 +366,7 @@ def _draw(
     resident: Resident, fast: FastModel, request: DrawRequest, plan: Sampling, on_step: OnStep
 ) -> tuple[Pixels, ...]:
     # 1. the prompts
-    batch = len(request.prompts)
+    away = _guided_away(request, plan)
     sizes = _size_conditioning(request).to(resident.device, resident.dtype)
 
     def conditioning(embeddings: Sequence[Embedding]) -> Conditioning:
@@ -374,8 +379,10 @@ def _draw(
     prompts = resident.prompts
     conditionings = Conditionings(
         positive=conditioning([prompts.encode(p) for p in request.prompts]),
-        negative=conditioning([prompts.encode_negative(request.negative)] * batch) if plan.guidance > 1 else None,
-        region=conditioning([prompts.encode(request.region.prompt)] * batch) if request.region else None,
+        negative=conditioning([prompts.encode_negative(prompt or "") for prompt in away])
+        if any(prompt is not None for prompt in away)
+        else None,
+        region=conditioning([prompts.encode(request.region.prompt)] * len(away)) if request.region else None,
         region_weight=_cells(request.region.weight, resident) if request.region else None,
     )
     # 2. the noise, and the picture to begin with
@@ -405,7 +412,7 @@ def _draw(
             scheduler,
             start_latents(scheduler, noise, init, begin),
             conditionings,
-            [plan.guidance] * batch,
+            [1.0 if prompt is None else plan.guidance for prompt in away],
             generators,
             begin=begin,
             guided=plan.guided,
@@ -423,6 +430,19 @@ def _draw(
     for i, mask in enumerate(request.mask):  # exact to the pixel, where a latent cell is several
         images[i][~mask] = request.init[i][~mask]
     return tuple(images)
+
+
+def _guided_away(request: DrawRequest, plan: Sampling) -> list[str | None]:
+    """Returns the prompt that guidance moves each picture away from; None: no guidance.
+
+    With a preset that has `part_guidance` it is the prompt without its parts: what is said of them is drawn more often.
+    """
+    batch = len(request.prompts)
+    if plan.guidance <= 1:
+        return [None] * batch
+    if plan.preset and plan.preset.part_guidance and not request.negative:
+        return [bare or None for bare in request.bare_prompts] or [None] * batch
+    return [request.negative] * batch
 
 
 def _size_conditioning(request: DrawRequest) -> Tensor:

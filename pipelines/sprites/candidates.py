@@ -19,7 +19,7 @@ UNSEEN = 0.2
 UNLIKE = 0.2
 """What is left of a score where a candidate has nothing in common with the others; the noun decides first."""
 
-MISCOLORED = 0.6
+MISCOLORED = 0.3
 """What is left of a score where the colour that is asked for is not the first one."""
 
 

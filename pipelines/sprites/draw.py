@@ -128,10 +128,12 @@ def draw_batch(
     finished: list[Finished] = []
     unknown: dict[str, None] = {}
     drawing: Drawing | None = None
+    guidance = 0.0
     init = _first_canvas(first, passes[0], sketch, grounds[0], model) if _begins(first, sketch) else None
     for index, batch in enumerate(batches):
         drawing = _draw(engine, first, passes, batch, init, _part_of(on_progress, index, len(batches)))
         unknown |= dict.fromkeys(drawing.unknown_words)
+        guidance = max(guidance, drawing.guidance)  # a batch in which a prompt names a part has more
         for canvas in drawing.images:
             ground = grounds[len(finished) // first.candidates]
             finishing = FinishOptions(
@@ -162,7 +164,7 @@ def draw_batch(
             revision=drawing.revision,
             preset=drawing.preset,
             steps=drawing.steps,
-            guidance=drawing.guidance,
+            guidance=guidance,
             options=options | ({"batch": origin | {"at": i}} if len(recipes) > 1 else {}),
         )
         told = tuple(w for w in unknown if re.search(rf"(?<!\w){re.escape(w)}(?!\w)", recipe.prompt.lower()))

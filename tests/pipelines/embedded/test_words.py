@@ -19,6 +19,7 @@ from pipelines.embedded.words import (
     synonyms,
     unknown_words,
     wanted,
+    without_parts,
 )
 
 
@@ -68,6 +69,37 @@ def test_fair_hair_is_worded_as_the_people_of_each_size_have_it():
 )
 def test_a_colour_of_a_part_is_not_asked_of_the_whole_picture(prompt: str, color: str):
     assert color_asked(prompt) == color
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("man wearing a crown", "man with gold crown"),
+        ("queen wearing a silver crown", "queen with silver crown"),
+        ("knight wearing a red robe", "knight wearing red robe"),
+        ("ninja in purple clothes", "ninja purple"),
+        ("clothes", "clothes"),
+        ("crown", "crown"),
+    ],
+)
+def test_what_is_worn_is_worded_as_in_the_captions(prompt: str, text: str):
+    assert read_prompt(prompt).text == text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "bare"),
+    [
+        ("dwarf with a red beard", "dwarf "),
+        ("Wizard in a blue robe holding a book", "Wizard "),
+        ("horse facing left", "horse "),
+        ("red dragon", ""),
+        ("red dragon in pixel art", ""),
+        ("with a red beard", ""),
+        ("xyzzy with a sword", ""),
+    ],
+)
+def test_a_prompt_without_its_parts_is_what_comes_before_the_first(prompt: str, bare: str):
+    assert without_parts(prompt) == bare
 
 
 def test_a_word_that_nothing_is_near_is_reported_and_left_out():

@@ -180,6 +180,14 @@ def test_a_plain_drawing_is_turbo_and_anything_else_is_guided(changes: dict[str,
     assert plan.preset == PRESETS[name]
 
 
+def test_guidance_is_set_where_a_prompt_names_a_part_and_none_is_asked_for():
+    asked = request("x", steps=None, guidance=None)
+    assert plan_sampling(embedded_model(), replace(asked, bare_prompts=("dwarf",))).guidance == 2.0
+    assert plan_sampling(embedded_model(), replace(asked, bare_prompts=("",))).guidance == 1.0
+    assert plan_sampling(embedded_model(), replace(asked, bare_prompts=("dwarf",), guidance=1.0)).guidance == 1.0
+    assert plan_sampling(embedded_model(), replace(asked, preset="turbo", guidance=2.0)).steps == 4
+
+
 def test_the_longest_unused_model_leaves_when_the_next_needs_room(tiny_sdxl: Path, monkeypatch: pytest.MonkeyPatch):
     backend = DiffusersBackend("cpu")
     free = [10 << 30]

@@ -110,6 +110,24 @@ def test_the_recipe_says_what_was_settled(engine: Engine):
     assert len(sprite.recipe.revision) == 12
 
 
+def test_a_part_that_the_prompt_names_is_drawn_with_guidance_and_the_recipe_draws_it_again(engine: Engine):
+    farmer = replace(DRAGON, prompt="farmer holding a torch", steps=0, guidance=0.0)
+    (sprite,) = draw_sprites(engine, farmer)
+    assert (sprite.recipe.preset, sprite.recipe.steps, sprite.recipe.guidance) == ("turbo", 4, 2.0)
+    assert png(draw_sprites(engine, sprite.recipe)[0]) == png(sprite)
+    (before,) = draw_sprites(engine, replace(farmer, preset="turbo", steps=4, guidance=1.0))
+    assert not np.array_equal(before.image, sprite.image)
+
+
+def test_a_prompt_that_names_no_part_is_drawn_alike_beside_one_that_does(engine: Engine):
+    asked = [replace(DRAGON, prompt=p, steps=0, guidance=0.0) for p in ("red dragon", "farmer holding a torch")]
+    dragon, farmer = draw_batch(engine, asked)
+    (alone,) = draw_sprites(engine, asked[0])
+    assert np.abs(dragon.image.astype(int) - alone.image).mean() < 1  # a batch of another size changes last bits
+    assert png(draw_sprites(engine, dragon.recipe)[0]) == png(dragon)
+    assert png(draw_sprites(engine, farmer.recipe)[0]) == png(farmer)
+
+
 def test_a_locked_palette_and_an_outline_are_kept(engine: Engine):
     words = ("1a1c2c", "b13e53", "ef7d57", "f4f4f4")
     (sprite,) = draw_sprites(engine, replace(DRAGON, palette=words, outline="outer"))
