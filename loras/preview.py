@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipelines.records import Pixels
 
-_GROUND, _INK, _FAINT, _LINE = (238, 238, 234), (40, 40, 46), (205, 205, 200), (32, 92, 168)
+_BACKGROUND, _INK, _FAINT, _LINE = (238, 238, 234), (40, 40, 46), (205, 205, 200), (32, 92, 168)
 _HELD = (190, 84, 20)
 _CELL, _PAD, _WORDS = 96, 8, 14
 
@@ -22,7 +22,7 @@ def contact_sheet(pictures: Sequence[tuple[Pixels, str]], columns: int = 8, most
     rows = -(-len(shown) // columns)
     font = ImageFont.load_default(10)
     width, height = columns * (_CELL + _PAD) + _PAD, rows * (_CELL + _WORDS + _PAD) + _PAD
-    sheet = Image.new("RGB", (width, height), _GROUND)
+    sheet = Image.new("RGB", (width, height), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for index, (picture, words) in enumerate(shown):
         row, column = divmod(index, columns)

@@ -17,7 +17,7 @@ from pipelines.pixels.clean import CALM, ORPHAN_STEP, drop_specks, hard_mask, se
 from pipelines.pixels.dither import SIZES, dither
 from pipelines.pixels.gates import Report, check_gates, score_picture
 from pipelines.pixels.grid import Grid, find_grid, regular_grid
-from pipelines.pixels.matte import cut_ground, key_color
+from pipelines.pixels.matte import cut_background, key_color
 from pipelines.pixels.oklab import from_oklab, to_oklab
 from pipelines.pixels.outline import DARK, KINDS, draw_outline
 from pipelines.pixels.palette import MOST_COLORS, Palette, extract_palette, nearest_index, paint
@@ -167,7 +167,7 @@ def _native(image: Pixels, options: FinishOptions) -> tuple[Pixels, Grid | None]
         native = sample_cells(image, grid)
     matte = "ground" if options.matte == "auto" and options.place else options.matte
     if matte not in ("auto", "none") and (image[..., 3] == 255).all():
-        native = cut_ground(native, key_color(options.matte))
+        native = cut_background(native, key_color(options.matte)).image
     return native, grid
 
 

@@ -51,11 +51,6 @@ def key_color(matte: str) -> NDArray[np.uint8] | None:
     return np.frombuffer(bytes.fromhex(matte.lstrip("#")), np.uint8)
 
 
-def cut_ground(native: Pixels, key: NDArray[np.uint8] | None = None) -> Pixels:
-    """Clears the background of `native` ((h, w, 4) RGBA), as `cut_background` does it."""
-    return cut_background(native, key).image
-
-
 def cut_background(
     native: Pixels, key: NDArray[np.uint8] | None = None, *, inside: bool = False, near: float = NEAR
 ) -> Cut:
@@ -73,14 +68,14 @@ def cut_background(
     border = lab[edge & solid]
     if 2 * len(border) < edge.sum():
         return Cut(native, 0, "its border is transparent already")
-    ground = to_oklab(key) if key is not None else _common(border)
-    if ground is None:
+    background = to_oklab(key) if key is not None else _common(border)
+    if background is None:
         return Cut(native, 0, "its border has no one colour")
-    spread = np.linalg.norm(border - ground, axis=1)
+    spread = np.linalg.norm(border - background, axis=1)
     tolerance = float(np.clip(3 * np.median(spread), near, _FAR)) if near >= NEAR else near
-    same = np.linalg.norm(lab - ground, axis=-1) < tolerance
+    same = np.linalg.norm(lab - background, axis=-1) < tolerance
     alike = same | ~solid
-    keyed = bool(np.hypot(ground[1], ground[2]) >= _KEY_CHROMA)
+    keyed = bool(np.hypot(background[1], background[2]) >= _KEY_CHROMA)
     outside = _from_border(alike)
     clear = alike if keyed or inside else outside
     if not (clear & solid).any():
@@ -89,7 +84,7 @@ def cut_background(
         return Cut(native, 0, "next to nothing would be left")
     result = native.copy()
     if keyed and near >= NEAR:
-        result[..., :3] = from_oklab(_despill(lab, clear, ground))
+        result[..., :3] = from_oklab(_despill(lab, clear, background))
     result[clear & (solid | same)] = 0
     return Cut(result, int((alike & solid & ~clear).sum()))
 
@@ -109,9 +104,9 @@ def _from_border(alike: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.isin(labels, outside[outside > 0])
 
 
-def _despill(lab: Lab, clear: NDArray[np.bool_], ground: Lab) -> Lab:
+def _despill(lab: Lab, clear: NDArray[np.bool_], background: Lab) -> Lab:
     """Take from edge pixels the share of the background's tint that the drawing behind them does not have."""
-    direction = ground[1:] / np.hypot(ground[1], ground[2])
+    direction = background[1:] / np.hypot(background[1], background[2])
     tint = lab[..., 1:] @ direction
     inner = np.logical_not(ndimage.binary_dilation(clear, np.ones((3, 3), bool)))
     edge = ~clear & ~inner

@@ -17,7 +17,7 @@ from pipelines.pixels.gates import Report
 from pipelines.pixels.palette import Palette
 from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, no_progress
 from pipelines.sprites.candidates import mark
-from pipelines.sprites.framing import framed_prompt, ground_of
+from pipelines.sprites.framing import background_of, framed_prompt
 
 if TYPE_CHECKING:
     from pipelines.engine.engine import Engine
@@ -115,7 +115,7 @@ def draw_batch(
     model = find_model(first.model)
     for recipe in recipes:
         _check(recipe, model)
-    grounds = [ground_of(recipe) for recipe in recipes]
+    backgrounds = [background_of(recipe) for recipe in recipes]
     passes = plan_passes(model, first.width, first.height, first.preset)
     palette = Palette.from_words(first.palette) if first.palette else None
     prompts = [r.prompt if model.draws_pixels else framed_prompt(r) for r in recipes]
@@ -129,13 +129,13 @@ def draw_batch(
     unknown: dict[str, None] = {}
     drawing: Drawing | None = None
     guidance = 0.0
-    init = _first_canvas(first, passes[0], sketch, grounds[0], model) if _begins(first, sketch) else None
+    init = _first_canvas(first, passes[0], sketch, backgrounds[0], model) if _begins(first, sketch) else None
     for index, batch in enumerate(batches):
         drawing = _draw(engine, first, passes, batch, init, _part_of(on_progress, index, len(batches)))
         unknown |= dict.fromkeys(drawing.unknown_words)
         guidance = max(guidance, drawing.guidance)  # a batch in which a prompt names a part has more
         for canvas in drawing.images:
-            ground = grounds[len(finished) // first.candidates]
+            background = backgrounds[len(finished) // first.candidates]
             finishing = FinishOptions(
                 width=first.width,
                 height=first.height,
@@ -144,10 +144,11 @@ def draw_batch(
                 pitch=1 if model.draws_pixels else passes[-1].pitch or passes[-1].width / first.width,
                 outline=first.outline,
                 dither=first.options.get("dither", 0),
-                place=ground == "transparent",
+                place=background == "transparent",
             )
             native = _native(canvas, first, passes[-1]) if model.draws_pixels else canvas
-            finished.append(_judged(finish(_grounded(native, first, ground, passes[-1].pitch), finishing), ground))
+            placed = _on_background(native, first, background, passes[-1].pitch)
+            finished.append(_judged(finish(placed, finishing), background))
     assert drawing is not None
     origin = {"prompts": [r.prompt for r in recipes], "seeds": [r.seed for r in recipes]}
     sprites = []
@@ -158,7 +159,8 @@ def draw_batch(
         scores = tuple(c.report.scores["score"] for c in candidates)
         order = sorted(range(len(scores)), key=lambda c: (candidates[c].report.passed, scores[c]), reverse=True)
         best, others = candidates[order[0]], tuple(candidate_seed(recipe.seed, c) for c in order[1:])
-        options = {name: value for name, value in recipe.options.items() if name != "batch"} | {"ground": grounds[i]}
+        options = {name: value for name, value in recipe.options.items() if name != "batch"}
+        options["ground"] = backgrounds[i]
         own = replace(
             recipe,
             revision=drawing.revision,
@@ -223,7 +225,7 @@ def _roomy(model: Model) -> int:
 
 
 def _check(recipe: Recipe, model: Model) -> None:
-    most = model.largest if model.draws_pixels or ground_of(recipe) == "transparent" else model.largest_scene
+    most = model.largest if model.draws_pixels or background_of(recipe) == "transparent" else model.largest_scene
     for name, pixels in (("width", recipe.width), ("height", recipe.height)):
         if not model.smallest <= pixels <= most:
             raise InvalidRequest(
@@ -292,12 +294,12 @@ def _begins(recipe: Recipe, sketch: Pixels | None) -> bool:
     return sketch is not None
 
 
-def _first_canvas(recipe: Recipe, one: _Pass, sketch: Pixels | None, ground: str, model: Model) -> Pixels:
+def _first_canvas(recipe: Recipe, one: _Pass, sketch: Pixels | None, background: str, model: Model) -> Pixels:
     from pipelines.sprites.sketch import sketch_canvas
 
     assert sketch is not None
     size = (recipe.width, recipe.height)
-    return sketch_canvas(sketch, (one.width, one.height), size, one.pitch, ground, model.draws_pixels)
+    return sketch_canvas(sketch, (one.width, one.height), size, one.pitch, background, model.draws_pixels)
 
 
 def _part_of(on_progress: OnProgress, index: int, parts: int) -> OnProgress:
@@ -333,12 +335,12 @@ def _halved(image: Pixels) -> Pixels:
     return np.concatenate([color, total / 4], axis=-1).round().astype(np.uint8)
 
 
-def _grounded(image: Pixels, recipe: Recipe, ground: str, pitch: int = 0) -> Pixels:
+def _on_background(image: Pixels, recipe: Recipe, background: str, pitch: int = 0) -> Pixels:
     """Makes every pixel solid (holes take the nearest colour) and crops to the wanted shape.
 
     With a whole pitch the crop is that many pixels for each of the sprite's: finishing keeps exactly these.
     """
-    if ground != "opaque":
+    if background != "opaque":
         return image
     image = image.copy()
     clear = image[..., 3] < 128
@@ -359,10 +361,10 @@ def _grounded(image: Pixels, recipe: Recipe, ground: str, pitch: int = 0) -> Pix
     return image[top : top + tall, left : left + wide]
 
 
-def _judged(finished: Finished, ground: str) -> Finished:
+def _judged(finished: Finished, background: str) -> Finished:
     """Adds the background to the report: a creature on a solid square is a worse candidate."""
     scores = dict(finished.report.scores)
-    right = ground == "opaque" or scores["occupancy"] < 0.95
+    right = background == "opaque" or scores["occupancy"] < 0.95
     scores["ground"] = float(right)
     scores["score"] *= 1.0 if right else 0.3
     return replace(finished, report=Report(finished.report.gates, scores))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pipelines.errors import InvalidRequest
 from pipelines.records import Recipe
 
-GROUNDS = ("auto", "transparent", "opaque")
+BACKGROUNDS = ("auto", "transparent", "opaque")
 FIGURE = 256
 """Pixels: what is larger on a side is a background, not a figure that is cut out."""
 FRAMED_FROM = 64
@@ -39,19 +39,19 @@ _PORTRAITS = re.compile(r"\b(portrait|bust|headshot|face of)\b")
 _ICONS = re.compile(r"\b(icons?|emblem|badge)\b")
 
 
-def ground_of(recipe: Recipe) -> str:
+def background_of(recipe: Recipe) -> str:
     """Returns "transparent" or "opaque": as the recipe says, else by prompt and size.
 
     Floors and walls fill their square; backgrounds fill theirs, and everything above FIGURE pixels is one.
 
     Raises:
-        InvalidRequest: the recipe's ground is none of GROUNDS.
+        InvalidRequest: the recipe's `ground` is none of BACKGROUNDS.
     """
-    ground = str(recipe.options.get("ground", "auto"))
-    if ground not in GROUNDS:
-        raise InvalidRequest(f"ground is one of {', '.join(GROUNDS)}, not '{ground}'.")
-    if ground != "auto":
-        return ground
+    background = str(recipe.options.get("ground", "auto"))
+    if background not in BACKGROUNDS:
+        raise InvalidRequest(f"background (`ground`) is one of {', '.join(BACKGROUNDS)}, not '{background}'.")
+    if background != "auto":
+        return background
     if _TILES.search(recipe.prompt.lower()):
         return "opaque"
     return FRAMINGS[_framing(recipe)][0]
@@ -59,10 +59,10 @@ def ground_of(recipe: Recipe) -> str:
 
 def framed_prompt(recipe: Recipe) -> str:
     """Returns the recipe's prompt for a general model: pixel art, framed as the prompt asks, on its background."""
-    ground = ground_of(recipe)
+    background = background_of(recipe)
     framing = _framing(recipe)
-    if FRAMINGS[framing][0] != ground:
-        framing = "texture" if ground == "opaque" else "sprite"
+    if FRAMINGS[framing][0] != background:
+        framing = "texture" if background == "opaque" else "sprite"
     return FRAMINGS[framing][1].format(recipe.prompt.replace("{", "(").replace("}", ")"))
 
 

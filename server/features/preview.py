@@ -87,7 +87,7 @@ def on_chequers(picture: Pixels, greys: tuple[int, int] = (_LIGHT, _DARK), cell:
     import numpy as np
 
     y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]]
-    ground = np.where((x // cell + y // cell) % 2, greys[1], greys[0]).astype(np.float32)[..., None]
+    background = np.where((x // cell + y // cell) % 2, greys[1], greys[0]).astype(np.float32)[..., None]
     alpha = picture[..., 3:].astype(np.float32) / 255
-    mixed = picture[..., :3] * alpha + ground * (1 - alpha)
-    return np.concatenate([np.rint(mixed), np.full_like(ground, 255)], axis=2).astype(np.uint8)
+    mixed = picture[..., :3] * alpha + background * (1 - alpha)
+    return np.concatenate([np.rint(mixed), np.full_like(background, 255)], axis=2).astype(np.uint8)

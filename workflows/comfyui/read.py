@@ -30,7 +30,7 @@ CANVAS_PIXELS = 8
 """Canvas pixels of a sprite's pixel where the workflow does not scale down: what pixel-art-xl draws."""
 _EMPHASIS = re.compile(r"(?<!\\)[()]|:\s*[\d.]+\s*(?=\))")
 _STYLED = tuple(
-    (ground, re.compile(re.escape(form).replace(re.escape("{}"), "(.+)"))) for ground, form in FRAMINGS.values()
+    (background, re.compile(re.escape(form).replace(re.escape("{}"), "(.+)"))) for background, form in FRAMINGS.values()
 )
 """(background, what `framed_prompt` makes of a prompt); taken off again, since drawing adds it."""
 
@@ -113,7 +113,7 @@ def read_workflow(
             first = node
     if unused := samplers - set(reading.chain(picture, "latent_image")):
         reading.left_out.append(f"{len(unused)} more sampler(s): one picture becomes one sprite.")
-    prompt, ground = _styled(_prompt(reading, first, "positive"))
+    prompt, background = _styled(_prompt(reading, first, "positive"))
     if not prompt:
         raise InvalidRequest(f"No prompt can be read from {name}: its text comes from a node that is not known here.")
     negative = _prompt(reading, first, "negative")
@@ -124,7 +124,7 @@ def read_workflow(
     preset, kept = _preset(reading, stack, model, loras)
     width, height = _size(reading, first, scaled)
     steps, guidance = _sampling(reading, first, preset)
-    options = {"ground": ground} if ground else {}
+    options = {"ground": background} if background else {}
     recipe = Recipe(
         "sprite", prompt, width, height, _seed(reading, first),
         negative=negative, model=model or SDXL, loras=tuple(kept), preset=preset,
@@ -223,9 +223,9 @@ def _plain(reading: _Reading, text: str) -> str:
 
 def _styled(prompt: str) -> tuple[str, str]:
     """Returns (prompt, background) of a prompt that an export wrote; (prompt, "") of any other."""
-    for ground, form in _STYLED:
+    for background, form in _STYLED:
         if found := form.fullmatch(prompt):
-            return found[1], ground
+            return found[1], background
     return prompt, ""
 
 

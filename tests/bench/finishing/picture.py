@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from pipelines.pixels.clean import drop_specks, hard_mask, settle_noise, settle_orphans
 from pipelines.pixels.finish import native_pixels
-from pipelines.pixels.matte import cut_ground
+from pipelines.pixels.matte import cut_background
 from pipelines.pixels.outline import draw_outline
 from pipelines.pixels.palette import extract_palette, lock
 from pipelines.pixels.png import read_picture
@@ -30,7 +30,7 @@ def panels(sprite: Pixels, colors: int) -> list[tuple[str, Pixels]]:
     lined = damaged.copy()
     lined[np.rint(grid.y[1:-1]).astype(int)] = (255, 255, 255, 255)
     lined[:, np.rint(grid.x[1:-1]).astype(int)] = (255, 255, 255, 255)
-    cut = cut_ground(native)
+    cut = cut_background(native).image
     mask = drop_specks(hard_mask(cut[..., 3]), cut[..., 3])
     cut = np.where(mask[..., None], cut, 0).astype(np.uint8)
     palette = extract_palette([cut], colors)

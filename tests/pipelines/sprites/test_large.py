@@ -19,7 +19,7 @@ from pipelines.models.presets import SDXL_PRESETS
 from pipelines.records import Drawing, DrawRequest, Pixels, Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
 from pipelines.sprites.draw import draw_sprites, plan_passes
-from pipelines.sprites.framing import framed_prompt, ground_of
+from pipelines.sprites.framing import background_of, framed_prompt
 from tests.fakes import FakeBackend
 from tests.random_sdxl import SIZES, build
 
@@ -117,7 +117,7 @@ def test_a_wide_floor_fills_its_size(sdxl: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "size", "ground", "part"),
+    ("prompt", "size", "background", "part"),
     [
         ("dwarf portrait", 128, "transparent", "head and shoulders"),
         ("sword icon", 96, "transparent", "single object"),
@@ -128,9 +128,9 @@ def test_a_wide_floor_fills_its_size(sdxl: None) -> None:
         ("dwarf portrait", 64, "transparent", "full body"),
     ],
 )
-def test_the_prompt_is_framed_as_it_asks(prompt: str, size: int, ground: str, part: str) -> None:
+def test_the_prompt_is_framed_as_it_asks(prompt: str, size: int, background: str, part: str) -> None:
     recipe = Recipe("sprite", prompt, size, size, 1, model="sdxl")
-    assert ground_of(recipe) == ground
+    assert background_of(recipe) == background
     assert part in framed_prompt(recipe)
     assert prompt in framed_prompt(recipe)
 

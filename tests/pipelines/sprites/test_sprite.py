@@ -20,7 +20,7 @@ from pipelines.pixels.png import encode_png
 from pipelines.records import Drawing, DrawRequest, Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
 from pipelines.sprites.draw import Sprite, candidate_seed, draw_batch, draw_sprites, plan_passes
-from pipelines.sprites.framing import ground_of
+from pipelines.sprites.framing import background_of
 from tests.fakes import FakeBackend
 
 DRAGON = Recipe("sprite", "red dragon", 32, 32, 5, steps=3, guidance=1.0)
@@ -146,7 +146,7 @@ def test_unknown_words_are_reported(engine: Engine):
         ({"width": 1, "height": 1}, "width is 8 to 64"),
         ({"height": 65}, "height is 8 to 64"),
         ({"prompt": " "}, "prompt is empty"),
-        ({"options": {"ground": "cloudy"}}, "ground is one of"),
+        ({"options": {"ground": "cloudy"}}, r"background .* is one of"),
         ({"candidates": 0}, "at least 1"),
     ],
 )
@@ -156,12 +156,12 @@ def test_what_cannot_be_drawn_is_refused_with_a_reason(fake: Engine, changes: di
 
 
 def test_floors_and_walls_are_opaque_and_everything_else_is_not():
-    grounds = {
-        prompt: ground_of(replace(DRAGON, prompt=prompt))
+    backgrounds = {
+        prompt: background_of(replace(DRAGON, prompt=prompt))
         for prompt in ("gray stone wall", "Green Grass Floor.", "lava", "water elemental", "wall lizard", "firewall")
     }
-    assert list(grounds.values()) == ["opaque", "opaque", "opaque", "transparent", "transparent", "transparent"]
-    assert ground_of(replace(DRAGON, options={"ground": "opaque"})) == "opaque"
+    assert list(backgrounds.values()) == ["opaque", "opaque", "opaque", "transparent", "transparent", "transparent"]
+    assert background_of(replace(DRAGON, options={"ground": "opaque"})) == "opaque"
 
 
 class Squares(FakeBackend):
