@@ -61,6 +61,16 @@ bench-embedded: setup ## the embedded model, prompt to PNG, beside the stock pip
 test-faults: setup ## kills, races, a full disk (as root) and a soak of 3,000 calls; prints counts (10 minutes at most)
 	@$(BIN)/python -m tests.faults
 
+$(VENV)/.cluster: constraints.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt ray
+	@touch $@
+
+test-cluster: setup $(VENV)/.cluster ## drawing by actors of a Ray cluster on this machine (installs Ray; 1 minute)
+	@$(BIN)/pytest tests/server/cluster
+
+bench-cluster: setup $(VENV)/.cluster ## sprites a second with 2 and 4 actors beside one process, and 50 actors killed over 500 sprites
+	@$(BIN)/python -m tests.bench.cluster.throughput
+
 bench-library: setup ## a library of 10,000 assets: list_assets, the gallery, comparisons (COUNT=)
 	@$(BIN)/python -m tests.bench.server.library --count $(or $(COUNT),10000)
 

@@ -42,3 +42,9 @@ class Settings(BaseSettings):
     http_token: SecretStr | None = Field(
         default=None, description="What a client must send as bearer token with --http."
     )
+    cluster: str = Field(
+        default="", description="Draw on a Ray cluster: auto starts one on this machine, an address joins one."
+    )
+    actors: int = Field(
+        default=0, ge=0, le=1000, description="Processes that draw in the cluster; 0: one for each GPU, else each core."
+    )

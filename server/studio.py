@@ -57,8 +57,10 @@ class Studio:
 
                 with without_collections():
                     from pipelines.engine.engine import Engine
+                    from server.backends import make_backends
 
-                    self._engine = Engine(self._backend or self._real_backend())
+                    backends = [self._backend] if self._backend else make_backends(self.settings, lambda: self.loras)
+                    self._engine = Engine(*backends)
             return self._engine
 
     @property
@@ -170,11 +172,3 @@ class Studio:
             loras.close()
         for library in libraries:
             library.close()
-
-    def _real_backend(self) -> Backend:
-        from pipelines.sdxl.diffusion import DiffusersBackend
-
-        return DiffusersBackend(
-            find_lora=lambda name: self.loras.find(name).path,
-            find_any_lora=lambda name: self.loras.find(name, any_family=True).path,
-        )

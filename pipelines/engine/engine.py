@@ -1,7 +1,8 @@
-"""Schedule all drawing on one worker thread, which alone uses the device; other threads queue for it.
+"""Schedule all drawing in one queue. A worker thread for each backend alone uses that backend's device.
 
-Requests run first in, first out, with progress and cancel after every step. A request that runs out of memory is tried
-again with half the batch. `lease` reserves the device for one caller. The drawing itself is behind `Backend`.
+There is one backend as a rule; a cluster has one for each actor. Requests run first in, first out, each on a free
+backend that has its model and LoRAs in memory, else on any free one, with progress and cancel after every step. A
+request that runs out of memory is tried again with half the batch. `lease` reserves a device for one caller.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from pipelines.engine.backend import Backend
+from pipelines.engine.backend import Backend, OnStep
 from pipelines.errors import Cancelled, OutOfMemory, PipelineError
-from pipelines.records import Drawing, DrawRequest, OnProgress, no_progress
+from pipelines.records import Drawing, DrawRequest, LoraWeight, OnProgress, no_progress
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +30,15 @@ HEARTBEAT = 0.05
 
 
 class _Job:
-    """Something for the worker to do. Guarded by the engine's condition."""
+    """Something for a worker to do. Guarded by the engine's condition."""
 
-    def __init__(self, what: str, work: Callable[[_Job], Any]) -> None:
+    def __init__(
+        self, what: str, work: Callable[[_Job, _Lane], Any], model: str = "", loras: tuple[LoraWeight, ...] = ()
+    ) -> None:
         self.what = what
         self.work = work
-        self.model = ""  # the model that it loads or draws with
+        self.model = model  # the model that it loads or draws with
+        self.loras = loras
         self.loads = False  # whether it only loads it
         self.state = "queued"  # queued, running, finished
         self.steps: list[tuple[int, int]] = []  # every step that was taken
@@ -49,20 +53,34 @@ class _Job:
         self.steps.append((done, total))
 
 
-class Engine:
-    """Draws with a Backend, one request at a time. Every method may be called from any thread."""
+class _Lane:
+    """A backend, its worker thread, and what they do. Guarded by the engine's condition."""
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        self.backend = backend
+        self.running: _Job | None = None
+        self.loaded: set[str] = set()
+        self.loras: tuple[LoraWeight, ...] = ()  # what the last drawing left merged
+        self.worker: threading.Thread | None = None
+
+    def suits(self, job: _Job) -> int:
+        """Returns how little this backend has to load for the job: 2 nothing, 1 LoRAs, 0 the model."""
+        return 0 if job.model not in self.loaded else 2 if job.loras == self.loras else 1
+
+
+class Engine:
+    """Draws with one backend or several, one request on each at a time. Methods may be called from any thread."""
+
+    def __init__(self, *backends: Backend) -> None:
         self._changed = threading.Condition()
         self._queue: deque[_Job] = deque()
-        self._running: _Job | None = None
+        self._lanes = [_Lane(backend) for backend in backends]
         self._closed = False
-        self._loaded: set[str] = set()
         self._counts = {"drawn": 0, "steps": 0, "cancelled": 0, "failed": 0}
         self._last_error = ""
-        self._worker = threading.Thread(target=self._work, name="dgx-pixels-engine", daemon=True)
-        self._worker.start()
+        for lane in self._lanes:
+            lane.worker = threading.Thread(target=self._work, args=(lane,), name="dgx-pixels-engine", daemon=True)
+            lane.worker.start()
 
     def draw(self, request: DrawRequest, on_progress: OnProgress = no_progress) -> Drawing:
         """Draws the batch when its turn comes; `on_progress` is called as `OnProgress` says.
@@ -71,26 +89,32 @@ class Engine:
             PipelineError: what the backend raised.
             Cancelled: the engine was closed.
         """
-        job = _Job(f"drawing with {request.model}", lambda job: self._draw(request, job))
-        job.model = request.model
+        job = _Job(
+            f"drawing with {request.model}",
+            lambda job, lane: self._draw(request, job, lane),
+            request.model,
+            request.loras,
+        )
         return self._run(job, on_progress)
 
     def preload(self, model: str) -> None:
         """Loads a model in the background; what goes wrong is logged and shown by `status`."""
-        job = _Job(f"loading {model}", lambda job: self._load(model))
-        job.model, job.loads = model, True
+        job = _Job(f"loading {model}", lambda _, lane: self._load(model, lane), model)
+        job.loads = True
         self._submit(job)
 
     @contextmanager
     def lease(self, owner: str, on_progress: OnProgress = no_progress) -> Iterator[Backend]:
-        """Gives the device to the caller's own thread, when its turn comes: training takes it so.
+        """Gives a device to the caller's own thread, when its turn comes: training takes it so.
 
-        Nothing else is drawn during the lease: the holder draws through the backend that it is given, never through the
-        engine.
+        Nothing else is drawn on it during the lease: the holder draws through the backend that it is given, never
+        through the engine.
         """
         granted, returned = threading.Event(), threading.Event()
+        leased: list[Backend] = []
 
-        def work(job: _Job) -> None:
+        def work(job: _Job, lane: _Lane) -> None:
+            leased.append(lane.backend)
             granted.set()
             with self._changed:
                 self._changed.notify_all()
@@ -103,14 +127,18 @@ class Engine:
             self._wait(job, on_progress, granted.is_set)
             if not granted.is_set():
                 raise job.error or Cancelled("The engine is closed. Start the server again.")
-            yield self._backend
+            yield leased[0]
         finally:
             returned.set()
 
     def status(self) -> dict[str, Any]:
-        """Returns what the engine does now, how long its queue is, and the backend's own words: JSON values."""
+        """Returns what the engine does now, how long its queue is, and what the backend tells of itself: JSON values.
+
+        With several backends `running` and `progress` are of one that works, and `lanes` has an entry for each.
+        """
         with self._changed:
-            running = self._running
+            running = next((lane.running for lane in self._lanes if lane.running), None)
+            lanes = [lane.running.what if lane.running else "" for lane in self._lanes]
             state = {
                 "state": "closed" if self._closed else "busy" if running else "idle",
                 "running": running.what if running else "",
@@ -119,23 +147,29 @@ class Engine:
                 "last_error": self._last_error,
                 **self._counts,
             }
-        return state | self._backend.describe()
+        if len(lanes) == 1:
+            return state | self.backend.describe()
+        told = [lane.backend.describe() for lane in self._lanes]
+        return state | told[0] | {"lanes": [{"running": what} | said for what, said in zip(lanes, told, strict=True)]}
 
     @property
     def backend(self) -> Backend:
-        """What draws. Only `models` and `describe` may be called without a lease."""
-        return self._backend
+        """What draws, the first where there are several. Only `models` and `describe` may be called without a lease."""
+        return self._lanes[0].backend
 
     def close(self, wait_seconds: float = 10) -> None:
-        """End the worker: what runs stops at its next step and is waited for so long; what waits is cancelled."""
+        """End the workers: what runs stops at its next step and is waited for so long; what waits is cancelled."""
         with self._changed:
             self._closed = True
-            for job in [*self._queue, *([self._running] if self._running else [])]:
+            for job in [*self._queue, *(lane.running for lane in self._lanes if lane.running)]:
                 job.cancelled = True
             while self._queue:
                 self._finish(self._queue.popleft(), error=Cancelled("The server is closing."))
             self._changed.notify_all()
-        self._worker.join(timeout=wait_seconds)
+        limit = time.monotonic() + wait_seconds
+        for lane in self._lanes:
+            if lane.worker is not None:
+                lane.worker.join(timeout=max(0.0, limit - time.monotonic()))
 
     # the caller's side
 
@@ -180,43 +214,54 @@ class Engine:
             raise
 
     def _message(self, job: _Job) -> str:
-        if job.model and job.model not in self._loaded and not job.steps:
-            running = self._running
-            if running is job or (running and running.loads and running.model == job.model):
-                return LOADING
+        working = [lane for lane in self._lanes if lane.running]
+        if job.model and not job.steps:
+            for lane in working:
+                mine = lane.running is job or (lane.running and lane.running.loads and lane.running.model == job.model)
+                if mine and job.model not in lane.loaded:
+                    return LOADING
         if job.state != "queued":
             return job.what
         ahead = list(self._queue).index(job) if job in self._queue else 0
-        running = f" behind '{self._running.what}'" if self._running else ""
+        running = f" behind '{working[0].running.what}'" if working and working[0].running else ""
         return f"waiting{running}" + (f" and {ahead} more" if ahead else "")
 
     # the worker's side
 
-    def _work(self) -> None:
+    def _work(self, lane: _Lane) -> None:
         while True:
-            self._warm()
+            self._warm(lane)
             with self._changed:
-                while not self._queue and not self._closed:
+                while (job := self._next(lane)) is None and not self._closed:
                     self._changed.wait()
-                if self._closed:
+                if self._closed or job is None:
                     return
-                job = self._running = self._queue.popleft()
+                self._queue.remove(job)
+                lane.running = job
                 job.state = "running"
                 self._changed.notify_all()
             result, error = None, None
             try:
-                result = job.work(job)
+                result = job.work(job, lane)
             except BaseException as raised:  # it is raised again in the thread that asked
                 error = raised
                 if not isinstance(raised, PipelineError):
                     logger.exception("%s failed", job.what)
             with self._changed:
-                self._running = None
+                lane.running = None
                 self._finish(job, result, error)
 
-    def _warm(self) -> None:
+    def _next(self, lane: _Lane) -> _Job | None:
+        """Returns the first job that no other free backend is better prepared for."""
+        free = [other for other in self._lanes if other.running is None and other is not lane]
+        for job in self._queue:
+            if all(other.suits(job) <= lane.suits(job) for other in free):
+                return job
+        return None
+
+    def _warm(self, lane: _Lane) -> None:
         """Lets the backend make itself faster (graphs, compiled code) for as long as nobody waits."""
-        warm = getattr(self._backend, "warm", None)  # a backend may have nothing to warm
+        warm = getattr(lane.backend, "warm", None)  # a backend may have nothing to warm
         try:
             while warm is not None and warm(self._wanted):
                 pass
@@ -236,11 +281,11 @@ class Engine:
             self._last_error = f"{job.what}: {error}"
         self._changed.notify_all()
 
-    def _load(self, model: str) -> None:
-        self._backend.load(model)
-        self._loaded.add(model)
+    def _load(self, model: str, lane: _Lane) -> None:
+        lane.backend.load(model)
+        lane.loaded.add(model)
 
-    def _draw(self, request: DrawRequest, job: _Job) -> Drawing:
+    def _draw(self, request: DrawRequest, job: _Job, lane: _Lane) -> Drawing:
         def on_step(done: int, total: int) -> None:
             job.step(done, total)
             with self._changed:
@@ -250,25 +295,24 @@ class Engine:
         if job.cancelled:
             raise Cancelled("The drawing was cancelled.")
         try:
-            drawing = self._backend.draw(request, on_step)
+            drawing = lane.backend.draw(request, on_step)
         except OutOfMemory as error:
             halves = halve(request)
             if not halves:
                 raise OutOfMemory(f"{error} {_SMALLER}") from error
             logger.warning("out of memory, trying half the batch: %s", error)
-            drawing = self._draw_halves(halves, on_step)
-        self._loaded.add(request.model)
+            drawing = self._draw_halves(halves, on_step, lane.backend)
+        lane.loaded.add(request.model)
+        lane.loras = request.loras
         self._counts["drawn"] += len(drawing.images)
         return drawing
 
-    def _draw_halves(self, halves: tuple[DrawRequest, DrawRequest], on_step: Callable[[int, int], None]) -> Drawing:
+    def _draw_halves(self, halves: tuple[DrawRequest, DrawRequest], on_step: OnStep, backend: Backend) -> Drawing:
         begun = time.perf_counter()
         drawings: list[Drawing] = []
         try:
             for index, half in enumerate(halves):
-                drawings.append(
-                    self._backend.draw(half, lambda done, total, at=index: on_step(at * total + done, 2 * total))
-                )
+                drawings.append(backend.draw(half, lambda done, total, at=index: on_step(at * total + done, 2 * total)))
         except OutOfMemory as error:
             raise OutOfMemory(f"{error} {_SMALLER}") from error
         first, second = drawings

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +56,18 @@ def tie(ties: Ties) -> Callable[[Any, int, int], Any]:
         return shared[where].reshape(batch, height, width, channels).movedim(-1, 1).contiguous()
 
     return couple
+
+
+@dataclass(frozen=True, slots=True)
+class CornerTies:
+    """A `DrawRequest.couple` for 16 corner tiles, `size` pixels a side, drawn with `margin` more around each."""
+
+    size: int
+    margin: int
+
+    def __call__(self, latents: Any, index: int, total: int) -> Any:
+        cells = latents.shape[-1] * self.size // (self.size + 2 * self.margin)
+        return tie(batch_ties(cells, cells // MARGIN))(latents, index, total)
 
 
 def batch_ties(size: int, margin: int) -> Ties:
@@ -105,10 +118,6 @@ def draw_joint(
     scale = 1 if model.draws_pixels else painters_scale(size)
     side = (size + 2 * margin) * scale
 
-    def couple(latents: Any, index: int, total: int) -> Any:
-        cells = latents.shape[-1] * size // (size + 2 * margin)
-        return tie(batch_ties(cells, cells // MARGIN))(latents, index, total)
-
     request = DrawRequest(
         model=recipe.model,
         prompts=(wording(lower),) * 16,
@@ -122,7 +131,7 @@ def draw_joint(
         guidance=recipe.guidance or None,
         loras=recipe.loras,
         region=Region(wording(upper), weight.repeat(scale, 1).repeat(scale, 2)),
-        couple=couple,
+        couple=CornerTies(size, margin),
     )
     drawing = engine.draw(request, on_progress)
     inside = slice(margin, margin + size)

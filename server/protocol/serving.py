@@ -16,7 +16,9 @@ from server.protocol.app import create_server
 from server.settings import Settings
 
 
-def serve(*, project: Path | None = None, preload: str = "", http: bool = False, port: int | None = None) -> None:
+def serve(
+    *, project: Path | None = None, preload: str = "", http: bool = False, port: int | None = None, cluster: str = ""
+) -> None:
     """Serve an assistant over stdio (what an MCP client starts), or over --http.
 
     Parameters
@@ -30,9 +32,11 @@ def serve(*, project: Path | None = None, preload: str = "", http: bool = False,
         Serve HTTP on loopback; DGX_PIXELS_HTTP_TOKEN must hold the token that clients send.
     port
         The port for --http.
+    cluster
+        Draw on a Ray cluster: auto starts one on this machine, an address (host:port) joins one. docs/scale.md.
     """
     settings = Settings()
-    given = {"project": project, "preload": preload, "http_port": port}
+    given = {"project": project, "preload": preload, "http_port": port, "cluster": cluster}
     settings = settings.model_copy(update={name: value for name, value in given.items() if value})
     if http:
         serve_http(settings)

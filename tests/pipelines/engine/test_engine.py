@@ -13,7 +13,7 @@ import pytest
 from pipelines.engine.backend import OnStep
 from pipelines.engine.engine import HEARTBEAT, Engine, halve
 from pipelines.errors import Cancelled, ModelError, OutOfMemory
-from pipelines.records import Drawing, DrawRequest, Region
+from pipelines.records import Drawing, DrawRequest, LoraWeight, Region
 from tests.fakes import FakeBackend
 
 LIMIT = 10
@@ -235,3 +235,45 @@ def test_pictures_that_are_tied_together_are_not_parted():
     assert first.region is not None
     assert second.region is not None
     assert (first.region.weight.mean(), second.region.weight.mean()) == (0, 1)
+
+
+def test_two_backends_draw_two_requests_at_the_same_time() -> None:
+    first, second = FakeBackend(), FakeBackend()
+    first.gate = second.gate = threading.Semaphore(0)
+    engine = Engine(first, second)
+    drawings = [in_thread(lambda seed=seed: engine.draw(request(seed))) for seed in (1, 2)]
+    until(lambda: len(first.requests) == len(second.requests) == 1)
+    assert [lane["running"] for lane in engine.status()["lanes"]] == ["drawing with embedded"] * 2
+    first.gate.release(8)
+    for thread, outcome in drawings:
+        thread.join(LIMIT)
+        assert isinstance(outcome[0], Drawing)
+    engine.close()
+
+
+def test_a_request_goes_to_the_free_backend_that_has_its_loras() -> None:
+    first, second = FakeBackend(), FakeBackend()
+    engine = Engine(first, second)
+    styled = replace(request(1), loras=(LoraWeight("mygame"),))
+    engine.draw(styled)
+    (prepared,) = [backend for backend in (first, second) if backend.requests]
+    for seed in range(2, 8):
+        engine.draw(replace(styled, seeds=(seed,)))
+    assert len(prepared.requests) == 7
+    engine.close()
+
+
+def test_closing_ends_the_drawings_of_all_backends() -> None:
+    backends = [FakeBackend(steps=1000) for _ in range(3)]
+    gate = threading.Semaphore(0)
+    for backend in backends:
+        backend.gate = gate
+    engine = Engine(*backends)
+    drawings = [in_thread(lambda seed=seed: engine.draw(request(seed))) for seed in range(5)]
+    until(lambda: sum(len(backend.requests) for backend in backends) == 3)
+    gate.release(10)
+    engine.close()
+    gate.release(10)
+    for thread, outcome in drawings:
+        thread.join(LIMIT)
+        assert isinstance(outcome[0], Cancelled)

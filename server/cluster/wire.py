@@ -1,0 +1,101 @@
+"""Write a DrawRequest and a Drawing as JSON and files, so that no pickled object travels between machines.
+
+A message is a JSON text and a list of bytes: pictures as PNG, masks as PNG of one channel, weights as NPY. Imports no
+torch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from pipelines.errors import InvalidRequest
+from pipelines.pixels.png import read_picture
+from pipelines.records import Drawing, DrawRequest, LoraWeight, Region
+from pipelines.tiles.joint import CornerTies
+
+Message: TypeAlias = tuple[str, list[bytes]]
+"""A JSON text, and the files that it numbers."""
+
+PLAIN = (
+    *("model", "prompts", "seeds", "width", "height", "negative", "native"),
+    *("preset", "steps", "guidance", "strength", "tile_x", "tile_y"),
+)
+"""Fields of a request that are JSON values."""
+
+
+def pack_request(request: DrawRequest) -> Message:
+    """Returns the request as a message.
+
+    Raises:
+        InvalidRequest: its `couple` is no CornerTies.
+    """
+    values: dict[str, Any] = {name: getattr(request, name) for name in PLAIN}
+    values["loras"] = [asdict(lora) for lora in request.loras]
+    values["init"], values["mask"] = len(request.init), len(request.mask)
+    files = [_png(picture) for picture in request.init]
+    files += [_png(mask.astype(np.uint8) * 255) for mask in request.mask]
+    if request.region is not None:
+        values["region"] = request.region.prompt
+        files.append(_npy(request.region.weight))
+    if request.couple is not None:
+        if not isinstance(request.couple, CornerTies):
+            raise InvalidRequest("Pictures that are tied together in another way than corner tiles need one process.")
+        values["ties"] = asdict(request.couple)
+    return json.dumps(values), files
+
+
+def unpack_request(message: Message) -> DrawRequest:
+    """Returns the request of a message that `pack_request` made."""
+    values, files = json.loads(message[0]), list(message[1])
+    pictures, masks = values.pop("init"), values.pop("mask")
+    region, ties = values.pop("region", None), values.pop("ties", None)
+    return DrawRequest(
+        **values
+        | {
+            "prompts": tuple(values["prompts"]),
+            "seeds": tuple(values["seeds"]),
+            "loras": tuple(LoraWeight(**lora) for lora in values["loras"]),
+            "init": tuple(read_picture(file) for file in files[:pictures]),
+            "mask": tuple(_read_mask(file) for file in files[pictures : pictures + masks]),
+            "region": None if region is None else Region(region, np.load(io.BytesIO(files[-1]), allow_pickle=False)),
+            "couple": None if ties is None else CornerTies(**ties),
+        }
+    )
+
+
+def pack_drawing(drawing: Drawing) -> Message:
+    """Returns the drawing as a message."""
+    values = {name: getattr(drawing, name) for name in Drawing.__dataclass_fields__ if name != "images"}
+    return json.dumps(values), [_png(image) for image in drawing.images]
+
+
+def unpack_drawing(message: Message) -> Drawing:
+    """Returns the drawing of a message that `pack_drawing` made."""
+    values = json.loads(message[0])
+    return Drawing(
+        tuple(read_picture(file) for file in message[1]),
+        **values | {"unknown_words": tuple(values["unknown_words"])},
+    )
+
+
+def _png(picture: np.ndarray) -> bytes:
+    """Encode quickly: the file lives for one message."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _read_mask(data: bytes) -> np.ndarray:
+    return read_picture(data)[..., 0] > 0
+
+
+def _npy(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,22 @@
+"""A Ray cluster on this machine, started once for the tests of this folder. Without Ray they are skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ray = pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """Four places for actors, whatever the machine has."""
+    root = str(Path(__file__).parents[3])
+    os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="warning")
+    yield
+    ray.shutdown()
