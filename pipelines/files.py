@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,9 @@ PICTURE_LIMIT = 256 << 20
 
 LONGEST_SIDE = 4096
 """Pixels. Larger pictures are refused before they are decoded."""
+
+READABLE: ContextVar[tuple[Path, ...] | None] = ContextVar("readable", default=None)
+"""The folders that this thread or task may read files from; None: all. Threads that anyio starts inherit it."""
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -44,10 +48,11 @@ def open_regular(path: Path | str, limit: int, name: str = "") -> BinaryIO:
     """Opens a regular file of at most `limit` bytes for reading; never waits for a writer. Errors call it `name`.
 
     Raises:
-        FileError: it is a folder, pipe, socket or device, or larger than `limit`.
+        FileError: it is a folder, pipe, socket or device, larger than `limit`, or outside of what `READABLE` names.
         OSError: as the operating system says.
     """
     name = name or str(path)
+    check_readable(path, name)
     descriptor = os.open(path, _FLAGS)
     try:
         status = os.fstat(descriptor)
@@ -60,6 +65,20 @@ def open_regular(path: Path | str, limit: int, name: str = "") -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def check_readable(path: Path | str, name: str = "") -> None:
+    """Refuses a file that the caller's request may not read, links followed; see `READABLE`.
+
+    Raises:
+        FileError: it lies outside.
+    """
+    folders = READABLE.get()
+    if folders is None:
+        return
+    real = Path(path).resolve()
+    if not any(real.is_relative_to(folder.resolve()) for folder in folders):
+        raise FileError(f"{name or path} is outside of your games. Put the file into the game's folder.")
 
 
 def read_bytes(path: Path | str, limit: int, name: str = "") -> bytes:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pipelines.errors import Cancelled
+from pipelines.files import check_readable, user_path
 from server.deploy.journal import recover
 from server.errors import ProjectError
 from server.library.records import Asset
 from server.library.store import Library
 from server.project.game import Project, Style, find_project
 from server.settings import Settings
+from server.users import USER
 
 if TYPE_CHECKING:
     from loras.jobs import Jobs
@@ -114,9 +116,18 @@ class Studio:
         """Return the game of a request, read from disk each time; None where there is none.
 
         Raises:
-            ProjectError: what was named is not a game.
+            ProjectError: what was named is not a game, or not one of the user's.
         """
-        return find_project(named, self.settings.project)
+        user = USER.get()
+        if user is None:
+            return find_project(named, self.settings.project)
+        if not (named or user.projects):
+            return None
+        project = find_project(named or user.projects[0], None)
+        if project and not user.may_use(project.root):
+            games = ", ".join(str(folder) for folder in user.projects) or "none"
+            raise ProjectError(f"{named} is not one of your games. Yours: {games}.")
+        return project
 
     def require_project(self, named: str | Path | None = None) -> Project:
         """Returns the game a request is about.
@@ -133,7 +144,7 @@ class Studio:
 
     def library(self, project: Project | None) -> Library:
         """Returns the game's library in its `.dgx-pixels/`, or the user's own without a game."""
-        folder = project.state if project else self.settings.data_dir / "library"
+        folder = project.state if project else self._own_folder() / "library"
         with self._lock:
             library = self._libraries.setdefault(folder, Library(folder))
         if project:
@@ -148,16 +159,32 @@ class Studio:
         """
         first = self.library(project)
         own = self.library(None)
+        user = USER.get()
         with self._lock:
-            others = list(self._libraries.values())
+            others = [lib for lib in self._libraries.values() if user is None or user.may_use(lib.folder)]
         for library in (first, own, *others):
             if library.has(asset_id):
                 return library, library.get(asset_id)
         return first, first.get(asset_id)
 
+    def _own_folder(self) -> Path:
+        """Return where a person keeps what belongs to no game: a folder for each user of a shared server."""
+        user = USER.get()
+        return self.settings.data_dir / "users" / user.name if user else self.settings.data_dir
+
     def model(self, style: Style, named: str = "") -> str:
-        """Returns the model of a request: named there, by the game's style, or by the settings."""
-        return named or style.model or self.settings.model
+        """Returns the model of a request: named there, by the game's style, or by the settings.
+
+        Raises:
+            FileError: it is a path that the request's user may not read.
+        """
+        found = named or style.model or self.settings.model
+        if USER.get() is not None:
+            from pipelines.models.catalog import is_path
+
+            if is_path(found):
+                check_readable(user_path(found), f"The model {found}")
+        return found
 
     def close(self, wait_seconds: float = 10) -> None:
         """End the engine's worker, waiting so long for what it does, and close the libraries."""

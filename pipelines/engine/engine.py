@@ -1,8 +1,9 @@
 """Schedule all drawing in one queue. A worker thread for each backend alone uses that backend's device.
 
-There is one backend as a rule; a cluster has one for each actor. Requests run first in, first out, each on a free
-backend that has its model and LoRAs in memory, else on any free one, with progress and cancel after every step. A
-request that runs out of memory is tried again with half the batch. `lease` reserves a device for one caller.
+There is one backend as a rule; a cluster has one for each actor. Owners take turns (see `turns`); requests of one
+owner run first in, first out, each on a free backend that has its model and LoRAs in memory, else on any free one, with
+progress and cancel after every step. A request that runs out of memory is tried again with half the batch. `lease`
+reserves a device for one caller.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines.engine.backend import Backend, OnStep
+from pipelines.engine.turns import OWNER, Turns
 from pipelines.errors import Cancelled, OutOfMemory, PipelineError
 from pipelines.records import Drawing, DrawRequest, LoraWeight, OnProgress, no_progress
 
@@ -39,6 +41,8 @@ class _Job:
         self.work = work
         self.model = model  # the model that it loads or draws with
         self.loras = loras
+        self.owner = OWNER.get()
+        self.cost = 0.0  # pixels to draw, for the owners' turns
         self.loads = False  # whether it only loads it
         self.state = "queued"  # queued, running, finished
         self.steps: list[tuple[int, int]] = []  # every step that was taken
@@ -74,6 +78,7 @@ class Engine:
     def __init__(self, *backends: Backend) -> None:
         self._changed = threading.Condition()
         self._queue: deque[_Job] = deque()
+        self._turns = Turns()
         self._lanes = [_Lane(backend) for backend in backends]
         self._closed = False
         self._counts = {"drawn": 0, "steps": 0, "cancelled": 0, "failed": 0}
@@ -95,6 +100,7 @@ class Engine:
             request.model,
             request.loras,
         )
+        job.cost = float(len(request.prompts) * request.width * request.height)
         return self._run(job, on_progress)
 
     def preload(self, model: str) -> None:
@@ -184,6 +190,7 @@ class Engine:
         with self._changed:
             if self._closed:
                 raise Cancelled("The engine is closed. Start the server again.")
+            self._turns.admit(job, self._queue)
             self._queue.append(job)
             self._changed.notify_all()
 
@@ -222,7 +229,7 @@ class Engine:
                     return LOADING
         if job.state != "queued":
             return job.what
-        ahead = list(self._queue).index(job) if job in self._queue else 0
+        ahead = list(self._turns.order(self._queue)).index(job) if job in self._queue else 0
         running = f" behind '{working[0].running.what}'" if working and working[0].running else ""
         return f"waiting{running}" + (f" and {ahead} more" if ahead else "")
 
@@ -237,6 +244,7 @@ class Engine:
                 if self._closed or job is None:
                     return
                 self._queue.remove(job)
+                self._turns.start(job, self._queue)
                 lane.running = job
                 job.state = "running"
                 self._changed.notify_all()
@@ -252,9 +260,9 @@ class Engine:
                 self._finish(job, result, error)
 
     def _next(self, lane: _Lane) -> _Job | None:
-        """Returns the first job that no other free backend is better prepared for."""
+        """Returns the next job in turn that no other free backend is better prepared for."""
         free = [other for other in self._lanes if other.running is None and other is not lane]
-        for job in self._queue:
+        for job in self._turns.order(self._queue):
             if all(other.suits(job) <= lane.suits(job) for other in free):
                 return job
         return None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastmcp.server.auth import AuthProvider
 
     from pipelines.engine.backend import Backend
+    from server.users import Users
 
 TOOL_MODULES: tuple[str, ...] = (
     "server.protocol.tools.sprites",
@@ -106,11 +107,15 @@ def start_preload(studio: Studio) -> None:
 
 
 def create_server(
-    settings: Settings | None = None, backend: Backend | None = None, auth: AuthProvider | None = None
+    settings: Settings | None = None,
+    backend: Backend | None = None,
+    auth: AuthProvider | None = None,
+    users: Users | None = None,
 ) -> FastMCP:
     """Makes the server, ready to run. `backend` replaces what draws (tests use a fake).
 
     With `auth` it is one for HTTP: it answers /healthz, /readyz and, where prometheus_client is installed, /metrics.
+    `users` are confined to their games, and an audit file is kept.
     """
     studio = Studio(settings, backend)
 
@@ -146,4 +151,8 @@ def create_server(
             from server.protocol.metrics import add_metrics
 
             add_metrics(mcp, studio, auth)
+    if users is not None:
+        from server.protocol.users import Confine
+
+        mcp.middleware.insert(0, Confine(studio.settings, users))
     return mcp

@@ -14,6 +14,7 @@ from typing import NoReturn
 from server.errors import ServerError
 from server.protocol.app import create_server
 from server.settings import Settings
+from server.users import Users
 
 
 def serve(
@@ -63,7 +64,7 @@ def serve_http(settings: Settings) -> None:
     """Serves HTTP until it is interrupted.
 
     Raises:
-        ServerError: the address is not loopback, or the token is missing or shorter than 16 characters.
+        ServerError: the address is not loopback, the token is shorter than 16 characters, or nobody has one.
     """
     if not _is_loopback(settings.http_host):
         raise ServerError(
@@ -71,15 +72,17 @@ def serve_http(settings: Settings) -> None:
             "only. Use 127.0.0.1 and an SSH tunnel to reach it from another."
         )
     token = settings.http_token.get_secret_value() if settings.http_token else ""
-    if len(token) < 16:
+    users = Users(settings.data_dir)
+    if len(token) < 16 and (token or not users.all()):
         raise ServerError(
             "--http needs a token of at least 16 characters: set DGX_PIXELS_HTTP_TOKEN, for example to the output of "
-            "`openssl rand -hex 24`, and give it to the client as bearer token."
+            "`openssl rand -hex 24`, and give it to the client as bearer token. For several users: "
+            "`dgx-pixels token add NAME`."
         )
     from server.protocol.http_limits import LimitedProtocol
-    from server.protocol.http_token import OneToken
+    from server.protocol.users import Tokens
 
-    create_server(settings, auth=OneToken(token)).run(
+    create_server(settings, auth=Tokens(users, token), users=users).run(
         transport="http",
         host=settings.http_host,
         port=settings.http_port,

@@ -2,7 +2,7 @@
 
     python -m tests.bench.cluster.throughput [--sprites 60] [--actors 2 4] [--kills 50 --killed-sprites 500]
 
-Every sprite of every arm is compared with the one that one process drew: same recipe, same bytes. The last line is JSON.
+Every sprite of every arm is compared with the one that one process drew: same recipe, same bytes. JSON comes last.
 """
 
 from __future__ import annotations

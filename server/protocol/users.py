@@ -1,0 +1,148 @@
+"""Let named users in, and confine each call to its user: games, library, files, turns. Write a line for each change."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+from fastmcp.server.auth import AccessToken, TokenVerifier
+from fastmcp.server.dependencies import get_access_token
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.tools import ToolResult
+
+import pipelines
+from pipelines.engine.turns import OWNER, Owner
+from pipelines.files import READABLE
+from server.protocol.http_token import OneToken
+from server.settings import Settings
+from server.users import USER, User, Users
+
+AUDIT, AUDIT_BYTES, AUDIT_FILES = "audit.jsonl", 10_000_000, 5
+OPERATOR = "dgx-pixels"
+"""The client id of the token from the settings; a user's is its name behind `user:`."""
+
+
+class Tokens(TokenVerifier):
+    """Accepts the token of the settings, where there is one, and those of the users."""
+
+    def __init__(self, users: Users, token: str = "") -> None:
+        super().__init__()
+        self._users = users
+        self._one = OneToken(token) if token else None
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Return the caller's identity, or None for another token."""
+        if self._one and (found := await self._one.verify_token(token)):
+            return found
+        user = self._users.find(token)
+        return AccessToken(token=token, client_id=f"user:{user.name}", scopes=[]) if user else None
+
+
+class Confine(Middleware):
+    """Works for the user whose token a request carries, and keeps the audit file."""
+
+    def __init__(self, settings: Settings, users: Users) -> None:
+        self._users = users
+        self._settings = settings
+        self._audit = audit_log(settings.data_dir)
+
+    async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """See `fastmcp.server.middleware.Middleware`."""
+        name, outcome, result = context.message.name, "cancelled", None
+        with self._for_caller() as user:
+            try:
+                result = await call_next(context)
+                outcome = "error" if type(result) is ToolResult and result.is_error else "ok"
+                return result
+            except Exception:
+                outcome = "error"
+                raise
+            finally:
+                if not await _only_reads(context):
+                    self._write(user, name, context.message.arguments or {}, outcome, result)
+
+    async def on_read_resource(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """See `fastmcp.server.middleware.Middleware`."""
+        with self._for_caller():
+            return await call_next(context)
+
+    async def on_get_prompt(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """See `fastmcp.server.middleware.Middleware`."""
+        with self._for_caller():
+            return await call_next(context)
+
+    @contextmanager
+    def _for_caller(self) -> Iterator[User | None]:
+        access = get_access_token()
+        name = access.client_id.removeprefix("user:") if access and access.client_id != OPERATOR else ""
+        user = self._users.named(name) if name else None
+        if user is None:
+            yield None
+            return
+        with ExitStack() as stack:
+            stack.enter_context(_set(USER, user))
+            stack.enter_context(_set(OWNER, Owner(user.name, user.share, user.waiting, user.pixels_per_minute)))
+            stack.enter_context(_set(READABLE, readable(user, self._settings.data_dir)))
+            yield user
+
+    def _write(self, user: User | None, tool: str, arguments: dict[str, Any], outcome: str, result: Any) -> None:
+        from server.protocol.metrics import answer_of
+
+        answer = answer_of(result) if type(result) is ToolResult else {}
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "user": user.name if user else "",
+            "tool": tool,
+            "project": str(arguments.get("project", ""))[:200],
+            "outcome": outcome,
+            "asset": str(answer.get("asset_id", "")),
+            "path": str(answer.get("path", ""))[:200],
+        }
+        self._audit.info(json.dumps(line))
+
+
+def readable(user: User, data_dir: Path) -> tuple[Path, ...]:
+    """Returns the folders that a user's requests may read: own games and library, LoRAs, and this package."""
+    package = Path(pipelines.__file__).parents[1]
+    return (*user.projects, data_dir / "users" / user.name, data_dir / "loras", package)
+
+
+def audit_log(data_dir: Path) -> logging.Logger:
+    """Returns the logger of the audit file: JSON lines, the last 50 MB."""
+    logger = logging.getLogger(f"dgx_pixels.audit.{data_dir}")
+    if not logger.handlers:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        logger.addHandler(
+            RotatingFileHandler(
+                data_dir / AUDIT, maxBytes=AUDIT_BYTES, backupCount=AUDIT_FILES, encoding="utf-8", delay=True
+            )
+        )
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    return logger
+
+
+def _set(variable: Any, value: Any) -> AbstractContextManager[None]:
+    @contextmanager
+    def during() -> Iterator[None]:
+        token = variable.set(value)
+        try:
+            yield
+        finally:
+            variable.reset(token)
+
+    return during()
+
+
+async def _only_reads(context: MiddlewareContext[Any]) -> bool:
+    """Return whether the called tool says that it changes nothing; a tool that is not there changes nothing either."""
+    if context.fastmcp_context is None:
+        return False
+    tool = await context.fastmcp_context.fastmcp.get_tool(context.message.name)
+    return tool is None or bool(tool.annotations and tool.annotations.read_only_hint)
