@@ -30,14 +30,18 @@ setup: $(STAMP) ## the virtual environment, with everything that demo and test n
 demo: setup ## draw three sprites and a floor tile into bevy_example/assets (PROMPT="red dragon" SIZE=32 draws that)
 	@$(BIN)/dgx-pixels demo --size $(SIZE) $(if $(PROMPT),--prompt "$(PROMPT)")
 
+# A worker for each core, four at most (1.5 GB each). A file's tests stay in one worker, since they share its fixtures.
+# A worker that dies fails the run.
+WORKERS := -n logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
+
 test: setup ## the tests that a change usually breaks (3 minutes on two cores)
-	@$(BIN)/pytest -m "not slow"
+	@$(BIN)/pytest $(WORKERS) -m "not slow"
 
 contract: setup ## write down what clients see of every tool (tests/server/protocol/contract); a test compares
 	@$(BIN)/python -m tests.server.protocol.tool_contract
 
 test-all: setup ## every test that needs no GPU, no browser and no game
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(WORKERS)
 
 # Cargo's target folder (2.3 GB) is kept outside the checkout, in ~/.cache/dgx-pixels, so that the next build takes seconds.
 test-bevy: setup ## build the example game on Bevy 0.20 and test deploys into it while it runs (on Debian libvulkan1 mesa-vulkan-drivers libasound2-dev libudev-dev pkg-config)

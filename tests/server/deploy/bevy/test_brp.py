@@ -67,6 +67,6 @@ def test_a_connection_that_is_closed_counts_as_no_game(tmp_path: Path) -> None:
 def test_nothing_on_the_port_is_reported_immediately() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with pytest.raises(NotRunning, match=f"No game listens on port {port}"):
-        BrpClient(port).discover()
+        port = int(probe.getsockname()[1])  # taken, so that nobody else can listen on it
+        with pytest.raises(NotRunning, match=f"No game listens on port {port}"):
+            BrpClient(port).discover()
