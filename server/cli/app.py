@@ -53,21 +53,21 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; an error that is meant for the user ends it with a sentence and exit status 1."""
-    words = sys.argv[1:] if arguments is None else arguments
+    given = sys.argv[1:] if arguments is None else arguments
     set_up_logging()
-    if words == ["serve"]:  # a client waits for this one: no command-line parser is loaded
+    if given == ["serve"]:  # a client waits for this one: no command-line parser is loaded
         gc.disable()  # what is loaded stays: looking for garbage among it would take a tenth of the start
         from server.protocol.serving import serve
 
         serve()
         return
     try:
-        if words == ["studio"]:  # its first screen comes before the command-line parser is loaded
+        if given == ["studio"]:  # its first screen comes before the command-line parser is loaded
             from server.terminal.command import studio
 
             studio()
         else:
-            _parse(words)
+            _parse(given)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -77,8 +77,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _parse(words: list[str]) -> None:
-    """Run the command that the words name."""
+def _parse(arguments: list[str]) -> None:
+    """Runs the command that the arguments name."""
     from cyclopts import App
 
     from server.cli.console import SafeConsole
@@ -93,7 +93,7 @@ def _parse(words: list[str]) -> None:
     )
     for name, (place, line) in COMMANDS.items():
         app.command(place, name=name, help=line)
-    app(words, exit_on_error=False, print_error=False)
+    app(arguments, exit_on_error=False, print_error=False)
 
 
 def _sentence(error: Exception) -> str:
@@ -107,7 +107,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, UnusedCliTokensError):
         left_over = " ".join(error.unused_tokens or ())
         return (
-            f"These words are left over: {left_over}. Put a text of several words in quotation marks: "
+            f"These arguments are left over: {left_over}. Put a text of several words in quotation marks: "
             'dgx-pixels generate "red dragon" --size 32. --help after a command lists its options.'
         )
     if isinstance(error, CycloptsError):

@@ -77,7 +77,7 @@ def test_words_left_over_are_refused_and_nothing_is_done(
     assert run(*typed) == 1
     error = " ".join(capsys.readouterr().err.split())
     left_over = {"generate": "dragon", "fix": "32", "slice": "animation", "deploy": "true"}[typed[0]]
-    assert f"These words are left over: {left_over}." in error
+    assert f"These arguments are left over: {left_over}." in error
     assert "in quotation marks" in error
     assert not (game / ".dgx-pixels").exists()
 
