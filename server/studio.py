@@ -89,7 +89,7 @@ class Studio:
         return self._engine is not None
 
     def preload(self) -> None:
-        """Load a model in the background: the one that `settings.preload` names, or of "auto" the game's.
+        """Loads a model in the background: the one that `settings.preload` names, or of "auto" the game's.
 
         "auto" loads nothing where less than `PRELOAD_ROOM` bytes of memory are free, and "none" never.
         """
@@ -113,7 +113,7 @@ class Studio:
         import pipelines.sprites.draw  # noqa: F401 (import the finishing while the model loads)
 
     def project(self, named: str | Path | None = None) -> Project | None:
-        """Return the game of a request, read from disk each time; None where there is none.
+        """Returns the game of a request, read from disk each time; None where there is none.
 
         Raises:
             ProjectError: what was named is not a game, or not one of the user's.
@@ -168,7 +168,7 @@ class Studio:
         return first, first.get(asset_id)
 
     def _own_folder(self) -> Path:
-        """Return where a person keeps what belongs to no game: a folder for each user of a shared server."""
+        """Returns where a person keeps what belongs to no game: a folder for each user of a shared server."""
         user = USER.get()
         return self.settings.data_dir / "users" / user.name if user else self.settings.data_dir
 
@@ -187,7 +187,7 @@ class Studio:
         return found
 
     def close(self, wait_seconds: float = 10) -> None:
-        """End the engine's worker, waiting so long for what it does, and close the libraries."""
+        """Ends the engine's worker, waiting so long for what it does, and close the libraries."""
         with self._lock:
             self.closed = True
             engine, self._engine = self._engine, None

@@ -248,7 +248,7 @@ def _colors(frame: Pixels) -> set[tuple[int, ...]]:
 
 
 def _difference(a: Pixels, b: Pixels) -> float:
-    """Share of the pixels drawn in either frame that differ."""
+    """Returns the share of the pixels drawn in either frame that differ."""
     either = (a[..., 3] > 0) | (b[..., 3] > 0)
     return float((a != b).any(axis=-1)[either].mean()) if either.any() else 0.0
 

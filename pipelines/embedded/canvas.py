@@ -13,7 +13,7 @@ CLEAR = (128, 128, 128, 0)
 
 
 def place(image: Pixels) -> tuple[Pixels, int] | None:
-    """Place an RGBA picture of any size on a 32x32 canvas with hard alpha.
+    """Places an RGBA picture of any size on a 32x32 canvas with hard alpha.
 
     A picture of up to 16x16 is doubled. Others stand at the bottom of the canvas, centred; a picture with a side above
     32 is cropped to its opaque pixels first.

@@ -28,7 +28,7 @@ SAID_FOR: Mapping[str, str] = {
 
 
 def name_pixels(rgb: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Index into COLORS for each pixel: (..., 3) sRGB bytes -> (...)."""
+    """Names each pixel by an index into COLORS: (..., 3) sRGB bytes -> (...)."""
     lab = to_oklab(rgb)
     lightness, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
     chroma, hue = np.hypot(a, b), np.degrees(np.arctan2(b, a)) % 360
@@ -54,7 +54,7 @@ def name_pixels(rgb: NDArray[np.uint8]) -> NDArray[np.intp]:
 
 
 def color_shares(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Share of each of COLORS among the opaque pixels of (h, w, 4) RGBA; zeros for an empty picture."""
+    """Returns the share of each of COLORS among the opaque pixels of (h, w, 4) RGBA; zeros for an empty picture."""
     names = name_pixels(image[image[..., 3] >= 128][:, :3])
     return np.bincount(names, minlength=len(COLORS)) / max(1, names.size)
 

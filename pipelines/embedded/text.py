@@ -46,7 +46,7 @@ class EmbeddedTextEncoder(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: Path, dtype: torch.dtype, **_: Any) -> EmbeddedTextEncoder:
-        """Load `config.json` and `model.safetensors` of a folder.
+        """Loads `config.json` and `model.safetensors` of a folder.
 
         Raises:
             OSError, ValueError, KeyError, RuntimeError, SafetensorError: a file is missing, broken or does not fit.
@@ -71,7 +71,7 @@ class EmbeddedTextEncoder(nn.Module):
         return self.final_layer_norm.weight.dtype
 
     def forward(self, ids: Tensor, output_hidden_states: bool = True) -> Encoded:
-        """Encode token ids (batch, tokens)."""
+        """Encodes token ids (batch, tokens)."""
         states = [self.embeddings(ids)]
         for layer in self.encoder.layers:  # pyright: ignore[reportGeneralTypeIssues]
             states.append(layer(states[-1]))
@@ -100,7 +100,7 @@ class EmbeddedTextEncoderWithProjection(nn.Module):
         return self.text_model.dtype
 
     def forward(self, ids: Tensor, output_hidden_states: bool = True) -> Encoded:
-        """Encode token ids (batch, tokens); the pooled state is the one of the first end token."""
+        """Encodes token ids (batch, tokens); the pooled state is the one of the first end token."""
         last, states = self.text_model(ids)
         ends = (ids == self.config.eos_token_id).int().argmax(dim=-1)
         pooled = last[torch.arange(len(last), device=last.device), ends]
@@ -156,7 +156,7 @@ class WordTokenizer:
     """The word-level tokenizer of a checkpoint, called as transformers' tokenizers are."""
 
     def __init__(self, folder: Path) -> None:
-        """Read `tokenizer.json` and `tokenizer_config.json`.
+        """Reads `tokenizer.json` and `tokenizer_config.json`.
 
         Raises:
             OSError, ValueError, KeyError: a file is missing or broken.

@@ -26,7 +26,7 @@ class EmbeddedUNet:
 
     @staticmethod
     def from_pretrained(folder: Path, dtype: torch.dtype, **_: Any) -> Any:
-        """Load `config.json` and `diffusion_pytorch_model.safetensors` as a UNet2DConditionModel in eval mode.
+        """Loads `config.json` and `diffusion_pytorch_model.safetensors` as a UNet2DConditionModel in eval mode.
 
         Raises:
             OSError, ValueError, KeyError, RuntimeError, SafetensorError: a file is missing, broken or does not fit.

@@ -164,7 +164,7 @@ class Engine:
         return self._lanes[0].backend
 
     def close(self, wait_seconds: float = 10) -> None:
-        """End the workers: what runs stops at its next step and is waited for so long; what waits is cancelled."""
+        """Ends the workers: what runs stops at its next step and is waited for so long; what waits is cancelled."""
         with self._changed:
             self._closed = True
             for job in [*self._queue, *(lane.running for lane in self._lanes if lane.running)]:

@@ -182,7 +182,7 @@ class _Distributions(Mapping[str, list[str]]):
 
 
 def _hide_dynamo(torch: ModuleType) -> list[ModuleType]:
-    """Put a module in torch._dynamo's place whose decorators return the function as it is."""
+    """Puts a module in torch._dynamo's place whose decorators return the function as it is."""
     if "torch._dynamo" in sys.modules:
         return []
     module = ModuleType("torch._dynamo")
@@ -208,7 +208,7 @@ def _skip_init(name: str) -> ModuleType:
 
 
 def _forget(module: ModuleType) -> None:
-    """Take a placeholder out of the table of modules and of its parent package."""
+    """Takes a placeholder out of the table of modules and of its parent package."""
     name = module.__name__
     if sys.modules.get(name) is module:
         del sys.modules[name]

@@ -120,7 +120,7 @@ def _sorted(planes: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
 
 
 def _leak(blur: float, pitch: float, span: float) -> float:
-    """Share of a cell's samples that comes from the neighbour on one side, for a Gaussian blur (mean over the span)."""
+    """Returns the share of samples from the neighbour on one side, for a Gaussian blur (mean over the span)."""
     if blur < _SHARP:
         return 0.0
     at = np.linspace(-span / 2, span / 2, 5) * pitch

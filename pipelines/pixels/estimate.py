@@ -75,7 +75,7 @@ class Estimate:
 def estimate_pixels(
     frames: Sequence[Pixels], width: int | None = None, height: int | None = None, pitch: float | None = None
 ) -> Estimate:
-    """Find the real pixels of `frames` ((h, w, 4) RGBA of one size), which share one grid.
+    """Finds the real pixels of `frames` ((h, w, 4) RGBA of one size), which share one grid.
 
     Args:
         frames: a picture, or the frames of an animation.

@@ -65,7 +65,7 @@ def change_lines(frames: Sequence[Pixels]) -> tuple[Lines, Lines]:
 
 
 def _add_changes(changed: NDArray[np.bool_], packed: NDArray[np.uint32]) -> None:
-    """Mark the lines between the columns of `packed` (h, w) across which any row changes; some rows often tell all."""
+    """Marks the lines between the columns of `packed` (h, w) across which any row changes; some rows often tell all."""
     for rows in (packed[:: max(1, len(packed) // 16)], packed):
         rest = np.flatnonzero(~changed)
         if len(rest) > len(changed) // 2:

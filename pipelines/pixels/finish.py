@@ -184,7 +184,7 @@ def _harden(native: Pixels, clean: bool) -> tuple[Pixels, float]:
 
 
 def place_together(pictures: list[Pixels], options: FinishOptions) -> list[Pixels]:
-    """Put pictures on canvases of the size asked for: trimmed and centred together, made smaller only where they do not
+    """Places pictures on canvases of the size asked for: trimmed and centred together, smaller only if they do not
     fit.
     """
     if len({picture.shape for picture in pictures}) > 1:

@@ -71,7 +71,7 @@ def fix_pictures(
     dither: int = 0,
     soft: Soft = "keep",
 ) -> Fixed:
-    """Find the grid of the frames (one for all of them), prove it, and finish what is in its cells.
+    """Finds the grid of the frames (one for all of them), prove it, and finish what is in its cells.
 
     A finished picture comes back as it is, and so does one whose grid cannot be proved. Colours that were read exactly
     are all kept; colours that had to be estimated become at most 32.
@@ -176,7 +176,7 @@ def _untouched(picture: Pixels) -> Finished:
 
 
 def _reduced(frames: Sequence[Pixels], width: int | None, height: int | None) -> Estimate:
-    """Paint at the size that was asked for."""
+    """Paints at the size that was asked for."""
     wide, high = _shape(frames[0])
     columns, rows = _size(frames[0], width, height)
     scale = max(wide / columns, high / rows)

@@ -82,7 +82,7 @@ class Grid:
 
 
 def profiles(image: Pixels) -> tuple[Profile, Profile]:
-    """Change across each vertical and each horizontal line of `image` ((h, w, 4) RGBA), all channels together."""
+    """Measures change across each vertical and horizontal line of `image` ((h, w, 4) RGBA), all channels together."""
     if (image[..., 3] < 255).any():
         # colours under transparent pixels do not belong to the drawing
         image = np.where(image[..., 3:] > 127, image, 0).astype(np.uint8)

@@ -54,7 +54,7 @@ def key_color(matte: str) -> NDArray[np.uint8] | None:
 def cut_background(
     native: Pixels, key: NDArray[np.uint8] | None = None, *, inside: bool = False, near: float = NEAR
 ) -> Cut:
-    """Clear the background of `native` ((h, w, 4) RGBA), and take its tint out of the edge beside it.
+    """Clears the background of `native` ((h, w, 4) RGBA), and take its tint out of the edge beside it.
 
     The background is what touches the border in one colour (or in `key`). A saturated background is cleared inside the
     drawing too; any other one only with `inside`, since white eyes on white are part of the drawing. Parts of the
@@ -105,7 +105,7 @@ def _from_border(alike: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _despill(lab: Lab, clear: NDArray[np.bool_], background: Lab) -> Lab:
-    """Take from edge pixels the share of the background's tint that the drawing behind them does not have."""
+    """Takes from edge pixels the share of the background's tint that the drawing behind them does not have."""
     direction = background[1:] / np.hypot(background[1], background[2])
     tint = lab[..., 1:] @ direction
     inner = np.logical_not(ndimage.binary_dilation(clear, np.ones((3, 3), bool)))

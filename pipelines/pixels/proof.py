@@ -21,7 +21,7 @@ _ROUNDING = 1.0
 
 
 def unexplained(picture: Pixels, native: Pixels, kernel: str) -> float:
-    """Share of the pixels (0..1) whose luma or alpha differs strongly from `native` enlarged again, by some rows."""
+    """Returns the share of pixels (0..1) whose luma or alpha differs strongly from `native` enlarged, by some rows."""
     rows = np.arange(0, len(picture), max(1, len(picture) // _LINES))
     return _differing(picture[rows], enlarge_rows(native, picture.shape[1], picture.shape[0], rows, kernel))
 

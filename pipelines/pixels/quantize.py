@@ -92,6 +92,6 @@ def _means(
 
 
 def nearest_rows(lab: NDArray[np.floating], centers: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Index of the nearest centre for each row: (n, 3), (k, 3) -> (n,). The first of equals wins."""
+    """Finds the index of the nearest centre for each row: (n, 3), (k, 3) -> (n,). The first of equals wins."""
     # |x - c|^2 without |x|^2: one matrix product instead of an (n, k, 3) array
     return (np.einsum("kc,kc->k", centers, centers) - 2 * lab @ centers.T).argmin(axis=1)

@@ -87,7 +87,7 @@ class RayLane:
         return self._described
 
     def _follow(self, number: str, drawing: Any, on_step: OnStep) -> Message:
-        """Wait for the drawing, report its steps, and stop it where `on_step` raises."""
+        """Waits for the drawing, report its steps, and stop it where `on_step` raises."""
         told, stopped = 0, None
         while not self._ray.wait([drawing], timeout=POLL)[0]:
             if stopped is not None:
@@ -113,7 +113,7 @@ class RayLane:
             raise DrawingError("The process that draws was lost. Try again: it is started again.") from error
 
     def _wait_for_restart(self) -> None:
-        """Ask until the new process answers: a call fails immediately while Ray restarts the actor."""
+        """Asks until the new process answers: a call fails immediately while Ray restarts the actor."""
         limit = time.monotonic() + RESTART_SECONDS
         while time.monotonic() < limit:
             with suppress(self._ray.exceptions.RayActorError, self._ray.exceptions.GetTimeoutError):

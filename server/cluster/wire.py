@@ -85,7 +85,7 @@ def unpack_drawing(message: Message) -> Drawing:
 
 
 def _png(picture: np.ndarray) -> bytes:
-    """Encode quickly: the file lives for one message."""
+    """Encodes quickly: the file lives for one message."""
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(file, "PNG", compress_level=1)
     return file.getvalue()

@@ -21,7 +21,7 @@ _LIST = "files.json"
 
 
 def keep(folder: Path, new: Mapping[Path, bytes]) -> None:
-    """Keep what the files of `new` hold now; an earlier undo of this folder is replaced.
+    """Keeps what the files of `new` hold now; an earlier undo of this folder is replaced.
 
     Args:
         folder: the pictures' folder.
@@ -42,7 +42,7 @@ def keep(folder: Path, new: Mapping[Path, bytes]) -> None:
 
 
 def restore(folder: Path) -> tuple[int, tuple[str, ...]]:
-    """Put the kept bytes back where the file is still as `apply` wrote it: how many, and what was left, with why.
+    """Puts the kept bytes back where the file is still as `apply` wrote it: how many, and what was left, with why.
 
     Raises:
         ServerError: nothing is kept for this folder.

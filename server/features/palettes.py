@@ -117,7 +117,7 @@ def apply(folder: Path, palette: Palette, *, write: bool = False) -> Applied:
 
 
 def undo(folder: Path) -> tuple[int, tuple[str, ...]]:
-    """Put back the files that the last `apply` with `write` replaced: how many, and those left as they are, with why.
+    """Puts back the files that the last `apply` with `write` replaced: how many, and those left as they are, with why.
 
     Raises:
         ServerError: nothing was replaced in this folder, or it was undone.
@@ -155,7 +155,7 @@ def _left_out(path: Path, picture: Pixels) -> str:
 
 
 def _write(folder: Path, changes: list[Change], palette: Palette) -> None:
-    """Replace the files, after their bytes were kept."""
+    """Replaces the files, after their bytes were kept."""
     from pipelines.pixels.png import encode_png
     from pipelines.pixels.png_chunks import carry_chunks
     from server.features.palette_history import keep

@@ -39,7 +39,7 @@ class FixedAsset:
 
 
 def fix_pixel_art(studio: Studio, request: FixRequest, *, project: str | None = None) -> FixedAsset:
-    """Find the real pixels of a picture, or of every frame of an animation (one grid and one palette for all).
+    """Finds the real pixels of a picture, or of every frame of an animation (one grid and one palette for all).
 
     The picture is a file (relative to the working directory, then to the game's root) or an asset. A single PNG whose
     pixels do not change is kept byte for byte. An animation becomes a sheet and an animation file.
@@ -147,7 +147,7 @@ def _lost(facts: FileFacts, profile: str | None, frames: int) -> list[str]:
 
 
 def _keep_sprite(library: Library, fixed: Fixed, wish: _Wish, data: bytes | None) -> tuple[Asset, Pixels]:
-    """Keep a single picture; `data`: the file itself, where no pixel of it changed."""
+    """Keeps a single picture; `data`: the file itself, where no pixel of it changed."""
     done = fixed.frames[0]
     recipe = wish.recipe("sprite", done.image.shape[1], done.image.shape[0])
     return save_asset(library, recipe, done.image, done.report, palette=done.palette, png=data), done.image
@@ -156,7 +156,7 @@ def _keep_sprite(library: Library, fixed: Fixed, wish: _Wish, data: bytes | None
 def _keep_animation(
     library: Library, fixed: Fixed, wish: _Wish, times: list[int], facts: FileFacts, data: bytes
 ) -> tuple[Asset, Pixels]:
-    """Keep the frames as a sheet, and as an animation in their own form (as APNG where that cannot hold them)."""
+    """Keeps the frames as a sheet, and as an animation in their own form (as APNG where that cannot hold them)."""
     from pipelines.animation.sheets import animate, aseprite_json, layout_json
     from pipelines.animation.slicing import Run
     from pipelines.pixels.palette import MOST_COLORS, extract_palette

@@ -59,7 +59,7 @@ def preview_png(pictures: Sequence[Pixels], limit: int = LIMIT, *, numbered: boo
 
 
 def _number(image: Any, corners: Sequence[tuple[int, int]]) -> None:
-    """Write 1, 2, ... at the corners: dark on a light label."""
+    """Writes 1, 2, ... at the corners: dark on a light label."""
     from PIL import ImageDraw, ImageFont
 
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(14)

@@ -102,7 +102,7 @@ class PreloadOnListing(Middleware):
 
 
 def start_preload(studio: Studio) -> None:
-    """Load the model in a thread that the server's end does not wait for."""
+    """Loads the model in a thread that the server's end does not wait for."""
     threading.Thread(target=studio.preload, name="dgx-pixels-preload", daemon=True).start()
 
 

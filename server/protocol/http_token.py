@@ -15,7 +15,7 @@ class OneToken(TokenVerifier):
         self._token = token.encode()
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Return the caller's identity, or None for another token."""
+        """Returns the caller's identity, or None for another token."""
         if hmac.compare_digest(token.encode(), self._token):
             return AccessToken(token=token, client_id="dgx-pixels", scopes=[])
         return None

@@ -89,14 +89,14 @@ class Metrics(Middleware):
         return result
 
     async def _name(self, context: MiddlewareContext[Any]) -> str:
-        """Return the tool's name, or "unknown": a client must not make labels of its own."""
+        """Returns the tool's name, or "unknown": a client must not make labels of its own."""
         if not self._names and context.fastmcp_context:
             tools = await context.fastmcp_context.fastmcp.list_tools(run_middleware=False)
             self._names = frozenset(tool.name for tool in tools)
         return context.message.name if context.message.name in self._names else "unknown"
 
     def _read(self, tool: str, answer: dict[str, Any], arguments: dict[str, Any]) -> None:
-        """Count what the answer tells."""
+        """Counts what the answer tells."""
         model = str(answer.get("model", ""))
         for sprite in answer.get("sprites", []):
             self._sprites.labels(model).inc()

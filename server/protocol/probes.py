@@ -20,7 +20,7 @@ Serve = Callable[[Any, Any], Awaitable[None]]
 
 
 async def serve_after_probes(serve: Serve, read: Any, write: Any) -> None:
-    """Serve the connection with `serve`; once more from its `initialize` where only probes came before it.
+    """Serves the connection with `serve`; once more from its `initialize` where only probes came before it.
 
     Args:
         read: the client's messages; ends when the client leaves.

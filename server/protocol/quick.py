@@ -41,7 +41,7 @@ class QuickFastMCP(FastMCP):
     async def run_stdio_async(
         self, show_banner: bool = False, log_level: str | None = None, stateless: bool = False
     ) -> None:
-        """Serve one client over stdin and stdout until it leaves."""
+        """Serves one client over stdin and stdout until it leaves."""
         self._keeps_state = False
         from fastmcp.server.context import reset_transport, set_transport
         from fastmcp.utilities.logging import temporary_log_level

@@ -73,7 +73,7 @@ class Results(Middleware):
         return client_name(context).startswith(DROPS_IMAGES)
 
     def _save(self, image: ImageContent, project: str) -> str:
-        """Write the picture into the library's folder of previews; its path, or "" where that is not possible."""
+        """Writes the picture into the library's folder of previews; its path, or "" where that is not possible."""
         game: Project | None = None
         with suppress(ProjectError):
             game = self._studio.project(project or None)
@@ -126,7 +126,7 @@ def preview_note(answer: dict[str, Any]) -> str:
 
 
 def write_preview(path: Path, data: bytes) -> None:
-    """Write the file in one step, and remove the oldest ones beyond `MOST_PREVIEWS`.
+    """Writes the file in one step, and remove the oldest ones beyond `MOST_PREVIEWS`.
 
     Raises:
         OSError, LibraryError: the folder cannot be written.

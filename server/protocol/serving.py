@@ -20,7 +20,7 @@ from server.users import Users
 def serve(
     *, project: Path | None = None, preload: str = "", http: bool = False, port: int | None = None, cluster: str = ""
 ) -> None:
-    """Serve an assistant over stdio (what an MCP client starts), or over --http.
+    """Serves an assistant over stdio (what an MCP client starts), or over --http.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def serve(
 
 
 def leave() -> NoReturn:
-    """End the process without taking torch apart, which takes a second: the client waits for the exit."""
+    """Ends the process without taking torch apart, which takes a second: the client waits for the exit."""
     logging.shutdown()
     with suppress(OSError, ValueError):
         sys.stdout.flush()

@@ -37,7 +37,7 @@ class Tokens(TokenVerifier):
         self._one = OneToken(token) if token else None
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Return the caller's identity, or None for another token."""
+        """Returns the caller's identity, or None for another token."""
         if self._one and (found := await self._one.verify_token(token)):
             return found
         user = self._users.find(token)
@@ -141,7 +141,7 @@ def _set(variable: Any, value: Any) -> AbstractContextManager[None]:
 
 
 async def _only_reads(context: MiddlewareContext[Any]) -> bool:
-    """Return whether the called tool says that it changes nothing; a tool that is not there changes nothing either."""
+    """Returns whether the called tool says that it changes nothing; a tool that is not there changes nothing either."""
     if context.fastmcp_context is None:
         return False
     tool = await context.fastmcp_context.fastmcp.get_tool(context.message.name)

@@ -17,7 +17,7 @@ LEFT_OUT = ("__pycache__", ".pyc", "/training/")
 
 
 def write_bundle(target: Path, root: Path = ROOT) -> list[str]:
-    """Write the bundle; the names in it. The same sources give the same bytes."""
+    """Writes the bundle; the names in it. The same sources give the same bytes."""
     here = root / "server" / "publishing"
     inside = {"manifest.json": here / "manifest.json", "icon.png": here / "icon.png"}
     inside |= {name: root / name for name in FILES}

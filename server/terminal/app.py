@@ -82,7 +82,7 @@ class StudioApp(App[None]):
         return any(task.state == "running" and not task.quiet for task in self.tasks)
 
     def on_mount(self) -> None:
-        """Show the first screen; the features load at the same time."""
+        """Shows the first screen; the features load at the same time."""
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = (LIGHT if self._light else DARK).name
@@ -113,7 +113,7 @@ class StudioApp(App[None]):
         *,
         quiet: bool = False,
     ) -> Task:
-        """Do something in a thread.
+        """Does something in a thread.
 
         Args:
             finish: called with the result.
@@ -126,7 +126,7 @@ class StudioApp(App[None]):
         return task
 
     def cancel_last(self) -> None:
-        """Cancel what was asked for last and still runs."""
+        """Cancels what was asked for last and still runs."""
         running = [task for task in self.tasks if not task.quiet]
         if running:
             running[-1].cancel()
@@ -152,7 +152,7 @@ class StudioApp(App[None]):
         self._tick()
 
     def _tick(self) -> None:
-        """Show the progress of what runs; nothing is drawn while nothing runs."""
+        """Shows the progress of what runs; nothing is drawn while nothing runs."""
         busy = [task for task in self.tasks if not task.quiet]
         if not busy and not self._was_busy:
             return
@@ -169,7 +169,7 @@ class StudioApp(App[None]):
     # talk
 
     def say(self, text: str, kind: str = "") -> None:
-        """Show a message above the keys. `kind`: empty, good, warning or error."""
+        """Shows a message above the keys. `kind`: empty, good, warning or error."""
         from pipelines.visible import visible
 
         self.said = (visible(text), kind)
@@ -177,7 +177,7 @@ class StudioApp(App[None]):
             frame.show_said()
 
     def deploy(self, asset_id: str, path: str = "", *, overwrite: bool = False, done: Callable[[], None]) -> None:
-        """Put an asset into the game; asks where a file is in the way."""
+        """Puts an asset into the game; asks where a file is in the way."""
 
         def finish(placed: Placed) -> None:
             self.say_placed(placed)
@@ -197,7 +197,7 @@ class StudioApp(App[None]):
         self.ask("deploying", lambda _: self.desk.deploy(asset_id, path, overwrite=overwrite), finish, failed)
 
     def deploy_as(self, asset_id: str, done: Callable[[], None]) -> None:
-        """Put an asset into the game under a name of one's own."""
+        """Puts an asset into the game under a name of one's own."""
 
         def named(path: str | None) -> None:
             if path is not None:
@@ -206,7 +206,7 @@ class StudioApp(App[None]):
         self.push_screen(Line("Where in assets/? Empty: named by the prompt.", example="sprites/hero.png"), named)
 
     def undo(self, done: Callable[[], None]) -> None:
-        """Take the game's last deployment back."""
+        """Takes the game's last deployment back."""
 
         def finish(placed: Placed) -> None:
             self.say_placed(placed)
@@ -215,7 +215,7 @@ class StudioApp(App[None]):
         self.ask("undoing", lambda _: self.desk.undo(), finish)
 
     def say_placed(self, placed: Placed) -> None:
-        """Say what a deploy or an undo did."""
+        """Says what a deploy or an undo did."""
         self.screenshot = placed.screenshot or self.screenshot
         kind = "error" if placed.verification == "reload_failed" else "good"
         self.say(f"{placed.state}: {placed.path}. {placed.note}".strip(), kind)
@@ -223,12 +223,12 @@ class StudioApp(App[None]):
     # keys
 
     def action_go(self, name: str) -> None:
-        """Show another screen; a dialog is answered first."""
+        """Shows another screen; a dialog is answered first."""
         if not isinstance(self.screen, ModalScreen):
             self.switch_mode(name)
 
     def action_help(self) -> None:
-        """Show the keys of the screen."""
+        """Shows the keys of the screen."""
         if isinstance(self.screen, Page):
             self.screen.dismiss()
         elif isinstance(self.screen, Frame):
@@ -248,7 +248,7 @@ class StudioApp(App[None]):
         yield SystemCommand("Save a picture of the screen", "An SVG file", self.deliver_screenshot)
 
     def on_unmount(self) -> None:
-        """Stop what runs, and close the desk."""
+        """Stops what runs, and close the desk."""
         for task in self.tasks:
             task.cancel()
         self.desk.close()

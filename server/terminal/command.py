@@ -50,7 +50,7 @@ def studio(*, project: Path | None = None, pictures: Literal["auto", "blocks", "
 
 
 def leave(code: int) -> NoReturn:
-    """End the process without waiting for a model that is loading: its thread would abort a normal end."""
+    """Ends the process without waiting for a model that is loading: its thread would abort a normal end."""
     logging.shutdown()
     with suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -67,7 +67,7 @@ def make_studio() -> Studio:
 
 @contextmanager
 def _errors_in_a_file() -> Iterator[Path]:
-    """Send standard error to a file, which is returned, while the screen is drawn on it.
+    """Sends standard error to a file, which is returned, while the screen is drawn on it.
 
     Log records, warnings and what C libraries print would otherwise land in the middle of the screen. Textual draws on
     `sys.__stderr__`, which is a copy of the terminal's own descriptor in that time.

@@ -83,12 +83,12 @@ class CompareScreen(Frame):
                 yield Static(id="ranking")
 
     def on_mount(self) -> None:
-        """Begin at the prompt."""
+        """Begins at the prompt."""
         self.query_one("#prompt").border_title = "What should all of them draw?"
         self.query_one("#prompt").focus()
 
     def look(self) -> None:
-        """Offer the models and LoRAs."""
+        """Offers the models and LoRAs."""
         if self.studio.awake:
             self._offer()
 
@@ -124,7 +124,7 @@ class CompareScreen(Frame):
         self.tick()
 
     def tick(self) -> None:
-        """Show how far the drawing is."""
+        """Shows how far the drawing is."""
         if (task := self._waiting) is None:
             return
         if task.state != "running":
@@ -163,13 +163,13 @@ class CompareScreen(Frame):
         self.query_one("#ranking", Static).update(ranking)
 
     def action_row(self, by: int) -> None:
-        """Look at another prompt or seed."""
+        """Looks at another prompt or seed."""
         if self._contest is not None:
             self._row = (self._row + by) % len(self._contest.rows)
             self._take(self._contest)
 
     def action_vote(self, index: int) -> None:
-        """Say which column is best."""
+        """Says which column is best."""
         contest = self._contest
         if contest is None or index >= len(contest.letters):
             return
@@ -184,7 +184,7 @@ class CompareScreen(Frame):
         self.studio.ask("voting", lambda _: desk.vote(contest.id, letter), finish, quiet=True)
 
     def action_adopt(self) -> None:
-        """Make the winner the game's default."""
+        """Makes the winner the game's default."""
         contest = self._contest
         if contest is None or not contest.winner or contest.winner == "tie":
             self.studio.say("Vote for a column first.", "warning")
@@ -202,13 +202,13 @@ class CompareScreen(Frame):
         self.studio.say(f"Written into {path}. New sprites are drawn with it.", "good")
 
     def action_new(self) -> None:
-        """Ask for another comparison."""
+        """Asks for another comparison."""
         self._contest = None
         self.query_one("#compare").add_class("asking")
         self.query_one("#prompt").focus()
 
     def action_write(self) -> None:
-        """Write a column by hand."""
+        """Writes a column by hand."""
 
         column = self.focused if isinstance(self.focused, Choice) else None
         if column is None or not (column.id or "").startswith("column"):
@@ -223,11 +223,11 @@ class CompareScreen(Frame):
         self.app.push_screen(Line("A model and LoRAs with weights", "", "embedded + mygame@0.8"), written)
 
     def action_cancel(self) -> None:
-        """Cancel the last thing in the queue."""
+        """Cancels the last thing in the queue."""
         self.studio.cancel_last()
 
     def action_pan(self, columns: int, rows: int) -> None:
-        """Look at another part of pictures that are larger than their room."""
+        """Looks at another part of pictures that are larger than their room."""
         for picture in self.query(Picture):
             picture.move(columns, rows)
 

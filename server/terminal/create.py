@@ -102,13 +102,13 @@ class CreateScreen(Frame):
                 yield Wall(plain=self.studio.plain, id="seeds")
 
     def on_mount(self) -> None:
-        """Begin at the prompt."""
+        """Begins at the prompt."""
         self.query_one("#prompt").border_title = "What do you want to see?"
         self.query_one("#prompt").focus()
         self.query_one("#stage").add_class("empty")
 
     def look(self) -> None:
-        """Take over what the game and the models offer."""
+        """Takes over what the game and the models offer."""
         home = self.studio.home
         if not self.studio.awake:
             return
@@ -163,7 +163,7 @@ class CreateScreen(Frame):
         self._wait(self.studio.ask(f"{prompt} ×{count}" if count > 1 else prompt, work, self._drawn))
 
     def _wait(self, task: Task) -> None:
-        """Clear the stage for what is drawn now, so that d never means an earlier picture."""
+        """Clears the stage for what is drawn now, so that d never means an earlier picture."""
         self._waiting = task
         self._deploy_next = False
         self.query_one("#stage").add_class("empty")
@@ -234,7 +234,7 @@ class CreateScreen(Frame):
             self._show_facts(made.piece)
 
     def tick(self) -> None:
-        """Show the queue."""
+        """Shows the queue."""
         lines = Text()
         for task in [task for task in self.studio.tasks if not task.quiet][-6:]:
             done = round(_BAR * task.done / task.total) if task.total else 0
@@ -267,11 +267,11 @@ class CreateScreen(Frame):
         return made
 
     def action_prompt(self) -> None:
-        """Write the next prompt."""
+        """Writes the next prompt."""
         self.query_one("#prompt").focus()
 
     def action_deploy(self) -> None:
-        """Put the chosen sprite into the game; one that is still drawn as soon as it is there."""
+        """Puts the chosen sprite into the game; one that is still drawn as soon as it is there."""
         if self._waiting is not None:
             self._deploy_next = True
             self.studio.say("The first one goes into the game as soon as it is drawn. x cancels.")
@@ -281,7 +281,7 @@ class CreateScreen(Frame):
             self.studio.deploy(made.piece.id, done=lambda: self._placed(made.piece.id))
 
     def action_deploy_as(self) -> None:
-        """Put it there under a name of one's own."""
+        """Puts it there under a name of one's own."""
         if made := self._need():
             self.studio.deploy_as(made.piece.id, lambda: self._placed(made.piece.id))
 
@@ -289,11 +289,11 @@ class CreateScreen(Frame):
         self.query_one("#seeds", Wall).change(asset_id, mark="✓")
 
     def action_undo(self) -> None:
-        """Take the last deployment back."""
+        """Takes the last deployment back."""
         self.studio.undo(lambda: None)
 
     def action_keep(self) -> None:
-        """Keep the seed for the next prompts, or no longer."""
+        """Keeps the seed for the next prompts, or no longer."""
         if made := self._need():
             if self._kept.pop(made.piece.id, None) is None:
                 self._kept[made.piece.id] = made.piece.seed
@@ -302,11 +302,11 @@ class CreateScreen(Frame):
             self.studio.say(f"The next prompt draws these seeds first: {seeds}." if seeds else "No seed is kept.")
 
     def action_again(self) -> None:
-        """Draw the same prompt with other seeds."""
+        """Draws the same prompt with other seeds."""
         self._draw(self._fields.get("prompt") or EXAMPLE)
 
     def action_edit(self) -> None:
-        """Draw over the chosen sprite."""
+        """Draws over the chosen sprite."""
         if made := self._need():
 
             def edited(prompt: str | None) -> None:
@@ -319,10 +319,10 @@ class CreateScreen(Frame):
             self.app.push_screen(Line("Draw it over as what? Empty: a variation.", made.piece.prompt), edited)
 
     def action_cancel(self) -> None:
-        """Cancel the last thing in the queue."""
+        """Cancels the last thing in the queue."""
         self.studio.cancel_last()
 
     def action_zoom(self, by: int) -> None:
-        """Make the picture larger or smaller by whole steps."""
+        """Makes the picture larger or smaller by whole steps."""
         self.query_one("#big", Picture).change_zoom(by)
         self._facts_again()

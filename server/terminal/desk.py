@@ -148,11 +148,11 @@ class Desk(Protocol):
         ...
 
     def warm(self) -> None:
-        """Load the model in the background."""
+        """Loads the model in the background."""
         ...
 
     def draw(self, fields: Mapping[str, Any], count: int, on_progress: OnProgress) -> Batch:
-        """Draw `count` sprites; `fields` are those of `SpriteRequest`."""
+        """Draws `count` sprites; `fields` are those of `SpriteRequest`."""
         ...
 
     def find(self, text: str = "", kind: str = "", limit: int = 50, offset: int = 0) -> tuple[list[Piece], int]:
@@ -164,15 +164,15 @@ class Desk(Protocol):
         ...
 
     def edit(self, fields: Mapping[str, Any], on_progress: OnProgress) -> Batch:
-        """Change a sprite; `fields` are those of `EditRequest`. The result is a new asset."""
+        """Changes a sprite; `fields` are those of `EditRequest`. The result is a new asset."""
         ...
 
     def deploy(self, asset_id: str, path: str = "", *, overwrite: bool = False) -> Placed:
-        """Write an asset into the game."""
+        """Writes an asset into the game."""
         ...
 
     def undo(self, path: str = "", *, overwrite: bool = False) -> Placed:
-        """Take the last deployment back."""
+        """Takes the last deployment back."""
         ...
 
     def compare(
@@ -185,19 +185,19 @@ class Desk(Protocol):
         *,
         blind: bool,
     ) -> Contest:
-        """Draw the same prompts and seeds with each variant."""
+        """Draws the same prompts and seeds with each variant."""
         ...
 
     def vote(self, contest_id: str, winner: str) -> Contest:
-        """Record which column is better: its letter, or `tie`."""
+        """Records which column is better: its letter, or `tie`."""
         ...
 
     def adopt(self, contest_id: str, winner: str) -> str:
-        """Make a comparison's winner (its letter) the game's default; the file that was changed."""
+        """Makes a comparison's winner (its letter) the game's default; the file that was changed."""
         ...
 
     def adopt_lora(self, job_id: str) -> str:
-        """Draw the game's sprites with the LoRA of a finished job; the file that was changed."""
+        """Draws the game's sprites with the LoRA of a finished job; the file that was changed."""
         ...
 
     def check(self) -> list[Finding]:
@@ -217,17 +217,17 @@ class Desk(Protocol):
         ...
 
     def train(self, dataset: str, name: str) -> Training:
-        """Start a training job; an empty dataset is the game's assets."""
+        """Starts a training job; an empty dataset is the game's assets."""
         ...
 
     def cancel_training(self, job_id: str) -> Training:
-        """Ask a job to stop."""
+        """Asks a job to stop."""
         ...
 
     def resume_training(self, job_id: str) -> Training:
-        """Go on with a stopped job."""
+        """Goes on with a stopped job."""
         ...
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Gives back what is held."""
         ...

@@ -32,7 +32,7 @@ class Question(ModalScreen[bool]):
             yield Static(Text.assemble(("y", "bold"), f" {self._yes}    ", ("n", "bold"), " leave it"), classes="keys")
 
     def action_answer(self, answer: bool) -> None:
-        """Close with the answer."""
+        """Closes with the answer."""
         self.dismiss(answer)
 
 
@@ -53,12 +53,12 @@ class Line(ModalScreen[str | None]):
             yield Static(Text.assemble(("enter", "bold"), " take it    ", ("esc", "bold"), " leave"), classes="keys")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Close with the text."""
+        """Closes with the text."""
         event.stop()
         self.dismiss(event.value)
 
     def action_leave(self) -> None:
-        """Close without one."""
+        """Closes without one."""
         self.dismiss(None)
 
 

@@ -66,7 +66,7 @@ class Choice(Widget, can_focus=True):
         return self._values
 
     def offer(self, values: Sequence[str], value: str | None = None) -> None:
-        """Take other values, and keep the chosen one where it is among them."""
+        """Takes other values, and keep the chosen one where it is among them."""
         wanted = self.value if value is None else value
         self._values = tuple(values) or ("",)
         self.set_reactive(Choice.at, self._values.index(wanted) if wanted in self._values else 0)
@@ -78,7 +78,7 @@ class Choice(Widget, can_focus=True):
         self.refresh()
 
     def action_step(self, by: int) -> None:
-        """Choose the next or the previous value."""
+        """Chooses the next or the previous value."""
         self.at = (self.at + by) % len(self._values)
 
     def watch_at(self) -> None:

@@ -50,7 +50,7 @@ class Tabs(Widget):
         return line
 
     def on_click(self, event: Click) -> None:
-        """Go to the screen that was clicked."""
+        """Goes to the screen that was clicked."""
         name = next((name for end, name in self._ends if event.x < end), "")
         if name:
             cast("StudioApp", self.app).action_go(name)
@@ -85,17 +85,17 @@ class Frame(Screen[None]):
         yield from ()
 
     def on_mount(self) -> None:
-        """Tell the app that there is another screen."""
+        """Tells the app that there is another screen."""
         self.studio.opened.append(self)
 
     def on_screen_resume(self) -> None:
-        """Show what was said on another screen too, and look again."""
+        """Shows what was said on another screen too, and look again."""
         if self.ready:
             self.show_said()
             self.look()
 
     def look(self) -> None:
-        """Ask for what the screen shows."""
+        """Asks for what the screen shows."""
 
     def tick(self) -> None:
         """Called ten times a second while something runs."""
@@ -105,7 +105,7 @@ class Frame(Screen[None]):
         self.query_one(Tabs).refresh()
 
     def show_said(self) -> None:
-        """Write the last message of the app."""
+        """Writes the last message of the app."""
         text, kind = self.studio.said
         said = self.query_one("#said", Static)
         said.update(Text(text))

@@ -44,11 +44,11 @@ class GameScreen(Frame):
                 yield Picture(plain=self.studio.plain, id="shot")
 
     def on_mount(self) -> None:
-        """Begin at the findings, which scroll."""
+        """Begins at the findings, which scroll."""
         self.query_one("#checks").focus()
 
     def look(self) -> None:
-        """Check the project and read the deployments."""
+        """Checks the project and read the deployments."""
         if not self.studio.awake:
             return
         desk = self.studio.desk
@@ -86,11 +86,11 @@ class GameScreen(Frame):
         self.query_one("#deployments", Static).update(text)
 
     def action_check(self) -> None:
-        """Look once more."""
+        """Looks once more."""
         self.look()
 
     def action_undo(self) -> None:
-        """Take the last deployment back."""
+        """Takes the last deployment back."""
         self.studio.undo(self.look)
 
 

@@ -79,11 +79,11 @@ class LibraryScreen(Frame):
                 yield Static(id="swatches")
 
     def on_mount(self) -> None:
-        """Begin on the wall."""
+        """Begins on the wall."""
         self.query_one("#wall").focus()
 
     def look(self) -> None:
-        """Read the newest assets."""
+        """Reads the newest assets."""
         if self.studio.awake:
             self._find()
 
@@ -125,7 +125,7 @@ class LibraryScreen(Frame):
         return Item(piece.id, piece.prompt + size, thumb(shown) if shown else None, mark, note)
 
     def _load_pictures(self) -> None:
-        """Read the pictures of a grid that are not there yet, some at a time."""
+        """Reads the pictures of a grid that are not there yet, some at a time."""
         wall = self.query_one("#wall", Wall)
         missing = [item.key for item in wall.items if item.picture is None and item.key not in self._shown][:12]
         if wall.as_list or not missing:
@@ -205,7 +205,7 @@ class LibraryScreen(Frame):
     # keys
 
     def action_search(self) -> None:
-        """Write in the search field."""
+        """Writes in the search field."""
         self.query_one("#search").focus()
 
     def action_wall(self) -> None:
@@ -217,44 +217,44 @@ class LibraryScreen(Frame):
         self.query_one("#kind", Choice).action_step(1)
 
     def action_clip(self) -> None:
-        """Play the next motion of a sheet."""
+        """Plays the next motion of a sheet."""
         if (piece := self._current) and piece.id in self._shown:
             self._clip += 1
             self._show(piece)
 
     def action_zoom(self, by: int) -> None:
-        """Make the picture larger or smaller by whole steps."""
+        """Makes the picture larger or smaller by whole steps."""
         self.query_one("#big", Picture).change_zoom(by)
         if (piece := self._current) and piece.id in self._shown:
             self.query_one("#facts", Static).update(facts_line(piece, self.query_one("#big", Picture)))
 
     def action_pan(self, columns: int, rows: int) -> None:
-        """Look at another part of a picture that is larger than its room."""
+        """Looks at another part of a picture that is larger than its room."""
         self.query_one("#big", Picture).move(columns, rows)
 
     def action_recipe(self) -> None:
-        """Show what makes the asset again."""
+        """Shows what makes the asset again."""
         if (piece := self._current) and piece.id in self._shown:
             recipe = self._shown[piece.id].recipe
             text = recipe_text(recipe) if recipe else Text("It is part of a blind comparison: vote first (F4).")
             self.app.push_screen(Page(f"{piece.kind} {piece.id}", text))
 
     def action_deploy(self) -> None:
-        """Put the asset into the game."""
+        """Puts the asset into the game."""
         if piece := self._current:
             self.studio.deploy(piece.id, done=self.look)
 
     def action_deploy_as(self) -> None:
-        """Put it there under a name of one's own."""
+        """Puts it there under a name of one's own."""
         if piece := self._current:
             self.studio.deploy_as(piece.id, self.look)
 
     def action_undo(self) -> None:
-        """Take the last deployment back."""
+        """Takes the last deployment back."""
         self.studio.undo(self.look)
 
     def action_again(self) -> None:
-        """Draw the sprite once more with another seed."""
+        """Draws the sprite once more with another seed."""
         piece = self._sprite()
         recipe = self._shown[piece.id].recipe if piece and piece.id in self._shown else {}
         if piece is None or not recipe:
@@ -266,7 +266,7 @@ class LibraryScreen(Frame):
         self.studio.ask(piece.prompt, lambda report: desk.draw(fields, 1, report), self._made)
 
     def action_edit(self) -> None:
-        """Draw over the sprite."""
+        """Draws over the sprite."""
         if piece := self._sprite():
             desk = self.studio.desk
 
@@ -282,7 +282,7 @@ class LibraryScreen(Frame):
             self.app.push_screen(Line("Draw it over as what? Empty: a variation.", piece.prompt), edited)
 
     def action_cancel(self) -> None:
-        """Cancel the last thing in the queue."""
+        """Cancels the last thing in the queue."""
         self.studio.cancel_last()
 
     def _sprite(self) -> Piece | None:

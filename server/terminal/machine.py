@@ -39,7 +39,7 @@ class MachineScreen(Frame):
             yield Static(id="engine")
 
     def on_mount(self) -> None:
-        """Look every second while it is shown."""
+        """Looks every second while it is shown."""
         self.query_one("#machine").focus()
         self.set_interval(LOOK_AGAIN, self._look_again)
 
@@ -48,7 +48,7 @@ class MachineScreen(Frame):
             self.look()
 
     def look(self) -> None:
-        """Ask what the engine does."""
+        """Asks what the engine does."""
         if self.studio.awake:
             desk = self.studio.desk
             self.studio.ask("looking", lambda _: desk.status(), self._show, quiet=True)
@@ -59,7 +59,7 @@ class MachineScreen(Frame):
         self.query_one("#engine", Static).update(engine_text(status, self._drawn))
 
     def action_refresh(self) -> None:
-        """Look now."""
+        """Looks now."""
         self.look()
 
 

@@ -37,11 +37,11 @@ class Picture(Widget):
         self.pan = (0, 0)
 
     def show(self, picture: Pixels | None) -> None:
-        """Show a still picture, or nothing."""
+        """Shows a still picture, or nothing."""
         self.play(() if picture is None else (picture,), 0)
 
     def play(self, frames: Sequence[Pixels], fps: float) -> None:
-        """Show frames one after the other, for ever."""
+        """Shows frames one after the other, for ever."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -63,7 +63,7 @@ class Picture(Widget):
         return self._zoom or fit(width, height, self.size.width, self.size.height)
 
     def change_zoom(self, by: int) -> None:
-        """Make the picture larger or smaller by whole steps; 0 goes back to what fits."""
+        """Makes the picture larger or smaller by whole steps; 0 goes back to what fits."""
         self._zoom = min(max(self.zoom + by, 1), MOST_ZOOM) if by else 0
         self._drawn, self.pan = {}, (0, 0)
         self.refresh()
@@ -82,7 +82,7 @@ class Picture(Widget):
         return columns > self.size.width or rows > self.size.height
 
     def move(self, columns: int, rows: int) -> None:
-        """Look at another part of a picture that is cut off."""
+        """Looks at another part of a picture that is cut off."""
         self.pan = (self.pan[0] + columns, self.pan[1] + rows) if self.cut else (0, 0)
         self.refresh()
 

@@ -59,7 +59,7 @@ class TrainingScreen(Frame):
                 yield Picture(plain=self.studio.plain, id="sample")
 
     def on_mount(self) -> None:
-        """Begin at the jobs, and look again while one runs."""
+        """Begins at the jobs, and look again while one runs."""
         self.query_one("#jobs").focus()
         self.set_interval(LOOK_AGAIN, self._look_again)
 
@@ -68,7 +68,7 @@ class TrainingScreen(Frame):
             self.look()
 
     def look(self) -> None:
-        """Read the jobs."""
+        """Reads the jobs."""
         desk = self.studio.desk
         if self.studio.awake:
             self.studio.ask("reading the jobs", lambda _: desk.trainings(), self._fill, quiet=True)
@@ -126,7 +126,7 @@ class TrainingScreen(Frame):
     # keys
 
     def action_train(self) -> None:
-        """Ask for a folder and a name, and start."""
+        """Asks for a folder and a name, and start."""
         desk = self.studio.desk
 
         def folder(dataset: str | None) -> None:
@@ -144,19 +144,19 @@ class TrainingScreen(Frame):
         self.app.push_screen(Line("Which sprites? Empty: the game's assets.", "", "assets/sprites"), folder)
 
     def action_cancel(self) -> None:
-        """Stop the chosen job."""
+        """Stops the chosen job."""
         if job := self._current:
             desk = self.studio.desk
             self.studio.ask("stopping", lambda _: desk.cancel_training(job.id), lambda _: self.look())
 
     def action_resume(self) -> None:
-        """Go on with the chosen job."""
+        """Goes on with the chosen job."""
         if job := self._current:
             desk = self.studio.desk
             self.studio.ask("resuming", lambda _: desk.resume_training(job.id), lambda _: self.look())
 
     def action_adopt(self) -> None:
-        """Draw the game's sprites with the chosen job's LoRA."""
+        """Draws the game's sprites with the chosen job's LoRA."""
         job = self._current
         if job is None or job.status != "done":
             self.studio.say("Choose a job that is done.", "warning")
@@ -173,7 +173,7 @@ class TrainingScreen(Frame):
         self.studio.say(f"Written into {path}. New sprites are drawn with it.", "good")
 
     def action_zoom(self, by: int) -> None:
-        """Make the sample larger or smaller."""
+        """Makes the sample larger or smaller."""
         self.query_one("#sample", Picture).change_zoom(by)
 
 

@@ -87,7 +87,7 @@ class Wall(Widget, can_focus=True):
     # what it shows
 
     def fill(self, items: Sequence[Item], chosen: int = 0) -> None:
-        """Show other items."""
+        """Shows other items."""
         self.items = list(items)
         self._drawn = {}
         self._top = 0
@@ -97,12 +97,12 @@ class Wall(Widget, can_focus=True):
         self._tell()
 
     def add(self, items: Sequence[Item]) -> None:
-        """Show further items behind the others."""
+        """Shows further items behind the others."""
         self.items += items
         self.refresh()
 
     def change(self, key: str, **changes: object) -> None:
-        """Change fields of the item with this key."""
+        """Changes fields of the item with this key."""
         self.items = [replace(item, **changes) if item.key == key else item for item in self.items]
         self._drawn.pop(key, None)
         self.refresh()
@@ -155,12 +155,12 @@ class Wall(Widget, can_focus=True):
     # moving
 
     def action_move(self, by: int) -> None:
-        """Choose the next or previous item."""
+        """Chooses the next or previous item."""
         if self.items:
             self.chosen = min(max(self.chosen + by, 0), len(self.items) - 1)
 
     def action_line(self, by: int) -> None:
-        """Choose the item in another line."""
+        """Chooses the item in another line."""
         self.action_move(by if self.one_line else by * self.columns)
 
     def watch_chosen(self) -> None:
@@ -173,7 +173,7 @@ class Wall(Widget, can_focus=True):
         self._keep_in_view()
 
     def on_click(self, event: Click) -> None:
-        """Choose what was clicked."""
+        """Chooses what was clicked."""
         if self.one_line:
             ends = [end for _, end in self._chips()]
             self.chosen = next((i for i, end in enumerate(ends) if event.x < end), self.chosen)
@@ -186,12 +186,12 @@ class Wall(Widget, can_focus=True):
             self.chosen = index
 
     def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
-        """Move on."""
+        """Moves on."""
         event.stop()
         self.action_line(1)
 
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
-        """Move back."""
+        """Moves back."""
         event.stop()
         self.action_line(-1)
 

@@ -29,7 +29,7 @@ class Task:
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        """Stop the work at its next report of progress."""
+        """Stops the work at its next report of progress."""
         self._cancelled.set()
 
     def report(self, done: int, total: int, message: str) -> None:
@@ -62,7 +62,7 @@ def start(
     finish: Callable[[Any], None] | None = None,
     failed: Callable[[Exception], None] | None = None,
 ) -> None:
-    """Run `work` in a thread and post `Ended` when it is over.
+    """Runs `work` in a thread and post `Ended` when it is over.
 
     Args:
         post: delivers a message to the app from any thread.

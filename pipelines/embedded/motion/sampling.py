@@ -135,7 +135,7 @@ def paint_walk(
     passes: int = PASSES,
     check: Check | None = None,
 ) -> list[Painted]:
-    """Walk sheets of a front view, the least surprising first.
+    """Paints walk sheets of a front view, the least surprising first.
 
     Args:
         net: the network, in evaluation mode.

@@ -219,7 +219,7 @@ def train(data: Path, out: Path, seconds: float, *, seed: int = 0, batch: int = 
 
 
 def _weights(device: str) -> torch.Tensor:
-    """Clear pixels are many and easy."""
+    """Weighs the classes: clear pixels are many and easy."""
     weight = torch.ones(len(PARTS), device=device)
     weight[0] = 0.2
     return weight

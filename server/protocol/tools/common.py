@@ -95,7 +95,7 @@ def _untitled(schema: Any) -> Any:
 
 
 async def in_thread(ctx: Context | None, work: Callable[[OnProgress], T], waiting: str = "") -> T:
-    """Run `work` in a thread, send its progress to the client, and stop it when the client cancels.
+    """Runs `work` in a thread, send its progress to the client, and stop it when the client cancels.
 
     `work` gets an OnProgress. When the client has cancelled, the next call of it raises the event loop's cancelled
     exception (a BaseException: let it pass). `waiting` is said immediately and every second until `work` reports
@@ -157,7 +157,7 @@ class _Progress:
         anyio.from_thread.run(self._send, float(done), float(total), message)
 
     async def repeat(self, message: str) -> None:
-        """Say `message` every second until `report` is called."""
+        """Says `message` every second until `report` is called."""
         while not self._reported:
             await self._send(0.0, 0.0, message)
             await anyio.sleep(1)

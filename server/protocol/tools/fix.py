@@ -22,7 +22,7 @@ class FixAnswer(AssetAnswer):
 
 
 def register(mcp: FastMCP, studio: Studio) -> None:
-    """Add fix_pixel_art."""
+    """Adds fix_pixel_art."""
 
     @mcp.tool(
         name="fix_pixel_art",

@@ -39,7 +39,7 @@ class SliceAnswer(BaseModel):
 
 
 def register(mcp: FastMCP, studio: Studio) -> None:
-    """Add slice_sheet."""
+    """Adds slice_sheet."""
 
     @mcp.tool(
         name="slice_sheet",
