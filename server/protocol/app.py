@@ -24,6 +24,7 @@ from server.protocol.quick import QuickFastMCP
 from server.protocol.results import Results
 from server.protocol.tasks import JobTasks
 from server.protocol.tools.common import FriendlyErrors
+from server.protocol.uploads import Uploads
 from server.settings import Settings
 from server.studio import Studio
 
@@ -135,7 +136,14 @@ def create_server(
         version=package_version(),
         icons=[ICON],
         lifespan=lifespan,
-        middleware=[FriendlyErrors(), PreloadOnListing(studio), Results(studio), Arguments(studio), Questions()],
+        middleware=[
+            FriendlyErrors(),
+            PreloadOnListing(studio),
+            Results(studio),
+            Uploads(studio),
+            Arguments(studio),
+            Questions(),
+        ],
         mask_error_details=True,
         dereference_schemas=False,  # `Arguments` does it
         auth=auth,
