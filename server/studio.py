@@ -187,7 +187,7 @@ class Studio:
         return found
 
     def close(self, wait_seconds: float = 10) -> None:
-        """Ends the engine's worker, waiting so long for what it does, and close the libraries."""
+        """Ends the engine's worker, waiting so long for what it does, and closes the libraries."""
         with self._lock:
             self.closed = True
             engine, self._engine = self._engine, None

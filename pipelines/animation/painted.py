@@ -93,7 +93,7 @@ def _pushed(cell: Pixels, direction: str, by: float, lean: float = 0.0) -> Pixel
 
 
 def _struck(stand: Pixels, step: Pixels, direction: str, strike: Strike, t: float) -> Pixels:
-    """Draws back, lunge on one foot behind a blade's arc (or let something fly), hold, recover."""
+    """Draws back, lunges on one foot behind a blade's arc (or lets something fly), holds, recovers."""
     reach = max(2.0, _height(stand) / 6)
     if t < 0.15:
         return stand.copy()

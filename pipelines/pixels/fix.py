@@ -71,7 +71,7 @@ def fix_pictures(
     dither: int = 0,
     soft: Soft = "keep",
 ) -> Fixed:
-    """Finds the grid of the frames (one for all of them), prove it, and finish what is in its cells.
+    """Finds the grid of the frames (one for all of them), proves it, and finishes what is in its cells.
 
     A finished picture comes back as it is, and so does one whose grid cannot be proved. Colours that were read exactly
     are all kept; colours that had to be estimated become at most 32.

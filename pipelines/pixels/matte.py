@@ -54,7 +54,7 @@ def key_color(matte: str) -> NDArray[np.uint8] | None:
 def cut_background(
     native: Pixels, key: NDArray[np.uint8] | None = None, *, inside: bool = False, near: float = NEAR
 ) -> Cut:
-    """Clears the background of `native` ((h, w, 4) RGBA), and take its tint out of the edge beside it.
+    """Clears the background of `native` ((h, w, 4) RGBA), and takes its tint out of the edge beside it.
 
     The background is what touches the border in one colour (or in `key`). A saturated background is cleared inside the
     drawing too; any other one only with `inside`, since white eyes on white are part of the drawing. Parts of the

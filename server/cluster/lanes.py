@@ -87,7 +87,7 @@ class RayLane:
         return self._described
 
     def _follow(self, number: str, drawing: Any, on_step: OnStep) -> Message:
-        """Waits for the drawing, report its steps, and stop it where `on_step` raises."""
+        """Waits for the drawing, reports its steps, and stops it where `on_step` raises."""
         told, stopped = 0, None
         while not self._ray.wait([drawing], timeout=POLL)[0]:
             if stopped is not None:

@@ -126,7 +126,7 @@ def preview_note(answer: dict[str, Any]) -> str:
 
 
 def write_preview(path: Path, data: bytes) -> None:
-    """Writes the file in one step, and remove the oldest ones beyond `MOST_PREVIEWS`.
+    """Writes the file in one step, and removes the oldest ones beyond `MOST_PREVIEWS`.
 
     Raises:
         OSError, LibraryError: the folder cannot be written.

@@ -248,7 +248,7 @@ class StudioApp(App[None]):
         yield SystemCommand("Save a picture of the screen", "An SVG file", self.deliver_screenshot)
 
     def on_unmount(self) -> None:
-        """Stops what runs, and close the desk."""
+        """Stops what runs, and closes the desk."""
         for task in self.tasks:
             task.cancel()
         self.desk.close()

@@ -66,7 +66,7 @@ class Choice(Widget, can_focus=True):
         return self._values
 
     def offer(self, values: Sequence[str], value: str | None = None) -> None:
-        """Takes other values, and keep the chosen one where it is among them."""
+        """Takes other values, and keeps the chosen one where it is among them."""
         wanted = self.value if value is None else value
         self._values = tuple(values) or ("",)
         self.set_reactive(Choice.at, self._values.index(wanted) if wanted in self._values else 0)

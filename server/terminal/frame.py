@@ -89,7 +89,7 @@ class Frame(Screen[None]):
         self.studio.opened.append(self)
 
     def on_screen_resume(self) -> None:
-        """Shows what was said on another screen too, and look again."""
+        """Shows what was said on another screen too, and looks again."""
         if self.ready:
             self.show_said()
             self.look()

@@ -48,7 +48,7 @@ class GameScreen(Frame):
         self.query_one("#checks").focus()
 
     def look(self) -> None:
-        """Checks the project and read the deployments."""
+        """Checks the project and reads the deployments."""
         if not self.studio.awake:
             return
         desk = self.studio.desk

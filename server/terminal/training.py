@@ -59,7 +59,7 @@ class TrainingScreen(Frame):
                 yield Picture(plain=self.studio.plain, id="sample")
 
     def on_mount(self) -> None:
-        """Begins at the jobs, and look again while one runs."""
+        """Begins at the jobs, and looks again while one runs."""
         self.query_one("#jobs").focus()
         self.set_interval(LOOK_AGAIN, self._look_again)
 
@@ -126,7 +126,7 @@ class TrainingScreen(Frame):
     # keys
 
     def action_train(self) -> None:
-        """Asks for a folder and a name, and start."""
+        """Asks for a folder and a name, and starts."""
         desk = self.studio.desk
 
         def folder(dataset: str | None) -> None:

@@ -62,7 +62,7 @@ def start(
     finish: Callable[[Any], None] | None = None,
     failed: Callable[[Exception], None] | None = None,
 ) -> None:
-    """Runs `work` in a thread and post `Ended` when it is over.
+    """Runs `work` in a thread and posts `Ended` when it is over.
 
     Args:
         post: delivers a message to the app from any thread.

@@ -95,7 +95,7 @@ def _untitled(schema: Any) -> Any:
 
 
 async def in_thread(ctx: Context | None, work: Callable[[OnProgress], T], waiting: str = "") -> T:
-    """Runs `work` in a thread, send its progress to the client, and stop it when the client cancels.
+    """Runs `work` in a thread, sends its progress to the client, and stops it when the client cancels.
 
     `work` gets an OnProgress. When the client has cancelled, the next call of it raises the event loop's cancelled
     exception (a BaseException: let it pass). `waiting` is said immediately and every second until `work` reports
