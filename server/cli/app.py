@@ -18,8 +18,8 @@ COMMANDS = {
     ),
     "studio": ("server.terminal.command:studio", "Draw, compare and deploy in the terminal, without an assistant."),
     "generate": ("server.cli.commands:generate", "Draw a sprite."),
-    "animate": ("server.cli.kinds:animate", "Animate a sprite, or draw effects."),
-    "tileset": ("server.cli.kinds:tileset", "Draw a tileset."),
+    "animate": ("server.cli.sheets:animate", "Animate a sprite, or draw effects."),
+    "tileset": ("server.cli.sheets:tileset", "Draw a tileset."),
     "fix": ("server.cli.pixels:fix", "Get the real pixels back from a render, a screenshot or a JPEG."),
     "slice": ("server.cli.pixels:slice_sheet", "Cut a sheet or an .aseprite file into sprites or an animation."),
     "palette": (

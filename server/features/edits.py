@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
-from server.features.bases import record_bases
+from server.features.lora_bases import record_bases
 from server.features.recipes import palette_words
 from server.features.save import save_asset
 from server.project.game import local_weights

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipelines.errors import Cancelled, InvalidRequest, PipelineError
-from server.features.bases import record_bases
+from server.features.lora_bases import record_bases
 from server.features.recipes import of_the_game, sprite_recipe
 from server.features.save import save_asset
 from server.features.sketches import sketch_of, with_sketch

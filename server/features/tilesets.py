@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
-from server.features.bases import record_bases
+from server.features.lora_bases import record_bases
 from server.features.recipes import compose_recipe
 from server.features.save import save_asset
 from server.library.store import ASSET_ID

@@ -7,7 +7,7 @@ from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
 from server.features.animations import DrawnAnimation, generate_animation
-from server.features.bases import base_warnings
+from server.features.lora_bases import base_warnings
 from server.features.requests import AnimationRequest
 from server.protocol.tools.common import (
     LOADING,

@@ -9,7 +9,6 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.features.bases import base_warnings
 from server.features.comparisons.compare import (
     Comparison,
     Comparisons,
@@ -17,6 +16,7 @@ from server.features.comparisons.compare import (
     winner_index,
 )
 from server.features.comparisons.compare import compare_models as compare
+from server.features.lora_bases import base_warnings
 from server.features.requests import CompareRequest
 from server.project.game import Project
 from server.protocol.tools.common import OnProgress, ProjectArgument, ToolError, in_thread, makes, result, schema

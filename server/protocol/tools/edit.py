@@ -6,8 +6,8 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import Field
 
-from server.features.bases import base_warnings
 from server.features.edits import Edited, edit_sprite
+from server.features.lora_bases import base_warnings
 from server.features.requests import EditRequest
 from server.protocol.tools.common import (
     LOADING,

@@ -6,7 +6,7 @@ from fastmcp import Context, FastMCP
 from fastmcp.tools import ToolResult
 from pydantic import BaseModel, Field
 
-from server.features.bases import base_warnings
+from server.features.lora_bases import base_warnings
 from server.features.requests import Count, SpriteRequest
 from server.features.sprites import DrawnSprites, generate_sprites
 from server.protocol.tools.common import LOADING, OnProgress, ProjectArgument, in_thread, makes, result, schema

@@ -9,7 +9,7 @@ from mcp_types import INVALID_PARAMS
 from pydantic import Field
 
 from server.errors import ServerError
-from server.features.bases import base_warnings
+from server.features.lora_bases import base_warnings
 from server.features.requests import TilesetRequest
 from server.features.tilesets import DrawnTileset, bevy_snippet, generate_tileset
 from server.protocol.tools.common import (
