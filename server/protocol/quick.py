@@ -23,12 +23,16 @@ class QuickFastMCP(FastMCP):
     parameters are described in their annotations, so functions are handed on without their docstrings.
     """
 
+    _keeps_state = True
+
     def tool(self, name_or_fn: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As FastMCP.tool, with the server's icon."""
         options.setdefault("icons", self.icons)
         return _described(super().tool, name_or_fn, options)
 
-    _keeps_state = True
+    def prompt(self, name_or_fn: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As FastMCP.prompt."""
+        return _described(super().prompt, name_or_fn, options)
 
     @property
     def _state_store(self) -> Any:
@@ -57,10 +61,6 @@ class QuickFastMCP(FastMCP):
                     await serve_after_probes(lambda r, w: self._mcp_server.run(r, w, options), read, write)
         finally:
             reset_transport(token)
-
-    def prompt(self, name_or_fn: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """As FastMCP.prompt."""
-        return _described(super().prompt, name_or_fn, options)
 
 
 def _described(register: Callable[..., Any], name_or_fn: Any, options: dict[str, Any]) -> Any:
