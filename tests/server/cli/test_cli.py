@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from server.cli import commands, kinds
+from server.cli import commands, sheets
 from server.cli.app import COMMANDS, main
 from server.cli.terminal import picture_text
 from server.features.preview import preview_png
@@ -129,7 +129,7 @@ def test_a_preview_is_never_larger_than_a_client_takes(count: int, side: int) ->
 def test_animate_draws_effects_and_writes_their_files(
     game: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(kinds, "Studio", lambda: Studio(backend=FakeBackend()))
+    monkeypatch.setattr(sheets, "Studio", lambda: Studio(backend=FakeBackend()))
     folder = tmp_path / "fx"
     assert run("animate", "--effects", "hit", "--effects", "heal", "--seed", "2", "--out", str(folder)) == 0
     assert (folder / "sheet.png").read_bytes().startswith(b"\x89PNG")
@@ -137,6 +137,6 @@ def test_animate_draws_effects_and_writes_their_files(
 
 
 def test_tileset_draws_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "Studio", lambda: Studio(backend=FakeBackend()))
+    monkeypatch.setattr(sheets, "Studio", lambda: Studio(backend=FakeBackend()))
     assert run("tileset", "grass", "--layout", "seamless", "--seed", "2", "--out", str(tmp_path / "t")) == 0
     assert (tmp_path / "t/tiles.png").exists()
