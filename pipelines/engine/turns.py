@@ -39,8 +39,15 @@ OWNER: ContextVar[Owner] = ContextVar("owner", default=Owner())  # noqa: B039 (f
 class Turn(Protocol):
     """What waits for the device: an owner, and what it costs (any unit, the same for all)."""
 
-    owner: Owner
-    cost: float
+    @property
+    def owner(self) -> Owner:
+        """Who asked."""
+        ...
+
+    @property
+    def cost(self) -> float:
+        """Pixels, as a rule."""
+        ...
 
 
 T = TypeVar("T", bound=Turn)

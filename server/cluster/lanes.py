@@ -45,10 +45,12 @@ class RayLane:
 
         from server.cluster.painter import Painter
 
-        self._ray = ray
+        self._ray: Any = ray
         self._catalog = catalog
         self._described: dict[str, Any] = {"device": "starting"}
-        actor = ray.remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"watch": 2}, **options)(Painter)
+        actor = self._ray.remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"watch": 2}, **options)(
+            Painter
+        )
         self._actor = actor.remote(settings.model_dump_json(include={"data_dir", "model"}), backend)
 
     def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import os
 import random
 import signal
@@ -110,7 +111,7 @@ def main() -> None:
         import ray  # pyright: ignore[reportMissingImports]
 
         for actors in options.actors:
-            ray.init(num_cpus=actors, include_dashboard=False, log_to_driver=False, logging_level="warning")
+            ray.init(num_cpus=actors, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
             lanes = [RayLane(settings, single.backend, {"num_cpus": 1}) for _ in range(actors)]
             engine = Engine(*lanes)
             pace, alone, hashes = throughput(engine, options.sprites)

@@ -52,8 +52,12 @@ async def connect(game: Path, settings: Settings, users: Users) -> AsyncIterator
     server = create_server(settings, FakeBackend(), Tokens(users, OPERATOR), users)
     app = server.http_app(json_response=True, stateless_http=True)
 
-    def http(headers: dict[str, str] | None = None, auth: httpx2.Auth | None = None, **_: Any) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), headers=headers, auth=auth, timeout=60)
+    def http(
+        headers: dict[str, str] | None = None, timeout: Any = None, auth: httpx2.Auth | None = None
+    ) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app), headers=headers, auth=auth, timeout=timeout or 60
+        )
 
     @asynccontextmanager
     async def client(token: str) -> AsyncIterator[Client[Any]]:
