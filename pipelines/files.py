@@ -1,4 +1,4 @@
-"""Reads files that somebody else made: regular files only, with a limit on their size.
+"""Read files that somebody else made: regular files only, with a limit on their size.
 
 Opening a named pipe waits for a writer, a device may never end, and a file of gigabytes fills the memory. What a
 request, a game or a folder names is therefore opened without waiting and checked before a byte is read.

@@ -1,4 +1,4 @@
-"""Sets up logging for every process of the package: records go to standard error, one level for all four packages."""
+"""Set up logging for every process of the package: records go to standard error, one level for all four packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes text of unknown origin safe to show: control characters become visible, long text is clipped.
+"""Make text of unknown origin safe to show: control characters become visible, long text is clipped.
 
 A prompt, a file name or an answer of a game may hold escape sequences that move a terminal's cursor, set its title or
 hide what follows. Shown as `\\x1b` they do nothing.

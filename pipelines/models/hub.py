@@ -1,4 +1,4 @@
-"""Finds and fetches files of the Hugging Face hub in the cache that all programs of this machine share.
+"""Find and fetch files of the Hugging Face hub in the cache that all programs of this machine share.
 
 A pull reports progress, resumes after a break, checks every checksum and remembers the commit. huggingface_hub is
 imported only when something is fetched; looking a file up reads folders.

@@ -1,4 +1,4 @@
-"""Denoises latents: functions over any UNet and any diffusers scheduler.
+"""Denoise latents: functions over any UNet and any diffusers scheduler.
 
 One step is: predict with guidance, step the scheduler, restore what an inpaint mask keeps. Prompts, models and
 devices are

@@ -1,4 +1,4 @@
-"""Calls a model through CUDA graphs: one graph for each shape of its inputs, over fixed buffers.
+"""Call a model through CUDA graphs: one graph for each shape of its inputs, over fixed buffers.
 
 Eager SDXL waits for the CPU that launches its kernels; a graph is launched once. The weights are read where they lie,
 so a LoRA stack that is merged in place keeps every graph valid. Compiled code exists only inside a graph: `warm`

@@ -1,4 +1,4 @@
-"""Records work as a CUDA graph: the one recorder for drawing and for both trainers.
+"""Record work as a CUDA graph: the one recorder for drawing and for both trainers.
 
 PyTorch's rules are in torch/cuda/graphs.py: run the work on a side stream first, then capture it. The recorded work
 reads and writes fixed tensors; a replay does all of it with one launch.

@@ -1,4 +1,4 @@
-"""Encodes prompts with SDXL's two text encoders, with a cache, and finds the words that a model does not know.
+"""Encode prompts with SDXL's two text encoders, with a cache, and find the words that a model does not know.
 
 `PromptEncoder.state` names the LoRAs that are merged into the encoders, so that the cache stays valid.
 """

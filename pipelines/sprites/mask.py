@@ -1,4 +1,4 @@
-"""Reads which pixels an edit may change: a part by its name, rectangles, or a picture."""
+"""Read which pixels an edit may change: a part by its name, rectangles, or a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lays a rough picture onto the canvas that a drawing begins with (image-to-image)."""
+"""Lay a rough picture onto the canvas that a drawing begins with (image-to-image)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes animations: draws or takes a sprite, makes its frames, lays them out as a sheet, keeps the sheet.
+"""Make animations: draw or take a sprite, make its frames, lay them out as a sheet, keep the sheet.
 
 The frames come from `pipelines.animation.making`, the layout from `pipelines.animation.sheets`.
 """

@@ -1,4 +1,4 @@
-"""Takes an asset to ComfyUI as an API workflow, and a workflow back as a sprite."""
+"""Take an asset to ComfyUI as an API workflow, and a workflow back as a sprite."""
 
 from __future__ import annotations
 

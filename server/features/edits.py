@@ -1,4 +1,4 @@
-"""Edits the sprites of a library: the result is a new asset, and the edited one stays."""
+"""Edit the sprites of a library: the result is a new asset, and the edited one stays."""
 
 from __future__ import annotations
 

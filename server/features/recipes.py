@@ -1,4 +1,4 @@
-"""Makes a Recipe from a request and the game's style, so that all art of a game shares one palette.
+"""Make a Recipe from a request and the game's style, so that all art of a game shares one palette.
 
 A value comes from the request, else from the game's style, else from the settings.
 """

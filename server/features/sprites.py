@@ -1,4 +1,4 @@
-"""Draws the sprites of requests and keeps them in the game's library."""
+"""Draw the sprites of requests and keep them in the game's library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws tilesets, on terrains of earlier sets where a request names them, and writes the Bevy code that shows one."""
+"""Draw tilesets, on terrains of earlier sets where a request names them, and write the Bevy code that shows one."""
 
 from __future__ import annotations
 

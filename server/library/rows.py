@@ -1,4 +1,4 @@
-"""Turns rows of a library's database into records, and refuses what breaks a rule.
+"""Turn rows of a library's database into records, and refuse what breaks a rule.
 
 The database may come with a cloned game. Each value is checked here before anything uses it: ids and digests are hex,
 file names and paths follow the rules of requests, numbers are finite.

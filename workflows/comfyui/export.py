@@ -1,4 +1,4 @@
-"""Writes a sprite's recipe as a ComfyUI API workflow.
+"""Write a sprite's recipe as a ComfyUI API workflow.
 
 What both programs have is carried over: checkpoint, LoRAs with their weights, sampler, steps, guidance and where it
 ends, seed, canvas, SDXL's size conditioning, VAE, and the nearest-neighbour downscale to the sprite's size. What

@@ -1,4 +1,4 @@
-"""Reads a ComfyUI API workflow as a recipe: prompt, seed, steps, guidance, LoRAs, size. What is not carried is named.
+"""Read a ComfyUI API workflow as a recipe: prompt, seed, steps, guidance, LoRAs, size. What is not carried is named.
 
 A workflow is somebody else's file: any value may be missing, of another type, out of range, or linked in a circle.
 Nothing in it is run, and no path in it is opened.

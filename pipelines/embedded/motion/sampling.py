@@ -1,4 +1,4 @@
-"""Paints walk sheets: masked prediction in a few passes, the surest pixels first, several seeds together.
+"""Paint walk sheets: masked prediction in a few passes, the surest pixels first, several seeds together.
 
 The first cell is the key itself in every pass. What the seeds disagree on is settled by surprise: how unlikely the
 network itself finds a finished sheet when half of it is hidden again.

@@ -1,4 +1,4 @@
-"""Loads the shipped motion networks; each is read once and kept."""
+"""Load the shipped motion networks; each is read once and kept."""
 
 from __future__ import annotations
 

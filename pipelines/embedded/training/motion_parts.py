@@ -1,4 +1,4 @@
-"""Trains the part map (pipelines.embedded.motion.parts) in a minute on a GPU or some minutes on a CPU.
+"""Train the part map (pipelines.embedded.motion.parts) in a minute on a GPU or some minutes on a CPU.
 
 Parts of a doll are turned, shifted and scaled on their own before it is put together, so other poses, larger heads and
 stouter bodies than the dolls' one pose are seen. Dress, hats and things in hand that are held out are measured on.

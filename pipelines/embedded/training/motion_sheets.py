@@ -1,4 +1,4 @@
-"""Trains the walk sheet network (pipelines.embedded.motion.network) on a GPU, in minutes.
+"""Train the walk sheet network (pipelines.embedded.motion.network) on a GPU, in minutes.
 
 Loss: cross-entropy of hidden slots. Masks follow the sampler's cosine schedule; in a third of the sheets whole cells
 are shown or hidden. Held-out outlines are only measured on: the last average of the weights is kept.

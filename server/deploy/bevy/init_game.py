@@ -1,4 +1,4 @@
-"""Makes a Bevy game ready to show what is deployed: shows the changes as a diff first, then writes them.
+"""Make a Bevy game ready to show what is deployed: show the changes as a diff first, then write them.
 
 Adds the plugin's two files and the line that uses it, a cargo feature and two small crates, crisp sampling,
 `dgx-pixels.toml`, and `.dgx-pixels/` to .gitignore. The plugin is added whole or not at all: where one file has a form

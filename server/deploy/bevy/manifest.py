@@ -1,4 +1,4 @@
-"""Edits a game's Cargo.toml with tomlkit: comments, order and everything else stay as they were."""
+"""Edit a game's Cargo.toml with tomlkit: comments, order and everything else stay as they were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds where a game adds DefaultPlugins, and adds the plugin there, in tokens of Rust and not in its text."""
+"""Find where a game adds DefaultPlugins, and add the plugin there, in tokens of Rust and not in its text."""
 
 from __future__ import annotations
 

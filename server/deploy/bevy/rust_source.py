@@ -1,4 +1,4 @@
-"""Finds places in Rust source where code may be inserted: never inside strings, comments, attributes or macros.
+"""Find places in Rust source where code may be inserted: never inside strings, comments, attributes or macros.
 
 Only as much of the lexical grammar as that needs (The Rust Reference, "Tokens" and "Comments").
 """

@@ -1,4 +1,4 @@
-"""Draws sprites from short descriptions of shapes: training pictures of common things that the packs lack.
+"""Draw sprites from short descriptions of shapes: training pictures of common things that the packs lack.
 
 A drawing is a list of shapes in a square of 32 units, y downward. Each shape is filled, shaded as a rounded body lit
 from the upper left, and set off from what lies under it; the silhouette gets a dark outline. `jitter` moves, stretches
