@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.pixels.grid import Grid
+from pipelines.pixels.quantize import as_words
 from pipelines.records import Pixels
 
 _MOST_SAMPLES = 6
@@ -37,8 +38,7 @@ def sample_cells(image: Pixels, grid: Grid, noise: float = math.inf) -> Pixels:
     span = float(np.clip(1 - 2.4 * grid.blur / pitch, 0.3, 0.85)) if noise > _QUIET else max(0.25, 1.5 / pitch)
     side = int(np.clip(round(pitch * span), 1, _MOST_SAMPLES))
     at_y, at_x = _inner(grid.y, side, span, image.shape[0]), _inner(grid.x, side, span, image.shape[1])
-    # a pixel as one word: one gather a plane instead of four, and nothing to transpose
-    words = np.ascontiguousarray(image).view(np.uint32)[..., 0]
+    words = as_words(image)  # one gather for each plane instead of four, and nothing to transpose
     planes = [words[y[:, None], x].view(np.uint8).reshape(grid.rows, grid.columns, 4) for y in at_y for x in at_x]
     native = _middle_mean(planes)
     leak_x, leak_y = _leak(grid.blur, grid.pitch_x, span), _leak(grid.blur, grid.pitch_y, span)

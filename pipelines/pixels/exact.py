@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.pixels.quantize import ALPHA, as_words
 from pipelines.records import Pixels
 
 Lines = NDArray[np.intp]
@@ -45,8 +46,9 @@ class Enlargement:
 
 def without_hidden_colors(image: Pixels) -> Pixels:
     """Clears all channels of `image` ((h, w, 4) RGBA) where alpha is 0; returns the same array where all are clear."""
-    clear = image[..., 3] == 0
-    if not clear.any() or not image[clear, :3].any():
+    words = as_words(image)
+    clear = (words & ALPHA) == 0
+    if not clear.any() or not words[clear].any():
         return image
     image = image.copy()
     image[clear] = 0
@@ -58,7 +60,7 @@ def change_lines(frames: Sequence[Pixels]) -> tuple[Lines, Lines]:
     across = np.zeros(frames[0].shape[1] - 1, bool)
     down = np.zeros(frames[0].shape[0] - 1, bool)
     for frame in frames:
-        packed = np.ascontiguousarray(without_hidden_colors(frame)).view(np.uint32)[..., 0]
+        packed = as_words(without_hidden_colors(frame))
         _add_changes(across, packed)
         _add_changes(down, packed.T)
     return np.flatnonzero(across) + 1, np.flatnonzero(down) + 1

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipelines.pixels.quantize import ALPHA, as_bytes, as_words
 from pipelines.records import Pixels
 
 Profile = NDArray[np.float64]
@@ -83,11 +84,12 @@ class Grid:
 
 def profiles(image: Pixels) -> tuple[Profile, Profile]:
     """Measures change across each vertical and horizontal line of `image` ((h, w, 4) RGBA), all channels together."""
-    if (image[..., 3] < 255).any():
+    words = as_words(image)
+    if (words & ALPHA != ALPHA).any():
         # colours under transparent pixels do not belong to the drawing
-        image = np.where(image[..., 3:] > 127, image, 0).astype(np.uint8)
-    height, width = image.shape[:2]
-    some_rows, some_columns = image[:: _stride(height)], np.ascontiguousarray(image[:, :: _stride(width)])
+        words = np.where(image[..., 3] > 127, words, np.uint32(0))
+    height, width = words.shape
+    some_rows, some_columns = as_bytes(words[:: _stride(height)]), as_bytes(words[:, :: _stride(width)])
     across = np.zeros(width + 1)
     across[1:-1] = _change(some_rows[:, :-1], some_rows[:, 1:]).sum(axis=0, dtype=np.uint32).reshape(-1, 4).sum(axis=1)
     down = np.zeros(height + 1)

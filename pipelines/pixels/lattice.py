@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import solveh_banded
 
+from pipelines.pixels.quantize import as_bytes, as_words
 from pipelines.records import Pixels
 
 Values = NDArray[np.float32]
@@ -131,7 +132,7 @@ def _sampled(image: Pixels) -> Sides:
 
 def _rows_that_change(image: Pixels) -> Pixels:
     """Takes up to _ROWS rows of `image`, evenly spaced among those that change at all."""
-    some = np.ascontiguousarray(image[:: max(1, len(image) // _LOOKED_AT)])
+    some = as_bytes(as_words(image)[:: max(1, len(image) // _LOOKED_AT)])
     green, alpha = some[..., 1], some[..., 3]
     differs = green[:, 1:] != green[:, :-1]
     if alpha.min() < 255:
