@@ -17,9 +17,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pipelines.errors import FileError, TextError
-from pipelines.files import first_link
+from pipelines.files import first_link, read_bytes
 from pipelines.text_files import read_json
 from workflows.errors import WorkflowError
+
+_MOST_BYTES = 256 << 20
+"""Of a run's record: a hundred thousand items of 2 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,11 @@ class Journal:
             ) from None
         try:
             self.run = self._read_or_write_run(run)
+            self._entries, valid_bytes = _read_entries(folder / "done.jsonl")
+            self._file = (folder / "done.jsonl").open("ab")
         except BaseException:
             self._lock.release()
             raise
-        self._entries, valid_bytes = _read_entries(folder / "done.jsonl")
-        self._file = (folder / "done.jsonl").open("ab")
         self._file.truncate(valid_bytes)
 
     def _read_or_write_run(self, run: dict[str, Any]) -> dict[str, Any]:
@@ -117,12 +120,16 @@ def _read_entries(path: Path) -> tuple[dict[tuple[str, str], Entry], int]:
     entries: dict[tuple[str, str], Entry] = {}
     valid = 0
     if path.exists():
-        for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            data = read_bytes(path, _MOST_BYTES)
+        except FileError as error:
+            raise WorkflowError(f"{error} Or delete the folder {path.parent}: the run starts again.") from error
+        for line in data.splitlines(keepends=True):
             try:
-                data = json.loads(line)
+                item = json.loads(line)
                 if not line.endswith(b"\n"):
                     break
-                entries[str(data["step"]), str(data["key"])] = Entry(**data)
+                entries[str(item["step"]), str(item["key"])] = Entry(**item)
             except (ValueError, TypeError, KeyError, RecursionError):
                 break
             valid += len(line)

@@ -159,7 +159,8 @@ def _aseprite(source: Path | str | bytes) -> bytes | None:
 
 
 def _frames(picture: Image.Image, name: str, limit: int) -> list[tuple[Pixels, int]]:
-    count = 1 if limit == 1 else min(getattr(picture, "n_frames", 1), limit)
+    # the further pictures of a camera's JPEG (MPO) are previews and depth maps
+    count = 1 if limit == 1 or picture.format == "MPO" else min(getattr(picture, "n_frames", 1), limit)
     width, height = picture.size
     if count > 1 and count * width * height > MOST_PIXELS:
         raise ImageError(
@@ -169,6 +170,11 @@ def _frames(picture: Image.Image, name: str, limit: int) -> list[tuple[Pixels, i
     for index in range(count):
         if index:
             picture.seek(index)
+            if picture.size != (width, height):  # checked before it is decoded: a later page may be of any size
+                raise ImageError(
+                    f"Picture {index + 1} in {name} is {picture.width}x{picture.height}, the first one "
+                    f"{width}x{height}. Save each as a file of its own."
+                )
         frames.append((_rgba(picture), int(picture.info.get("duration", 0) or 0) if count > 1 else 0))
     return frames
 

@@ -308,13 +308,13 @@ def _entry(row: sqlite3.Row) -> Entry:
 
 
 def _states(assets: AssetsFolder, entry: Entry) -> dict[str, str]:
-    """Returns path -> SHA-256 of the file now; "?" if a folder, a link or a device is there."""
+    """Returns path -> SHA-256 of the file now; "?" if a folder, a link, a device or a huge file is there."""
     states: dict[str, str] = {}
     for one in entry.changes:
         try:
             states[one.path] = _digest(assets.read(one.path))
         except DeployError as error:
-            if getattr(error.__cause__, "errno", 0) not in (errno.ELOOP, errno.EINVAL, errno.ENOTDIR):
+            if getattr(error.__cause__, "errno", 0) not in (errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.EOVERFLOW):
                 raise
             states[one.path] = "?"
     return states

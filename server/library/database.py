@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pipelines.errors import explain
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _BUSY_SECONDS = 10
 """How long to wait for another process that writes."""
+
+_LONGEST_VALUE = 16 << 20
+"""Bytes of one row: the layout of the largest sheet has 1 MiB. A hundred megabytes of JSON would fill the memory."""
 
 
 class Database:
@@ -113,6 +117,7 @@ class Database:
                     f"{link} is a symbolic link, which is not followed. Put a real file or folder in its place (with "
                     "the same content), or remove the link."
                 )
+            _refuse_odd_files(self._path)
             _refuse_super_journal(self._path)
             self._connection = self._connect() if self._writable() else self._copy()
             self._identity = self._identify()
@@ -188,6 +193,15 @@ class Database:
                 )
 
 
+def _refuse_odd_files(path: Path) -> None:
+    """Refuses pipes, devices and folders in the place of the database's files: SQLite would wait for a writer."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        file = path.with_name(path.name + ending)
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(file.lstat().st_mode):
+                raise LibraryError(f"{file} is a folder, pipe or device. Delete it; a new library is made.")
+
+
 def _refuse_super_journal(path: Path) -> None:
     """Refuses a rollback journal that names a super-journal: SQLite would delete the file of that name anywhere.
 
@@ -208,3 +222,4 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA trusted_schema = OFF")  # functions in a foreign schema do nothing
     connection.execute("PRAGMA cell_size_check = ON")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)

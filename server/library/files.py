@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipelines.files import PICTURE_LIMIT
+
 
 def open_folder(name: str | Path, parent: int | None = None) -> int:
     """Opens a folder and returns its descriptor; `name` is relative to the descriptor `parent` where one is given.
@@ -53,17 +55,20 @@ def folder_below(root: Path, parts: Sequence[str], *, make: bool = False) -> Ite
 
 
 def read_at(folder: int, name: str) -> bytes:
-    """Reads a regular file that lies in the folder of a descriptor.
+    """Reads a regular file of at most PICTURE_LIMIT bytes that lies in the folder of a descriptor.
 
     Raises:
-        OSError: with ELOOP for a symbolic link, EINVAL for a pipe, a device or a folder.
+        OSError: with ELOOP for a symbolic link, EINVAL for a pipe, a device or a folder, EOVERFLOW for a larger file.
     """
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", name)
     with os.fdopen(descriptor, "rb") as file:
-        return file.read()
+        if status.st_size > PICTURE_LIMIT:
+            raise OSError(errno.EOVERFLOW, f"larger than {PICTURE_LIMIT >> 20} MiB, the most that is read here", name)
+        return file.read(PICTURE_LIMIT)
 
 
 def read_below(root: Path, *parts: str) -> bytes:

@@ -19,6 +19,8 @@ from server.errors import LibraryError
 
 logger = logging.getLogger(__name__)
 
+_MOST_ROWS = 1 << 53
+
 Migration = Callable[[sqlite3.Connection, Path | None], None]
 
 
@@ -159,6 +161,20 @@ def check_schema(connection: sqlite3.Connection, version: int, folder: Path | No
             f"{folder} has a library.sqlite that dgx-pixels did not make in this form ({named}). Move library.sqlite "
             "away; a new one is made (the pictures stay)."
         )
+    _check_numbers(connection, folder)
+
+
+def _check_numbers(connection: sqlite3.Connection, folder: Path | None) -> None:
+    """Refuses numbers of rows that leave none for the next row: SQLite would answer that the disk is full."""
+    tables = {name for kind, name, _ in _schema(connection) if kind == "table"}
+    for table in {"deployments", "deploy_journal"} & tables:
+        counted = connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()[0]
+        largest = connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0]
+        if any(isinstance(number, int) and number > _MOST_ROWS for number in (counted, largest)):
+            raise LibraryError(
+                f"{folder} has a library.sqlite whose {table} are numbered up to the end. Move library.sqlite away; a "
+                "new one is made (the pictures stay)."
+            )
 
 
 def _schema(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str]]:

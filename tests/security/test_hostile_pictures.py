@@ -58,6 +58,41 @@ def endless_gif(frames: int) -> bytes:
     return b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff" + frame * frames + b";"
 
 
+def many_scans(count: int) -> bytes:
+    """A progressive JPEG of 4096x4096 that refines its pixels `count` times more, in 16 bytes each."""
+    data = saved(Image.new("RGB", (4096, 4096), (90, 90, 90)), "JPEG", progressive=True, quality=50)
+    starts = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xda"]
+    begin, end = starts[2], starts[3]
+    return data[:end] + data[begin:end] * count + data[end:]
+
+
+def growing_gif(side: int) -> bytes:
+    """A GIF of 16x16 whose second frame is larger than its screen."""
+    large = saved(Image.new("P", (side, side)), "GIF")
+    image = large.index(b",\0\0\0\0" + struct.pack("<HH", side, side))
+    small = saved(Image.new("P", (16, 16)), "GIF")
+    return small.rstrip(b";") + b"!\xf9\x04\x09\x0a\0\0\0" + large[image:]
+
+
+def webp_canvas(side: int) -> bytes:
+    """An animated WebP whose canvas is as large as the form allows, with a frame of one pixel."""
+    still = saved(Image.new("RGBA", (2, 2)), "WEBP", lossless=True)[12:]
+    still = still[still.index(b"VP8L") :]
+    frame = bytes(6) + struct.pack("<I", 1)[:3] + struct.pack("<I", 1)[:3] + struct.pack("<I", 100)[:3] + b"\0" + still
+    edge = struct.pack("<I", side - 1)[:3]
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\x12\0\0\0" + edge + edge
+    body += b"ANIM" + struct.pack("<I", 6) + bytes(6) + (b"ANMF" + struct.pack("<I", len(frame)) + frame) * 2
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def tiled_tiff(side: int) -> bytes:
+    """A TIFF of 16x16 in one compressed tile of `side` pixels a side."""
+    data = zeros(side * side * 4)
+    tags = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 2), (277, 3, 1, 4)]
+    tags += [(322, 4, 1, side), (323, 4, 1, side), (324, 4, 1, 8 + 2 + 12 * 11 + 4), (325, 4, 1, len(data))]
+    return tiff([*tags, (338, 3, 1, 2)], data)
+
+
 def tiff(entries: list[tuple[int, int, int, int]], rest: bytes = b"", after: int = 0) -> bytes:
     """A TIFF with one directory: (tag, type, count, value)."""
     body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
@@ -93,6 +128,20 @@ def bombs() -> dict[str, Callable[[], bytes]]:
         "sixteen_bits": lambda: png(4096, 4096, bits=16, color=0, data=zeros(4096 * (4096 * 2 + 1))),
         "gif_million_frames": lambda: endless_gif(1_000_000),
         "gif_pieces": lambda: b"GIF89a\1\0\1\0\0\0\0!\xfe" + b"\1a" * 20_000_000 + b"\0;",
+        "jpeg_scans": lambda: many_scans(100_000),
+        "jpeg_of_a_camera": lambda: saved(
+            Image.new("RGB", (64, 64)), "MPO", save_all=True, append_images=[Image.new("RGB", (12_001, 12_001))] * 2
+        ),
+        "tiff_pages_grow": lambda: saved(
+            Image.new("RGB", (16, 16)),
+            "TIFF",
+            compression="tiff_deflate",
+            save_all=True,
+            append_images=[Image.new("RGB", (12_001, 12_001))] * 2,
+        ),
+        "tiff_tile": lambda: tiled_tiff(12_000),
+        "gif_frames_grow": lambda: growing_gif(9_001),
+        "webp_canvas": lambda: webp_canvas(16_384),
         "jpeg_segments": lambda: b"\xff\xd8" + b"\xff\xe5\0\2" * 20_000_000 + b"\xff\xd9",
         "tiff_directories": lambda: (
             b"II*\0\x08\0\0\0" + b"".join(struct.pack("<HI", 0, 14 + 6 * i) for i in range(2_000_000))

@@ -6,11 +6,13 @@ our own sheets need no RON. Aseprite's JSON and Tiled's .tsx are written with th
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pipelines.errors import TextError
 from pipelines.text_files import read_json
 
+_UNQUOTED = re.compile(r'["\\\x00-\x1f\x7f-\x9f]')
 _META = """\
 (
     meta_format_version: "1.0",
@@ -61,14 +63,18 @@ def assets_ron(assets: Path) -> str:
     """Returns all pictures and sheet layouts below `assets`, for bevy_asset_loader's standard dynamic assets.
 
     A picture's key is its path without the ending, with dots ("sprites.hero"); a sheet's grid is "<key>.layout".
-    Broken layouts are left out.
+    Broken layouts are left out, and so are names that RON cannot hold between quotes.
     """
     entries: list[str] = []
     for path in sorted(assets.rglob("*.png")):
         place = path.relative_to(assets).as_posix()
+        if _UNQUOTED.search(place):
+            continue
         key = place.removesuffix(".png").replace("/", ".")
         entries.append(f'    "{key}": Image(path: "{place}", sampler: Nearest),')
     for path in sorted(assets.rglob("*.sheet.json")):
+        if path.is_symlink() or _UNQUOTED.search(path.name):
+            continue
         try:
             sheet = read_json(path)
             (width, height), columns, rows = sheet["tile_size"], int(sheet["columns"]), int(sheet["rows"])
