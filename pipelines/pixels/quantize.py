@@ -20,7 +20,7 @@ ALPHA = np.array([0, 0, 0, 255], np.uint8).view(np.uint32)[0]
 
 
 def as_words(image: Pixels) -> NDArray[np.uint32]:
-    """`image` ((h, w, 4) RGBA) with each pixel as one word, (h, w): one comparison or gather instead of four.
+    """Views `image` ((h, w, 4) RGBA) as (h, w) with one word for each pixel: one comparison or gather instead of four.
 
     A view, also of a turned picture; a copy only where the four bytes of a pixel do not lie side by side.
     """
@@ -28,7 +28,7 @@ def as_words(image: Pixels) -> NDArray[np.uint32]:
 
 
 def as_bytes(words: NDArray[np.uint32]) -> Pixels:
-    """(h, w) words of `as_words` as a picture, (h, w, 4) RGBA, contiguous."""
+    """Returns (h, w) words of `as_words` as a picture, (h, w, 4) RGBA, contiguous."""
     return np.ascontiguousarray(words)[..., None].view(np.uint8)
 
 
