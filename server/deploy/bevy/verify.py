@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -33,17 +32,15 @@ from server.project.game import Project
 logger = logging.getLogger(__name__)
 
 PROTOCOL = 2
-"""The version of the plugin that this package ships."""
+"""The version of the dev plugin that this package ships."""
 SPOKEN = (1, 2)
-"""Versions that are understood: 2 added types that are reflected, and kept the methods."""
-"""The version of the dev plugin's methods that this module speaks."""
+"""Versions of its methods that are understood: 2 added types that are reflected, and kept the methods."""
 
 PATIENCE = 4.5
 """Seconds that the witness may take in all, before and after the writing."""
 
 KINDS = (".png", ".sheet.json")
 """What the dev plugin tells the state of."""
-
 
 PORTS = 10
 """How many ports are asked where none is named."""
@@ -64,6 +61,9 @@ class AssetState(BaseModel):
     failed: int = 0
     error: str | None = ""
     held: bool = False
+
+
+_UNKNOWN = AssetState()
 
 
 class Reloaded(BaseModel):
@@ -120,7 +120,7 @@ class Before:
     discovery: Discovery | None = None
     problem: Verification | None = None
     """The answer, where it is known already: no game, another game, a game that does not answer."""
-    assets: dict[str, Any] | None = None
+    assets: dict[str, AssetState] | None = None
     """The dev plugin's state of each path; None where the game has no dev plugin."""
     screenshot: bytes = b""
     spent: float = 0.0
@@ -250,17 +250,19 @@ def _recognise(before: Before, project: Project, paths: tuple[str, ...], clock: 
             "BRP_EXTRAS_PORT=<free port> and set that port as brp_port in dgx-pixels.toml.",
         )
         return
-    before.assets = {path: state.model_dump() for path, state in status.assets.items()}
+    before.assets = status.assets
 
 
-def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes], clock: _Clock) -> Verification:
+def _by_plugin(
+    before: Before, known: Mapping[str, AssetState], files: Mapping[str, bytes], clock: _Clock
+) -> Verification:
     assert before.discovery is not None
     shown = [path for path in files if path.endswith(KINDS)]
     if not shown:
         return Verification("deployed_unverified", "The game tells nothing of files of this kind.")
     reply = before.client.call("dgx_pixels/reload", {"paths": shown}, clock.left(2.0))
     reloaded = Reloaded.model_validate(reply).assets
-    held = [path for path in shown if reloaded[path].held or known.get(path, {}).get("held")]
+    held = [path for path in shown if reloaded[path].held or known.get(path, _UNKNOWN).held]
     if not held:
         return Verification(
             "deployed_not_loaded_by_game",
@@ -269,7 +271,7 @@ def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes]
         )
     notes: list[str] = []
     for path in held:
-        was = known.get(path, {})
+        was = known.get(path, _UNKNOWN)
         wanted = _hash_of(path, files[path])
         state = _await(before.client, path, wanted, was, clock)
         if state is None:
@@ -279,10 +281,10 @@ def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes]
                 "pixels cannot be compared; look at the screenshot.",
                 screenshot=take_screenshot(before.client, before.discovery, clock.left(1.0)),
             )
-        if state["hash"] != wanted and state["failed"] > was.get("failed", 0):
+        if state.hash != wanted and state.failed > was.failed:
             return Verification(
                 "reload_failed",
-                f"The game could not load {path}: {text_of(state['error'])}. It still shows the earlier picture; "
+                f"The game could not load {path}: {text_of(state.error)}. It still shows the earlier picture; "
                 "deploy another picture, or take this one back with undo_deploy.",
             )
         notes.append(_seen(path, was, state, wanted))
@@ -291,15 +293,15 @@ def _by_plugin(before: Before, known: dict[str, Any], files: Mapping[str, bytes]
     return Verification("reloaded", " ".join(notes), screenshot=shot)
 
 
-def _await(client: BrpClient, path: str, wanted: str | None, was: Mapping[str, Any], clock: _Clock) -> Any:
+def _await(client: BrpClient, path: str, wanted: str | None, was: AssetState, clock: _Clock) -> AssetState | None:
     """Returns the file's state once the game has taken it up or failed to; None where it does neither in time.
 
     Raises:
         Silent: the game answers nothing at all any more.
     """
-    params = {"path": path, "hash": wanted, "generation": was.get("generation", 0), "failed": was.get("failed", 0)}
+    params = {"path": path, "hash": wanted, "generation": was.generation, "failed": was.failed}
     try:
-        return AssetState.model_validate(client.call("dgx_pixels/await", params, clock.left(1.8))).model_dump()
+        return AssetState.model_validate(client.call("dgx_pixels/await", params, clock.left(1.8)))
     except Silent:
         client.call("dgx_pixels/status", {"paths": [path]}, clock.left(0.7))
         return None
@@ -312,9 +314,9 @@ def _hash_of(path: str, data: bytes) -> str | None:
     return None if pixels is None else word_hash(pixels.tobytes())
 
 
-def _seen(path: str, was: Mapping[str, Any], now: Mapping[str, Any], wanted: str | None) -> str:
-    size = f"{now['width']}x{now['height']}"
-    if wanted and now["hash"] == wanted:
+def _seen(path: str, was: AssetState, now: AssetState, wanted: str | None) -> str:
+    size = f"{now.width}x{now.height}"
+    if wanted and now.hash == wanted:
         note = (
             f"The game shows exactly the pixels of {path} ({size})."
             if path.endswith(".png")
@@ -322,13 +324,9 @@ def _seen(path: str, was: Mapping[str, Any], now: Mapping[str, Any], wanted: str
         )
     else:
         note = f"The game has loaded {path} again ({size}); its form there does not let the pixels be compared."
-    if (
-        path.endswith(".png")
-        and was.get("generation")
-        and (was["width"], was["height"]) != (now["width"], now["height"])
-    ):
+    if path.endswith(".png") and was.generation and (was.width, was.height) != (now.width, now.height):
         note += (
-            f" Its size was {was['width']}x{was['height']}: sprites follow, but frame grids of atlases do not, nor do "
+            f" Its size was {was.width}x{was.height}: sprites follow, but frame grids of atlases do not, nor do "
             "materials of the game's own."
         )
     return note
