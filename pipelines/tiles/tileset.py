@@ -108,7 +108,7 @@ def draw_tileset(
     Args:
         engine: what draws.
         recipe: kind "tileset", width = height = the tile's size. `options`: `layout` (see layouts.LAYOUTS), `upper` and
-            `lower` (terrains in words; an empty lower one leaves the background clear), `border` (auto, grassy, soft,
+            `lower` (prompts; an empty lower one leaves the background clear), `border` (auto, grassy, soft,
             crisp), `method` (composite, joint), `axes` (both, x, y; for seamless), `variants` (of a variations set).
         on_progress: see OnProgress.
         given: terrains of earlier sets that are taken as they are, by "upper" or "lower": (size, size, 4), wrapping.
