@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch.nn import functional
 from pipelines.embedded.canvas import SIZE, place
 from pipelines.embedded.language import families, split_words, subjects
 from pipelines.embedded.words import nearest_words
+from pipelines.embedded.worn import load_worn, things_asked, worn
 from pipelines.records import Pixels
 
 FOLDER = Path(__file__).parent / "judge_weights"
@@ -58,8 +60,7 @@ class Judge(nn.Module):
 
     def pooled(self, pictures: Tensor) -> Tensor:
         """Returns what `forward` classifies: mean and maximum of each channel, (batch, 8 * width)."""
-        features = self.body(pictures)
-        return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
+        return pool(self.body(pictures))
 
     def probabilities(self, pictures: Sequence[Pixels]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, kinds) and (n, nouns) for RGBA pictures of 32x32 pixels."""
@@ -67,6 +68,11 @@ class Judge(nn.Module):
         with torch.inference_mode():
             kind, noun = self(as_input(stacked.to(next(self.parameters()).device)))
         return kind.softmax(-1).cpu().numpy(), noun.softmax(-1).cpu().numpy()
+
+
+def pool(features: Tensor) -> Tensor:
+    """Mean and maximum of each channel of the last map: (batch, channels, h, w) -> (batch, 2 * channels)."""
+    return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
 
 
 def as_input(pictures: Tensor) -> Tensor:
@@ -85,11 +91,22 @@ def load_judge() -> Judge:
 
 def match(pictures: Sequence[Pixels], prompt: str) -> np.ndarray | None:
     """Rates 0..1 how well each picture, of any size, shows what the prompt asks for; None without a noun it knows."""
-    return compare(pictures, prompt)[0]
+    return compare(pictures, prompt).shown
 
 
-def compare(pictures: Sequence[Pixels], prompt: str) -> tuple[np.ndarray | None, np.ndarray]:
-    """Sees pictures of any size that were drawn for one prompt: `match`, and how much each is like the others.
+class Compared(NamedTuple):
+    """What `compare` sees, each (n,) and 0..1; None where the prompt asks for nothing that is known."""
+
+    shown: np.ndarray | None
+    """How well each picture shows the noun."""
+    likeness: np.ndarray
+    """How much each picture is like the others."""
+    worn: np.ndarray | None
+    """How well each picture shows what the figure should wear and hold."""
+
+
+def compare(pictures: Sequence[Pixels], prompt: str) -> Compared:
+    """Sees pictures of any size that were drawn for one prompt.
 
     The likeness, 0..1, is the mean over the other pictures of the cosine of the judge's features, squared, times the
     mean Bhattacharyya coefficient of its nouns; 1 for a single picture. What one drawing of four shows and the other
@@ -98,7 +115,8 @@ def compare(pictures: Sequence[Pixels], prompt: str) -> tuple[np.ndarray | None,
     judge = load_judge()
     stacked = torch.from_numpy(np.stack([as_seen(picture) for picture in pictures])).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        pooled = judge.pooled(as_input(stacked))
+        last = judge.body(as_input(stacked))
+        pooled = pool(last)
         noun = judge.noun(pooled).softmax(-1)
         features, root = functional.normalize(pooled, dim=1), noun.sqrt()
         others = max(len(pictures) - 1, 1)
@@ -107,8 +125,14 @@ def compare(pictures: Sequence[Pixels], prompt: str) -> tuple[np.ndarray | None,
             for matrix in (features, root)
         )
         likeness = (cosine.square() * overlap).clamp(0, 1)
+        things = things_asked(prompt, load_worn()[0]) if max(pictures[0].shape[:2]) > SIZE // 2 else ()
+        held = worn(last, things) if things else None
     asked = noun_asked(prompt, judge.nouns)
-    return noun[:, judge.nouns.index(asked)].numpy() if asked else None, likeness.numpy()
+    return Compared(
+        noun[:, judge.nouns.index(asked)].numpy() if asked else None,
+        likeness.numpy(),
+        None if held is None else held.numpy(),
+    )
 
 
 def noun_asked(prompt: str, nouns: Sequence[str]) -> str:

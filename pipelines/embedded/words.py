@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from pipelines.embedded.colors import SAID_FOR
@@ -91,6 +92,10 @@ _OF_A_PART = re.compile(r"\b(?:with|holding|wearing|carrying|facing|seen|in)\b",
 _COVERS = """
     armor armour cape cloak clothes coat dress feathers fur gown jacket robe scales shirt skin suit tunic uniform
 """
+_HAIR: Mapping[str, tuple[str, ...]] = {
+    "red": ("red", "orange"), "blond": ("yellow", "orange"), "white": ("white", "gray"), "gray": ("gray", "white"),
+}  # fmt: skip
+_UPPER = frozenset(("hair", "beard", "hat", "crown", "helmet", "hood", "eyes", "horns", "roof"))
 _WHOLE = frozenset(_COVERS.split())
 """What the colour after a word of _PART may be said of so that it is the picture's."""
 
@@ -146,6 +151,21 @@ def color_asked(prompt: str) -> str:
         if is_color(word) and (not part or not _WHOLE.isdisjoint(words[i + 1 : i + 3])):
             return SAID_FOR.get(word, word)
     return ""
+
+
+def part_color_asked(prompt: str) -> tuple[tuple[str, ...], bool]:
+    """Returns the names of COLORS that a part of the figure should have, and whether it is an upper part.
+
+    "dwarf with a red beard" -> (("red", "orange"), True): hair is seldom as red as paint. Empty where no part has one,
+    or the colour is said of what covers the figure (see `color_asked`).
+    """
+    bare = without_parts(prompt)
+    words = read_prompt(prompt[len(bare) :]).text.split() if bare else []
+    for word, part in pairwise(words):
+        color = "blond" if word == "blonde" else SAID_FOR.get(word, word)
+        if (is_color(word) or color == "blond") and part not in _WHOLE and not is_color(part):
+            return (_HAIR.get(color, (color,)) if part in ("hair", "beard") else (color,)), part in _UPPER
+    return (), False
 
 
 def without_parts(prompt: str) -> str:

@@ -10,31 +10,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.pixels.finish import Finished
 from pipelines.pixels.gates import Report
+from pipelines.records import Pixels
 
 UNSEEN = 0.2
 """What is left of a score where the judge is sure that the noun is not there: among bad ones the gates still choose."""
 
+UNUSUAL = 0.6
+"""The same where the prompt says what the figure holds: the judge does not know a farmer with a torch as a farmer."""
+
 UNLIKE = 0.2
 """What is left of a score where a candidate has nothing in common with the others; the noun decides first."""
+
+UNWORN = 0.3
+"""What is left of a score where nothing of what the figure should wear and hold is there."""
+
+PALE = 0.4
+"""What is left of a score where a part has nothing of the colour that is said of it."""
 
 MISCOLORED = 0.3
 """What is left of a score where the colour that is asked for is not the first one."""
 
 
 def mark(candidates: Sequence[Finished], prompt: str) -> list[Finished]:
-    """Returns the candidates with scores `recognised` (0..1), `likeness` (0..1) and `color` (0 or 1).
+    """Returns the candidates with scores `recognised`, `likeness`, `worn`, `part_color` (0..1) and `color` (0 or 1).
 
-    `recognised` and `color` are there where the prompt says such a thing; `likeness` is how much a picture is like
-    the others. `score`, by which one is kept, falls with each.
+    `likeness` is how much a picture is like the others. The rest is there where the prompt says such a thing: a noun,
+    what a figure wears and holds, the colour of a part, the picture's. `score`, by which one is kept, falls with each.
     """
     from pipelines.embedded.colors import color_shares, main_colors
     from pipelines.embedded.judge import compare
     from pipelines.embedded.words import color_asked
 
     color = color_asked(prompt)
-    shown, likeness = compare([candidate.image for candidate in candidates], prompt)
+    images = [candidate.image for candidate in candidates]
+    shown, likeness, worn = compare(images, prompt)
+    part = part_colors(images, prompt)
     marked: list[Finished] = []
     for i, candidate in enumerate(candidates):
         scores = dict(candidate.report.scores)
@@ -42,9 +57,38 @@ def mark(candidates: Sequence[Finished], prompt: str) -> list[Finished]:
         scores["score"] *= UNLIKE + (1 - UNLIKE) * scores["likeness"]
         if shown is not None:
             scores["recognised"] = float(shown[i])
-            scores["score"] *= UNSEEN + (1 - UNSEEN) * scores["recognised"]
+            left = UNSEEN if worn is None else UNUSUAL
+            scores["score"] *= left + (1 - left) * scores["recognised"]
+        if worn is not None:
+            scores["worn"] = float(worn[i])
+            scores["score"] *= UNWORN + (1 - UNWORN) * scores["worn"]
+        if part is not None:
+            scores["part_color"] = float(part[i])
+            scores["score"] *= PALE + (1 - PALE) * scores["part_color"]
         if color:
             scores["color"] = float(color in main_colors(color_shares(candidate.image))[:1])
             scores["score"] *= 1.0 if scores["color"] else MISCOLORED
         marked.append(replace(candidate, report=Report(candidate.report.gates, scores)))
     return marked
+
+
+def part_colors(images: Sequence[Pixels], prompt: str) -> NDArray[np.float64] | None:
+    """How much of a part's colour each picture has, as a share of the one that has most; None where none is said.
+
+    Of hair, a beard or a hat the upper part of the figure counts, of anything else the whole.
+    """
+    from pipelines.embedded.colors import COLORS, color_shares
+    from pipelines.embedded.words import part_color_asked
+
+    names, upper = part_color_asked(prompt)
+    if not names:
+        return None
+    index = [COLORS.index(name) for name in names]
+    shares = np.array([color_shares(_upper(image) if upper else image)[index].sum() for image in images])
+    return shares / max(shares.max(), 1e-6)
+
+
+def _upper(image: Pixels) -> Pixels:
+    """The upper two fifths of what is drawn."""
+    rows = np.flatnonzero((image[..., 3] >= 128).any(axis=1))
+    return image[rows[0] : rows[0] + max(1, 2 * len(rows) // 5)] if len(rows) else image

@@ -15,6 +15,7 @@ from pipelines.embedded.words import (
     known_words,
     main,
     nearest_words,
+    part_color_asked,
     read_prompt,
     synonyms,
     unknown_words,
@@ -100,6 +101,21 @@ def test_what_is_worn_is_worded_as_in_the_captions(prompt: str, text: str):
 )
 def test_a_prompt_without_its_parts_is_what_comes_before_the_first(prompt: str, bare: str):
     assert without_parts(prompt) == bare
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names", "upper"),
+    [
+        ("dwarf with a red beard", ("red", "orange"), True),
+        ("woman with blonde hair", ("yellow", "orange"), True),
+        ("sword with a blue handle", ("blue",), False),
+        ("woman with a red dress", (), False),
+        ("red dragon", (), False),
+        ("knight with a sword", (), False),
+    ],
+)
+def test_the_colour_of_a_part_is_read_with_where_the_part_is(prompt: str, names: tuple[str, ...], upper: bool):
+    assert part_color_asked(prompt) == (names, upper and bool(names))
 
 
 def test_a_word_that_nothing_is_near_is_reported_and_left_out():

@@ -35,8 +35,8 @@ class Pictures(FakeBackend):
 def drawn() -> Iterator[dict[str, Pixels]]:
     """What the embedded model draws."""
     engine = Engine(DiffusersBackend("cpu"))
-    prompts = ("red dragon", "red potion", "blue potion")
-    yield dict(zip(prompts, engine.draw(DrawRequest("embedded", prompts, (1, 1, 1), 32, 32)).images, strict=True))
+    prompts = ("red dragon", "red potion", "blue potion", "warrior with axe and shield", "queen with flowers")
+    yield dict(zip(prompts, engine.draw(DrawRequest("embedded", prompts, (1,) * 5, 32, 32)).images, strict=True))
     engine.close()
 
 
@@ -62,6 +62,24 @@ def test_the_candidate_in_the_colour_that_is_asked_for_is_kept(drawn: dict[str, 
     assert at == 1
     assert scores["color"] == 1
     assert scores["recognised"] > 0.5
+
+
+def test_the_candidate_that_holds_what_is_asked_for_is_kept(drawn: dict[str, Pixels]):
+    warrior, queen = drawn["warrior with axe and shield"], drawn["queen with flowers"]
+    at, scores = kept(replace(POTION, prompt="woman with an axe and a shield"), queen, warrior)
+    assert (at, scores["worn"]) == (1, 1.0)
+    assert kept(replace(POTION, prompt="soldier in a dress"), warrior, queen)[0] == 1
+    assert "worn" not in kept(replace(POTION, prompt="axe"), warrior, queen)[1]
+
+
+def test_the_candidate_whose_part_has_the_colour_that_is_said_of_it_is_kept():
+    plain = np.zeros((32, 32, 4), np.uint8)
+    plain[4:28, 10:22] = (120, 90, 60, 255)
+    hat, boots = plain.copy(), plain.copy()
+    hat[4:8, 10:22, :3] = boots[24:28, 10:22, :3] = (40, 60, 200)
+    asked = replace(POTION, prompt="xyzzy man with a blue hat")
+    at, scores = kept(asked, boots, hat, plain)
+    assert (at, scores["part_color"]) == (1, 1.0)
 
 
 def test_a_prompt_without_a_noun_or_colour_leaves_the_scores_alone(drawn: dict[str, Pixels]):
