@@ -25,6 +25,7 @@ _RAMPS = {
     "purple": "24133f 5a2a8e 9651cf cf93f0 f8e4ff",
     "pink": "3c1136 8e2866 da5296 f79cbf ffe6ee",
     "brown": "271813 5b3724 8f5f38 c29a62 ecd9a4",
+    "tan": "4b2f26 8a6440 c7a36c e6d09c f8eed0",
     "gray": "22252f 4b5162 7f8696 b4bac4 eef0f2",
     "white": "4d5a74 8193ad b3c4d6 dde9f2 ffffff",
     "black": "0d0c14 221f2e 3b3749 5f5a70 938ea2",

@@ -20,6 +20,7 @@ COMMANDS = {
     "generate": ("server.cli.commands:generate", "Draw a sprite."),
     "animate": ("server.cli.sheets:animate", "Animate a sprite, or draw effects."),
     "tileset": ("server.cli.sheets:tileset", "Draw a tileset."),
+    "ui": ("server.cli.sheets:ui", "Make a kit of user-interface pieces, icons and a pixel font."),
     "fix": ("server.cli.pixels:fix", "Get the real pixels back from a render, a screenshot or a JPEG."),
     "slice": ("server.cli.pixels:slice_sheet", "Cut a sheet or an .aseprite file into sprites or an animation."),
     "palette": (

@@ -1,4 +1,4 @@
-"""`dgx-pixels animate` and `tileset`: the commands that make more than one picture."""
+"""`dgx-pixels animate`, `tileset` and `ui`: the commands that make more than one picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from cyclopts import Parameter
 
 from server.cli.console import SafeConsole, shown
-from server.features.requests import AnimationRequest, TilesetRequest
+from server.features.requests import AnimationRequest, TilesetRequest, UiRequest
 from server.studio import Studio
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _NO_REQUEST = AnimationRequest()
+_NO_UI = UiRequest()
 
 
 def animate(
@@ -66,6 +67,27 @@ def tileset(
             lambda report: generate_tileset(studio, request, report, project=str(project) if project else None),
         )
         _print_asset(done.library, done.asset, out, list(done.tileset.warnings))
+
+
+def ui(
+    request: Annotated[UiRequest, Parameter(name="*")] = _NO_UI, *, project: Path | None = None, out: Path | None = None
+) -> None:
+    """Make a kit of user-interface pieces, icons and a pixel font.
+
+    Parameters
+    ----------
+    project
+        The game's root; default: found from the working directory.
+    out
+        A folder: write the asset's files here too.
+    """
+    from server.features.ui import generate_ui
+
+    with Studio() as studio:
+        done = _with_bar(
+            "drawing", lambda report: generate_ui(studio, request, report, project=str(project) if project else None)
+        )
+        _print_asset(done.library, done.asset, out, list(done.warnings))
 
 
 def _with_bar(text: str, work: Callable[[OnProgress], T]) -> T:

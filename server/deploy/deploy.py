@@ -31,7 +31,7 @@ Verify = Callable[[Mapping[str, bytes]], Verification]
 Witness = Callable[[Project, tuple[str, ...]], Verify]
 """Called with the paths before anything is written (to record what the game shows); it returns a function that is
 called with path -> bytes afterwards and returns what the game shows then."""
-_TEXT = (".json", ".tsx", ".tmx", ".ldtk", ".ron", ".toml")
+_TEXT = (".json", ".tsx", ".tmx", ".ldtk", ".ron", ".toml", ".fnt")
 
 
 @dataclass(frozen=True, slots=True)

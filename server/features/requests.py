@@ -49,6 +49,11 @@ def split_motions(given: Any) -> Any:
     return [item for item in cleaned if item != ""]
 
 
+def split_commas(given: Any) -> Any:
+    """A text with commas ("sword, red potion") as a list; anything else as it is."""
+    return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+
 def as_options(given: Any) -> Any:
     """Writes an object ({"alpha": 8}) as the text "alpha=8"; anything else stays."""
     return ", ".join(f"{name}={value}" for name, value in given.items()) if isinstance(given, dict) else given
@@ -70,19 +75,24 @@ def or_default(default: str) -> BeforeValidator:
     return BeforeValidator(lambda given: default if isinstance(given, str) and not given.strip() else given)
 
 
+PALETTE_HELP = "File, RRGGBB colours, a name such as 'pico-8', or 'none'; empty: the game's."
+MODEL_HELP = "From list_models."
+SEED_HELP = "Repeats a picture."
+NEGATIVE_HELP = "What not to draw."
+
 # Types that several requests share: one name and one meaning everywhere.
 Prompt = Annotated[str, AfterValidator(check_prompt), Field(description='What to draw: "red dragon", "stone floor".')]
 OptionalPrompt = Annotated[str, AfterValidator(lambda text: check_prompt(text) if text.strip() else "")]
 AssetId = Annotated[str, Field(description="Of an earlier result.")]
 Side = Annotated[int | None, Field(description="Pixels; default: the game's, else 32.")]
 OneSide = int | None
-Seed = Annotated[int | None, Field(description="Repeats a picture.", ge=0)]
-ModelName = Annotated[str, Field(description="From list_models.")]
-Negative = Annotated[str, Field(description="What not to draw.")]
+Seed = Annotated[int | None, Field(description=SEED_HELP, ge=0)]
+ModelName = Annotated[str, Field(description=MODEL_HELP)]
+Negative = Annotated[str, Field(description=NEGATIVE_HELP)]
 PaletteChoice = Annotated[
     str,
     AfterValidator(str.strip),
-    Field(description="File, RRGGBB colours, 'pico-8' or 'none'; empty: the game's."),
+    Field(description=PALETTE_HELP),
 ]
 Colors = Annotated[int | None, within(2, 64), Field(description="2 to 64, without a palette.")]
 Count = Annotated[int, within(1, 16), Field(description="1 to 16, seeds one after another.")]
@@ -195,6 +205,25 @@ class AnimationRequest(Request):
         return SpriteRequest.model_validate({name: getattr(self, name) for name in shared})
 
 
+class UiRequest(Request):
+    """A kit of user-interface pieces in one look, with an icon for each of `icons`."""
+
+    prompt: Annotated[
+        str,
+        or_default("wood"),
+        AfterValidator(check_prompt),
+        Field(description="Look: wood, stone, metal or paper, and a colour: 'blue stone'.", kw_only=False),
+    ] = "wood"
+    icons: Annotated[
+        tuple[Annotated[str, AfterValidator(check_prompt)], ...],
+        BeforeValidator(split_commas),
+        Field(description='Things to draw: ["sword"].'),
+    ] = ()
+    size: Annotated[int | None, Field(description="Of a piece: 16 to 64; default: the game's.")] = None
+    seed: Seed = None
+    palette: PaletteChoice = ""
+
+
 class EditRequest(Request):
     """One change of a sprite: draw over (prompt, strength, place), recolor, palette, transform, or width and height."""
 
@@ -298,7 +327,7 @@ class TrainRequest(Request):
     name: Annotated[str, Field(description="Of the LoRA; empty: the game's.")] = ""
     trigger: Annotated[str, AfterValidator(one_line), Field(description="Word for the style (SDXL).")] = ""
     model: Annotated[str, Field(description="From list_models; empty: the game's.")] = ""
-    steps: Annotated[int | None, Field(description="Default: what suits the model.")] = None
+    steps: int | None = None
     rank: Annotated[int | None, Field(description="4 to 64; default: 16.")] = None
     rate: Annotated[float | None, Field(description="Learning rate.")] = None
     resolution: Annotated[int | None, Field(description="SDXL: 512, 768 or 1024.")] = None

@@ -23,6 +23,7 @@ from server.features.requests import (
     SliceRequest,
     SpriteRequest,
     TilesetRequest,
+    UiRequest,
 )
 from server.features.save import save_asset
 from server.project.game import matches
@@ -103,6 +104,12 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
         done = generate_tileset(studio, request, on_progress, project=root)
         return _asset(studio, project, done.asset) | {"tiles": len(done.tileset.tiles)}
 
+    def ui(request: UiRequest, on_progress: OnProgress) -> dict[str, Any]:
+        from server.features.ui import generate_ui
+
+        done = generate_ui(studio, request, on_progress, project=root)
+        return _asset(studio, project, done.asset) | {"pieces": list(done.kit.regions)}
+
     def edit(request: EditRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.edits import edit_sprite
 
@@ -157,6 +164,7 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
         "generate_sprite": Operation(SpriteRequest, sprite, sprites, BATCH),
         "generate_tileset": Operation(TilesetRequest, tileset),
         "generate_animation": Operation(AnimationRequest, animation),
+        "generate_ui": Operation(UiRequest, ui),
         "edit_sprite": Operation(EditRequest, edit),
         "fix_pixel_art": Operation(FixRequest, fix),
         "deploy_asset": Operation(DeployStep, deploy_one),

@@ -26,7 +26,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 FOLDER_NAME = re.compile(r"[a-z0-9_]+")
 RESERVED_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 """Device names that Windows keeps for itself."""
-DEPLOYED = ("png", "meta", "json", "aseprite", "tsx", "tmx", "ldtk", "ron")
+DEPLOYED = ("png", "meta", "json", "aseprite", "tsx", "tmx", "ldtk", "ron", "fnt")
 """The endings of what a deploy writes: pictures, Bevy's settings beside them, layouts, Aseprite's, Tiled's, LDtk's."""
 _LONGEST_PATH = 240
 _LAST_SECOND = 253_402_300_799

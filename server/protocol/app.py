@@ -38,6 +38,7 @@ TOOL_MODULES: tuple[str, ...] = (
     "server.protocol.tools.sprites",
     "server.protocol.tools.tilesets",
     "server.protocol.tools.animations",
+    "server.protocol.tools.ui",
     "server.protocol.tools.edit",
     "server.protocol.tools.fix",
     "server.protocol.tools.slices",
@@ -72,7 +73,8 @@ dgx-pixels draws pixel art and puts it into a Bevy game. Start with generate_spr
 gives an asset_id), look at it, then deploy_asset writes it into the game's assets/; undo_deploy takes that back. \
 The game is found from the working directory; otherwise give `project`, its root folder (`/game:15703` \
 names the running game's port too), to any tool. Its dgx-pixels.toml fixes palette, sizes and \
-outline for everything. The embedded model knows a small vocabulary: when a \
+outline for everything; otherwise `palette` is a file, RRGGBB colours, a name ("pico-8") or "none", and `model` one of \
+list_models. The embedded model knows a small vocabulary: when a \
 result lists unknown_words, rephrase with plain nouns and colours ("red dragon", "stone floor"). details=true adds the \
 gates and scores of what passed its checks. get_status says what the machine is doing."""
 

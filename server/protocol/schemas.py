@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-PLAIN = ("seed", "negative")
-"""Arguments whose names say what they are."""
+from server.features.requests import MODEL_HELP, NEGATIVE_HELP, PALETTE_HELP, SEED_HELP
+
+SAID_ONCE = {PALETTE_HELP, MODEL_HELP, SEED_HELP, NEGATIVE_HELP}
+"""Descriptions that the server's instructions give once for all tools, or that the argument's name says."""
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
 def small_schema(schema: Any) -> Any:
     """Removes nulls, bounds, empty or false defaults and the ban on unknown names from every part of the schema.
 
-    A default that is the first of the choices is left out too, and so is what PLAIN arguments say. An assistant carries
+    A default that is the first of the choices is left out too, and so is what SAID_ONCE holds. An assistant carries
     all schemas along in its context. `null` still means "not given"; a value out of range or an
     unknown argument is still answered with what is valid.
     """
@@ -46,18 +48,14 @@ def small_schema(schema: Any) -> Any:
     defaults = (None, False, "", [], {}, *schema.get("enum", ())[:1])
     dropped = {"additionalProperties": (False, True), "default": defaults}
     return {
-        key: {name: _argument(name, small_schema(part)) for name, part in value.items()}
-        if key == "properties"
+        key: {name: small_schema(part) for name, part in value.items()}
+        if key == "properties" and isinstance(value, dict)
         else small_schema(value)
         for key, value in schema.items()
         if key not in ("minimum", "maximum")
+        and not (key == "description" and isinstance(value, str) and value in SAID_ONCE)
         and not any(value is other or value == other for other in dropped.get(key, ()) if type(value) is type(other))
     }
-
-
-def _argument(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Returns an argument's schema, for PLAIN ones without its description."""
-    return {key: value for key, value in schema.items() if key != "description" or name not in PLAIN}
 
 
 def small_answer(schema: Any, described: bool = True, outermost: bool = True) -> Any:

@@ -66,7 +66,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     ) -> ToolResult:
         """Use when a character, monster or item should move, or for effects: makes an animated spritesheet.
         A row for each motion and direction, one palette, feet on one line. Choose a sprite first and give its asset_id,
-        or give a prompt. Front views of 16 px are painted in four directions, people of 32 px posed, creatures warped.
+        or give a prompt.
         deploy_asset writes layouts for Bevy and Aseprite.
         Example: generate_animation(asset_id="3f2a9c01b7de", motions=["idle", "walk"], directions=4)"""
 

@@ -80,8 +80,8 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     @flat
     async def deploy_asset(request: DeployRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
         """Use when a sprite, spritesheet or tileset is good: writes it into the game's assets/ folder.
-        The answer says what a running game made of it. A file that holds something else is replaced only with
-        overwrite=true, and undo_deploy brings it back.
+        The answer says what a running game made of it. Other files are replaced only with overwrite=true;
+        undo_deploy brings them back.
         Example: deploy_asset(asset_id="3f2a9c01b7de", path="sprites/hero.png")"""
 
         def work(on_progress: OnProgress) -> ToolResult:

@@ -48,7 +48,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     async def edit_sprite_tool(request: EditRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
         """Use when a sprite is nearly right: draws over a part (prompt and place) or all of it.
         Or swaps colours (recolor), repaints it in a palette, flips, rotates, trims, pads or resizes it: one change per
-        call. Pixels outside `place` stay. Returns a new asset, shown before and after.
+        call. Pixels outside `place` stay.
         Example: edit_sprite(asset_id="3f2a9c01b7de", prompt="blue hat", place="hat")"""
 
         def work(on_progress: OnProgress) -> ToolResult:

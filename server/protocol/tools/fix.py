@@ -34,9 +34,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     @flat
     async def fix_pixel_art_tool(request: FixRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
         """Use when an image should be pixel art: an AI render, a screenshot, a JPEG, an enlarged sprite.
-        Finds and proves the pixel grid, reads one colour per cell, locks the palette, clears the background; needs no
-        model. A picture without a provable grid stays as it is: `warnings` say what to give. Animations (GIF, APNG,
-        WebP) become a sheet. Example: fix_pixel_art(picture="art/knight.png", background="clear")"""
+        Proves the pixel grid, reads one colour per cell, locks the palette, clears the background; needs no model.
+        Without a provable grid the picture stays as it is: `warnings` say what to give. Animations become a sheet.
+        Example: fix_pixel_art(picture="art/knight.png", background="clear")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             return _answer(fix_pixel_art(studio, request, project=project or None))

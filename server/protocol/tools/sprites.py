@@ -57,9 +57,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         project: ProjectArgument = "",
     ) -> ToolResult:
         """Use when a game needs a picture: draws a sprite, icon, image, texture, character, item, building or tile.
-        Returns pixel art (exact size, one palette, hard edges, transparent background), the picture enlarged,
-        and its asset_id; deploy_asset puts it into the game. Not good? Another seed, plainer words, or count=4 to
-        choose. Name the thing and its colour, not an art style.
+        Returns the picture as pixel art (exact size, one palette, transparent background) and its asset_id;
+        deploy_asset puts it into the game. Not good? Another seed, plainer words, or count=4 to choose. Name the thing
+        and its colour, not an art style.
         Example: generate_sprite(prompt="red dragon", size=32, count=4)"""
 
         def work(on_progress: OnProgress) -> ToolResult:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +25,14 @@ from pipelines.pixels.gates import Report
 from pipelines.pixels.named_palettes import named_palette
 from pipelines.pixels.palette import Palette
 from pipelines.pixels.png import encode_png
-from pipelines.records import Pixels
+from pipelines.records import Pixels, no_progress
+from pipelines.ui.kit import make_kit
+from pipelines.ui.pieces import MATERIALS
+from server.settings import Settings
+from server.studio import Studio
 
 BACKGROUND = (44, 48, 66)
+COLORS = ("red", "green", "purple", "yellow")
 
 Made = tuple[dict[str, list[Report]], Pixels]
 """Reports by what was made, and the sheet."""
@@ -54,7 +61,51 @@ def effects(seeds: int) -> Made:
     return reports, beside(stacked(large), stacked(colored), stacked(small))
 
 
-KINDS: dict[str, Callable[[int], Made]] = {"effects": effects}
+LOOKS = (
+    ("wood", 32, ("sword", "red potion", "golden key", "red heart")),
+    ("blue stone", 32, ("shield", "bow", "helmet", "magic staff")),
+    ("metal", 16, ("gear", "blue gem", "bomb", "coin")),
+    ("green paper", 16, ("scroll", "apple", "mushroom", "book")),
+    ("purple wood", 24, ("ring", "candle", "crown", "boots")),
+)
+"""(prompt, side, icons) of the kits that are shown."""
+
+
+def ui(seeds: int) -> Made:
+    """Makes every look in five colours at 16 and 32 px, and five kits with icons of the embedded model."""
+    from server.features.requests import UiRequest
+    from server.features.ui import generate_ui
+
+    reports: dict[str, list[Report]] = {}
+    for material in MATERIALS:
+        for side in (16, 32):
+            colors = ("", *COLORS)[:seeds]
+            reports[f"ui {material} {side} px"] = [make_kit(f"{color} {material}", side).report for color in colors]
+    with studio() as desk:
+        made = [
+            generate_ui(desk, UiRequest(prompt=look, size=side, icons=icons, seed=7), no_progress)
+            for look, side, icons in LOOKS
+        ]
+    reports["ui with icons"] = [one.kit.report for one in made]
+    shown = [one.kit for one in made]
+    large = beside(*(kit.preview for kit in shown[:2]))
+    small = beside(*(kit.preview for kit in shown[2:]))
+    sheets = beside(shown[0].image, shown[0].font.image)
+    return reports, stacked([large, small, sheets], gap=6)
+
+
+@contextmanager
+def studio() -> Iterator[Studio]:
+    """A studio with the embedded model and an empty library."""
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Studio(Settings(data_dir=Path(folder)))
+        try:
+            yield desk
+        finally:
+            desk.close()
+
+
+KINDS: dict[str, Callable[[int], Made]] = {"effects": effects, "ui": ui}
 
 
 def stacked(pictures: Sequence[Pixels], gap: int = 2) -> Pixels:

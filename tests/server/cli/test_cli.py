@@ -140,3 +140,9 @@ def test_tileset_draws_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sheets, "Studio", lambda: Studio(backend=FakeBackend()))
     assert run("tileset", "grass", "--layout", "seamless", "--seed", "2", "--out", str(tmp_path / "t")) == 0
     assert (tmp_path / "t/tiles.png").exists()
+
+
+def test_ui_makes_a_kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheets, "Studio", lambda: Studio(backend=FakeBackend()))
+    assert run("ui", "stone", "--icons", "key", "--seed", "2", "--out", str(tmp_path / "ui")) == 0
+    assert (tmp_path / "ui/font.fnt").exists()
