@@ -41,12 +41,14 @@ class Clips:
         how: clip name -> a sentence that says what was drawn and what was moved.
         notes: sentences about the whole sheet (a fallback, a guessed back).
         margin: pixels added on each side of the sprite, so that nothing is cut.
+        stands: whether its looping clips keep to the floor; False for what hops or flies.
     """
 
     frames: dict[str, list[Pixels]]
     how: dict[str, str]
     notes: list[str] = field(default_factory=list)
     margin: int = 0
+    stands: bool = True
 
 
 def symmetry(sprite: Pixels) -> float:

@@ -1,19 +1,22 @@
-"""Make the clips of a figure with the method that suits its size and kind: painted, posed or warped.
+"""Make the clips of a figure with the method that suits its size and kind: rigged, painted, posed or warped.
 
-Small front views (9 to 24 px) get a painted walk sheet (`small`), larger people a puppet (`large`). All other figures,
-and those that a network is not sure of, are warped (`motion`). `Clips.how` says for each clip what was done.
+Creatures named by the prompt get a rig of their own (`creatures`) where its parts are found. Small front views (9 to
+24 px) get a painted walk sheet (`small`), larger people a puppet (`large`). All other figures, and those that a network
+is not sure of, are warped (`motion`). `Clips.how` says for each clip what was done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 
 from pipelines.animation.canvas import fitted, margin_note
+from pipelines.animation.creatures import LEAVES_FLOOR, MOVED, SAID, Creature, CreatureKind, kind_of
 from pipelines.animation.curves import Strike, strike_of
-from pipelines.animation.figures import Check, Clips, drawn_size
+from pipelines.animation.figures import FRONT_SYMMETRY, Check, Clips, drawn_size, symmetry
 from pipelines.animation.motion import LOOPING, animate, seen_from_behind
 from pipelines.animation.painted import painted_clip
 from pipelines.choices import FrameMethod
@@ -57,6 +60,12 @@ def make_clips(
     if method not in METHODS:
         raise InvalidRequest(f"method='{method}' is unknown. Use one of: {', '.join(METHODS)}.")
     size, notes = drawn_size(sprite), []
+    kind = kind_of(words) if method == "auto" else None
+    if kind is not None:
+        rigged = _rigged(sprite, kind, motions, frames, directions, faces_left, check)
+        if isinstance(rigged, Clips):
+            return rigged
+        notes.append(rigged)
     fits_painted = SMALLEST <= size <= LARGEST_PAINTED
     if method == "painted" and not fits_painted:
         raise InvalidRequest(
@@ -70,7 +79,7 @@ def make_clips(
             sprite, motions, frames, directions, words=words, seed=seed, check=check, forced=method == "painted"
         )
         if isinstance(made, Clips):
-            return made
+            return replace(made, notes=[*notes, *made.notes])
         notes.append(made)
     elif method in ("auto", "puppet"):
         from pipelines.animation.large import puppet_clips
@@ -86,9 +95,45 @@ def make_clips(
             check=check,
         )
         if isinstance(made, Clips):
-            return made
+            return replace(made, notes=[*notes, *made.notes])
         notes.append(made)
     return _warped(sprite, motions, frames, directions, faces_left, notes, strike_of(words, "held"))
+
+
+def _rigged(
+    sprite: Pixels,
+    kind: CreatureKind,
+    motions: Sequence[str],
+    frames: int,
+    directions: Sequence[str],
+    faces_left: bool,
+    check: Check | None,
+) -> Clips | str:
+    """Returns the clips of a creature's rig, or the reason why it has none."""
+    spare = max(sprite.shape[:2]) // 2
+    room = np.pad(sprite, ((spare, spare), (spare, spare), (0, 0)))
+    side = symmetry(sprite) < FRONT_SYMMETRY
+    right = Creature(np.ascontiguousarray(room[:, ::-1]) if faces_left else room, kind, side=side)
+    if not right.usable:
+        return f"The prompt names a {kind}, but its {MOVED[kind]} were not found, so the rig was not used."
+    front, back = Creature(room, kind, side=False), Creature(seen_from_behind(room), kind, side=False)
+    made: dict[str, list[Pixels]] = {}
+    how: dict[str, str] = {}
+    for motion in motions:
+        for direction in directions:
+            if check is not None:
+                check()
+            name = f"{motion}_{direction}" if direction else motion
+            looks = direction if direction in ("down", "up") else "right"
+            creature = {"down": front, "up": back, "right": right}[looks]
+            clip = creature.clip(motion, frames, looks)
+            mirrored = direction == "left" or (direction == "" and faces_left)
+            made[name] = [np.ascontiguousarray(frame[:, ::-1]) for frame in clip] if mirrored else clip
+            how[name] = f"rig of a {kind}: {SAID[kind]}" + _WARPED_TOO.get(direction, "")
+    made, margin = fitted(made, spare)
+    notes = [f"The prompt names a {kind}, which has a rig of its own. method='warp' or 'painted' overrides it."]
+    notes += [margin_note(margin)] if margin else []
+    return Clips(made, how, notes, margin, stands=kind not in LEAVES_FLOOR)
 
 
 def _warped(

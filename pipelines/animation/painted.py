@@ -48,7 +48,7 @@ def painted_clip(
         return [_struck(stand, step, direction, strike, t) for t in times]
     if motion == "hurt":
         return [_hurt(stand, step, direction, t) for t in times]
-    return [fallen(stand, step, t, left=direction == "right") for t in times]
+    return [fallen(stand, step, t, left=direction == "left") for t in times]
 
 
 def _height(cell: Pixels) -> int:
@@ -160,22 +160,29 @@ def _let_fly(frame: Pixels, direction: str, strike: Strike, *, late: bool) -> Pi
 def _hurt(stand: Pixels, step: Pixels, direction: str, t: float) -> Pixels:
     """Flashes the figure, throws it back, and sets it upright again."""
     if t < 0.3:
-        return _flashed(_pushed(stand, direction, -1.0))
+        return flashed(_pushed(stand, direction, -1.0))
     if t < 0.7:
         return _pushed(step, direction, -2.0, lean=-4.0)
     return stand.copy()
 
 
-def _flashed(cell: Pixels) -> Pixels:
+def flashed(cell: Pixels) -> Pixels:
+    """Returns the cell in its lightest colour but for its dark lines and eyes, which still say where it looks."""
     frame = cell.copy()
-    frame[frame[..., 3] > 0] = _lightest(cell)
+    opaque = cell[..., 3] > 0
+    luma = cell[..., :3].astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    darkest, lightest = luma[opaque].min(), luma[opaque].max()
+    frame[opaque & (luma > darkest + 0.3 * (lightest - darkest))] = _lightest(cell)
     return frame
 
 
 def fallen(stand: Pixels, step: Pixels, t: float, *, left: bool) -> Pixels:
-    """Lets the figure flash, stagger, tip over and lie flat; a quarter turn is exact, so the last frame is clean."""
+    """Lets the figure flash, stagger, tip over and lie flat; a quarter turn is exact, so the last frame is clean.
+
+    `left`: the head comes to lie on the left. A side view falls towards where it looks.
+    """
     if t < 0.15:
-        return _flashed(stand)
+        return flashed(stand)
     if t < 0.45:
         return step.copy()
     turn = (45.0 if t < 0.75 else 90.0) * (-1 if left else 1)

@@ -98,7 +98,7 @@ def generate_animation(
 
     sheet, made = make_sheet(image, request, key.recipe, on_progress)
     preview = animated_preview(sheet)
-    asset = _keep(library, request, sheet, key, check_clips(sheet, image), preview, made)
+    asset = _keep(library, request, sheet, key, check_clips(sheet, image, stands=made.stands), preview, made)
     on_progress(1, 1, "done")
     return DrawnAnimation(game, library, asset, key, sheet, preview, made_of(made.how), tuple(made.notes), unknown)
 

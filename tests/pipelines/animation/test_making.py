@@ -1,4 +1,4 @@
-"""What is painted, posed or warped follows from size and kind, can be asked for by name, and is said."""
+"""What is rigged, painted, posed or warped follows from size and kind, can be asked for by name, and is said."""
 
 from __future__ import annotations
 
@@ -116,10 +116,11 @@ def test_a_side_view_is_warped_and_the_answer_says_why() -> None:
     assert any("side view" in note for note in made.notes)
 
 
-def test_a_large_creature_is_warped_and_the_answer_says_so() -> None:
-    made = make_clips(block(32), ("walk",), 4, ("",), words="green slime")
+def test_a_large_creature_without_a_rig_is_warped_and_the_answer_says_so() -> None:
+    made = make_clips(block(32), ("walk",), 4, ("",), words="brown bear")
     assert "warped" in made.how["walk"]
     assert any("creature" in note for note in made.notes)
+    assert any("legs were not found" in note for note in made.notes)
 
 
 def test_painting_a_large_figure_is_refused_with_a_size_that_works() -> None:
@@ -139,7 +140,7 @@ def test_a_warp_can_be_asked_for_by_name() -> None:
 
 
 def test_a_warped_attack_has_room_to_lunge_and_its_feet_stay_in_the_other_motions() -> None:
-    made = make_clips(block(32), ("idle", "attack"), 4, ("",), words="green slime")
+    made = make_clips(block(32), ("idle", "attack"), 4, ("",), words="green slime", method="warp")
     assert made.margin > 0
     wide = np.pad(block(32), ((made.margin, made.margin), (made.margin, made.margin), (0, 0)))
     np.testing.assert_array_equal(made.frames["idle"][0], wide)

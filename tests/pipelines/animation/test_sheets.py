@@ -95,6 +95,12 @@ def test_a_good_loop_passes_and_each_fault_fails_its_own_gate() -> None:
         assert not report.gates[gate], gate
 
 
+def test_what_hops_or_flies_is_not_held_to_the_floor_line() -> None:
+    hop = arrange({"walk": [frame(4), frame(4, feet=13), frame(4)]})
+    assert not check_clips(hop, frame(4)).passed
+    assert check_clips(hop, frame(4), stands=False).passed
+
+
 def test_pictures_side_by_side_are_near_a_square() -> None:
     assert grid([frame(4)] * 7).image.shape == (48, 48, 4)
     assert grid([frame(4)] * 4, columns=4).image.shape == (16, 64, 4)
