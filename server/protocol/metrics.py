@@ -35,8 +35,6 @@ from server.studio import Studio
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """Upper bounds of the buckets of a tool call's seconds."""
-SCORES = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-"""Upper bounds of the buckets of the judge's score."""
 
 
 class Metrics(Middleware):
@@ -61,9 +59,10 @@ class Metrics(Middleware):
         self._gates = Counter(
             "dgx_pixels_gate_failures", "Sprites that a gate failed.", ["model", "gate"], registry=registry
         )
-        self._judged = Histogram(
-            "dgx_pixels_judge_score", "How sure the judge is of a sprite.", ["model"], buckets=SCORES, registry=registry
-        )
+        self._doubtful = Counter(
+            "dgx_pixels_doubtful_sprites", "Sprites in which the judge does not see the noun.", ["model"],
+            registry=registry,
+        )  # fmt: skip
         self._deploys = Counter(
             "dgx_pixels_deploys", "Deploys and undos by state and the game's answer.", ["state", "verification"],
             registry=registry,
@@ -100,8 +99,8 @@ class Metrics(Middleware):
         model = str(answer.get("model", ""))
         for sprite in answer.get("sprites", []):
             self._sprites.labels(model).inc()
-            if (sure := sprite.get("sure")) is not None:
-                self._judged.labels(model).observe(sure)
+            if sprite.get("doubtful"):
+                self._doubtful.labels(model).inc()
             for gate, held in sprite.get("gates", {}).items():
                 if not held:
                     self._gates.labels(model, gate).inc()

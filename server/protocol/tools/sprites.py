@@ -27,7 +27,7 @@ class SpriteItem(BaseModel):
     passed: bool = Field(description="Whether every gate holds")
     gates: dict[str, bool] = {}
     scores: dict[str, float] = {}
-    sure: float | None = Field(None, description="How sure a judge is of the noun; check below 0.1")
+    doubtful: bool = Field(False, description="A judge does not see the noun: look, or try other_seeds")
     other_seeds: list[int] = Field([], description="With candidates=1 they draw the others, the next best first")
 
 
@@ -70,6 +70,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 
 def _answer(done: DrawnSprites, prompt: str) -> ToolResult:
+    from pipelines.sprites.candidates import is_doubtful
     from server.features.preview import preview_png
 
     items = [
@@ -84,7 +85,7 @@ def _answer(done: DrawnSprites, prompt: str) -> ToolResult:
             passed=sprite.asset.report["passed"],
             gates=sprite.asset.report["gates"],
             scores=sprite.asset.report["scores"],
-            sure=sprite.asset.report["scores"].get("recognised"),
+            doubtful=is_doubtful(sprite.asset.report["scores"]),
             other_seeds=list(sprite.other_seeds),
         )
         for sprite in done.sprites

@@ -12,6 +12,7 @@ from pipelines.engine.backend import OnStep
 from pipelines.engine.engine import Engine
 from pipelines.records import Drawing, DrawRequest, Pixels, Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
+from pipelines.sprites.candidates import is_doubtful
 from pipelines.sprites.draw import candidate_seed, draw_sprites
 from tests.fakes import FakeBackend
 
@@ -85,6 +86,15 @@ def test_the_candidate_whose_part_has_the_colour_that_is_said_of_it_is_kept():
 def test_a_prompt_without_a_noun_or_colour_leaves_the_scores_alone(drawn: dict[str, Pixels]):
     _, scores = kept(replace(POTION, prompt="xyzzy"), drawn["red dragon"], drawn["red potion"])
     assert {"recognised", "color"}.isdisjoint(scores)
+
+
+def test_a_kept_picture_without_the_noun_is_doubtful(drawn: dict[str, Pixels]):
+    dragon, potion = drawn["red dragon"], drawn["red potion"]
+    assert is_doubtful(kept(POTION, dragon, dragon)[1])
+    assert not is_doubtful(kept(POTION, dragon, potion)[1])
+    assert not is_doubtful(kept(replace(POTION, prompt="xyzzy"), dragon, potion)[1])
+    assert not is_doubtful(kept(replace(POTION, prompt="farmer with a torch"), dragon, potion)[1])
+    assert not is_doubtful(kept(POTION, dragon)[1])  # one candidate is not looked at
 
 
 def test_a_single_candidate_is_not_looked_at(drawn: dict[str, Pixels]):

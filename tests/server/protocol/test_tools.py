@@ -121,7 +121,7 @@ async def test_one_sprite_is_the_best_of_four_and_the_answer_offers_the_others(
 ) -> None:
     one = (await ask(client, "generate_sprite", prompt="red dragon", seed=1))["sprites"][0]
     assert [len(request.prompts) for request in backend.requests] == [4]
-    assert 0 <= one["sure"] <= 1
+    assert one["doubtful"] is True  # the fake draws no dragon
     assert set(one["other_seeds"]) < set(backend.requests[0].seeds)
     assert len(one["other_seeds"]) == 3
     again = await ask(client, "generate_sprite", prompt="red dragon", seed=one["other_seeds"][0], candidates=1)
