@@ -96,7 +96,7 @@ class Users:
         """Adds a user and returns the token, which is kept nowhere.
 
         Raises:
-            ServerError: the name is taken or has another form, a project is no folder, or a limit is out of range.
+            ServerError: the name is taken or has another form, a project is not a folder, or a limit is out of range.
         """
         folders = tuple(Path(project).expanduser().absolute() for project in projects)
         for folder in folders:

@@ -17,7 +17,7 @@ def read_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     """Reads (type, content) of each chunk, in order.
 
     Raises:
-        ImageError: the bytes are no PNG file, or it ends within a chunk.
+        ImageError: the bytes are not a PNG file, or it ends within a chunk.
     """
     if not data.startswith(MAGIC):
         raise ImageError("This is not a PNG file. Save the picture as PNG.")

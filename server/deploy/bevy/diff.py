@@ -37,7 +37,7 @@ def _lines(text: str) -> list[str]:
 def take_back_lines(current: bytes, after: bytes, before: bytes) -> bytes | None:
     """Returns `current` with the change from `before` to `after` taken back; None where lines of that change differ.
 
-    Stricter and simpler than a merge of three files: edits beside the changed lines are no conflict, edits of them are.
+    Stricter and simpler than a merge of three files: edits beside the changed lines do not conflict, edits of them do.
     """
     now, new, old = (_byte_lines(data) for data in (current, after, before))
     place = _alignment(new, now)
