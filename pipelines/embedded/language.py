@@ -84,6 +84,22 @@ _SHAPES = _words(
 )
 
 
+PERSONS = _words(
+    """
+    adventurer alchemist amazon apprentice archer assassin bandit barbarian bard beggar berserker bishop blacksmith
+    boxer boy bride builder butcher captain caveman child cleric cook cowboy crossbowman cultist dancer detective
+    doctor druid dwarf elf emperor executioner explorer farmer fighter firefighter fisherman gardener geisha girl
+    gladiator gnome gravedigger groom guard halfling hero heroine hood hunter innkeeper jester king knight lady lord
+    lumberjack mage magician maid man martial mercenary merchant messenger miner monk musketeer necromancer ninja
+    nobleman noblewoman nun nurse officer paladin peasant person pharaoh pirate portrait priest priestess prince
+    princess prisoner queen ranger ringmaster rogue sailor samurai santa scholar schoolgirl shaman shepherd soldier
+    sorceress spearman squire sultan superhero swordsman swordswoman teller thief tourist viking villager warlock
+    warrior witch wizard woman worker
+    """
+)
+"""People. Another skin would be wrong, so they are never repainted: dolls show them in clothes of all colours."""
+
+
 @cache
 def families() -> Mapping[tuple[str, str], str]:
     """Reads (kind, rare word) -> common word from families.txt."""

@@ -16,9 +16,10 @@ from difflib import get_close_matches
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 from pipelines.embedded.colors import SAID_FOR
-from pipelines.embedded.language import SPELLING, families, is_color
+from pipelines.embedded.language import PERSONS, SPELLING, families, is_color, split_words, subjects
 
 VOCABULARY = Path(__file__).parent / "checkpoint" / "tokenizer" / "tokenizer.json"
 SYNONYMS = Path(__file__).parent / "synonyms.txt"
@@ -89,13 +90,20 @@ and clothes are a thing. "man wearing a crown" was drawn as a crown, "thief in b
 
 _PART = frozenset(("with", "holding", "wearing", "carrying"))
 _OF_A_PART = re.compile(r"\b(?:with|holding|wearing|carrying|facing|seen|in)\b", re.IGNORECASE)
+_SMALL_PART = re.compile(r"\beye[ds]?s?\b", re.IGNORECASE)
+_VIEW = re.compile(r"\b(?:facing|seen from|from) (?:the )?(front|left|right|back|behind|side)\b")
+_STANDING = PERSONS | frozenset(
+    ("robot", "goblin", "orc", "skeleton", "zombie", "vampire", "demon", "angel", "fairy", "mummy")
+)
+"""Whoever is drawn from the front only: the views of other things would lead to a chess knight or a chair."""
+
 _COVERS = """
     armor armour cape cloak clothes coat dress feathers fur gown jacket robe scales shirt skin suit tunic uniform
 """
 _HAIR: Mapping[str, tuple[str, ...]] = {
     "red": ("red", "orange"), "blond": ("yellow", "orange"), "white": ("white", "gray"), "gray": ("gray", "white"),
 }  # fmt: skip
-_UPPER = frozenset(("hair", "beard", "hat", "crown", "helmet", "hood", "eyes", "horns", "roof"))
+_TOP = frozenset(("hair", "hat", "crown", "helmet", "hood", "eyes", "horns", "roof"))
 _WHOLE = frozenset(_COVERS.split())
 """What the colour after a word of _PART may be said of so that it is the picture's."""
 
@@ -120,6 +128,9 @@ def read_prompt(prompt: str, native: int = 32) -> Reading:
         plain = wording.sub(instead, plain)
     known: list[str] = []
     unknown: list[str] = []
+    if _STANDING.intersection(subjects(split_words(plain))):
+        unknown += [view for view in _VIEW.findall(plain) if view != "front"]
+        plain = _VIEW.sub("", plain)
     for word in plain.split():
         if word in FILLERS or word.isdigit() or len(word) == 1:
             continue
@@ -153,28 +164,32 @@ def color_asked(prompt: str) -> str:
     return ""
 
 
-def part_color_asked(prompt: str) -> tuple[tuple[str, ...], bool]:
-    """Returns the names of COLORS that a part of the figure should have, and whether it is an upper part.
+def part_color_asked(prompt: str) -> tuple[tuple[str, ...], Literal["", "top", "chin"]]:
+    """Returns the names of COLORS that a part of the figure should have, and where the part is ("": anywhere).
 
-    "dwarf with a red beard" -> (("red", "orange"), True): hair is seldom as red as paint. Empty where no part has one,
-    or the colour is said of what covers the figure (see `color_asked`).
+    "dwarf with a red beard" -> (("red", "orange"), "chin"): hair is seldom as red as paint. Empty where no part has a
+    colour, or it is said of what covers the figure (see `color_asked`).
     """
     bare = without_parts(prompt)
     words = read_prompt(prompt[len(bare) :]).text.split() if bare else []
     for word, part in pairwise(words):
         color = "blond" if word == "blonde" else SAID_FOR.get(word, word)
         if (is_color(word) or color == "blond") and part not in _WHOLE and not is_color(part):
-            return (_HAIR.get(color, (color,)) if part in ("hair", "beard") else (color,)), part in _UPPER
-    return (), False
+            names = _HAIR.get(color, (color,)) if part in ("hair", "beard") else (color,)
+            return names, "chin" if part == "beard" else "top" if part in _TOP else ""
+    return (), ""
 
 
 def without_parts(prompt: str) -> str:
     """Returns the prompt up to the first part, view or dress that it names: "dwarf" of "dwarf with a red beard".
 
-    '' where it names none, or nothing that the model knows comes before or after it.
+    '' where it names none, or nothing that the model knows comes before or after it, or only eyes: two pixels, with
+    guidance for which a white rabbit turned red.
     """
     bare = _OF_A_PART.split(prompt, maxsplit=1)[0]
     said = read_prompt(bare).text
+    if _SMALL_PART.search(prompt, len(bare)):
+        return ""
     return bare if known_words().issuperset(said.split()) and said != read_prompt(prompt).text else ""
 
 

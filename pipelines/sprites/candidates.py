@@ -87,20 +87,27 @@ def is_doubtful(scores: Mapping[str, float]) -> bool:
 def part_colors(images: Sequence[Pixels], prompt: str) -> NDArray[np.float64] | None:
     """How much of a part's colour each picture has, as a share of the one that has most; None where none is said.
 
-    Of hair, a beard or a hat the upper part of the figure counts, of anything else the whole.
+    Of hair or a hat the upper part of the figure counts, of a beard what is below the eyes in its middle.
     """
     from pipelines.embedded.colors import COLORS, color_shares
     from pipelines.embedded.words import part_color_asked
 
-    names, upper = part_color_asked(prompt)
+    names, where = part_color_asked(prompt)
     if not names:
         return None
     index = [COLORS.index(name) for name in names]
-    shares = np.array([color_shares(_upper(image) if upper else image)[index].sum() for image in images])
+    shares = np.array([color_shares(_region(image, where))[index].sum() for image in images])
     return shares / max(shares.max(), 1e-6)
 
 
-def _upper(image: Pixels) -> Pixels:
-    """The upper two fifths of what is drawn."""
+def _region(image: Pixels, where: str) -> Pixels:
+    """The part of a picture that counts: "top" and "chin" are shares of the rows (and columns) of what is drawn."""
     rows = np.flatnonzero((image[..., 3] >= 128).any(axis=1))
-    return image[rows[0] : rows[0] + max(1, 2 * len(rows) // 5)] if len(rows) else image
+    if not where or not len(rows):
+        return image
+    if where == "top":
+        return image[rows[0] : rows[0] + max(1, 2 * len(rows) // 5)]
+    head = image[rows[0] + len(rows) // 7 : rows[0] + max(2, 2 * len(rows) // 5)]
+    columns = np.flatnonzero((image[rows[0] : rows[0] + max(1, len(rows) // 4), :, 3] >= 128).any(axis=0))
+    middle, wide = (columns[0] + columns[-1]) // 2, max(1, image.shape[1] // 12)
+    return head[:, max(0, middle - wide) : middle + wide + 1]

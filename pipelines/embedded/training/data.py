@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pipelines.embedded.architecture import SPECIAL, TOKENS
 from pipelines.embedded.canvas import CLEAR, SIZE, place
 from pipelines.embedded.colors import COLORS, main_colors, name_pixels, repaint
+from pipelines.embedded.language import PERSONS
 from pipelines.embedded.training import captions as says
 from pipelines.embedded.training.drawn.folk import folk
 from pipelines.embedded.training.drawn.things import drawings, entry, pictures
@@ -49,21 +50,6 @@ _GROUNDS, _COVERS = ("water", "lava", "grass", "floor", "wall", "slime", "dirt",
 
 OWN = 0.6
 """Share of a repaintable sprite's weight that the artist's own colours have."""
-
-_PERSONS = frozenset(
-    """
-    adventurer alchemist amazon apprentice archer assassin bandit barbarian bard beggar berserker bishop blacksmith
-    boxer boy bride builder butcher captain caveman child cleric cook cowboy crossbowman cultist dancer detective
-    doctor druid dwarf elf emperor executioner explorer farmer fighter firefighter fisherman gardener geisha girl
-    gladiator gnome gravedigger groom guard halfling hero heroine hood hunter innkeeper jester king knight lady lord
-    lumberjack mage magician maid man martial mercenary merchant messenger miner monk musketeer necromancer ninja
-    nobleman noblewoman nun nurse officer paladin peasant person pharaoh pirate portrait priest priestess prince
-    princess prisoner queen ranger ringmaster rogue sailor samurai santa scholar schoolgirl shaman shepherd soldier
-    sorceress spearman squire sultan superhero swordsman swordswoman teller thief tourist viking villager warlock
-    warrior witch wizard woman worker
-    """.split()  # noqa: SIM905
-)
-"""People: another skin would be wrong, so they are never repainted. Dolls show them in clothes of all colours."""
 
 LOOSE = 8
 """A picture with more clear pixels than this along its longer side does not fill its square: see `Sprite.loose`."""
@@ -230,7 +216,7 @@ def sprite_of(
     tags = " ".join(map(str, tags)) if isinstance(tags, list) else str(tags)
     name, kind = str(entry.get("name", "")), str(entry.get("kind", "character" if "motion" in entry else ""))
     words = says.read_words(str(entry["text"]), tags, name, kind, style, said)
-    painted = painted or (kind == "character" and words.noun in _PERSONS)
+    painted = painted or (kind == "character" and words.noun in PERSONS)
     given = entry.get("captions")
     if isinstance(given, list):
         words = replace(words, captions=tuple(says.split_words(str(text)) for text in given))

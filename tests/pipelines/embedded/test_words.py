@@ -97,6 +97,7 @@ def test_what_is_worn_is_worded_as_in_the_captions(prompt: str, text: str):
         ("red dragon in pixel art", ""),
         ("with a red beard", ""),
         ("xyzzy with a sword", ""),
+        ("white rabbit with red eyes", ""),
     ],
 )
 def test_a_prompt_without_its_parts_is_what_comes_before_the_first(prompt: str, bare: str):
@@ -104,18 +105,32 @@ def test_a_prompt_without_its_parts_is_what_comes_before_the_first(prompt: str, 
 
 
 @pytest.mark.parametrize(
-    ("prompt", "names", "upper"),
+    ("prompt", "names", "where"),
     [
-        ("dwarf with a red beard", ("red", "orange"), True),
-        ("woman with blonde hair", ("yellow", "orange"), True),
-        ("sword with a blue handle", ("blue",), False),
-        ("woman with a red dress", (), False),
-        ("red dragon", (), False),
-        ("knight with a sword", (), False),
+        ("dwarf with a red beard", ("red", "orange"), "chin"),
+        ("woman with blonde hair", ("yellow", "orange"), "top"),
+        ("sword with a blue handle", ("blue",), ""),
+        ("woman with a red dress", (), ""),
+        ("red dragon", (), ""),
+        ("knight with a sword", (), ""),
     ],
 )
-def test_the_colour_of_a_part_is_read_with_where_the_part_is(prompt: str, names: tuple[str, ...], upper: bool):
-    assert part_color_asked(prompt) == (names, upper and bool(names))
+def test_the_colour_of_a_part_is_read_with_where_the_part_is(prompt: str, names: tuple[str, ...], where: str):
+    assert part_color_asked(prompt) == (names, where)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "unknown"),
+    [
+        ("villager facing front", "villager", ()),
+        ("knight seen from behind", "knight", ("behind",)),
+        ("old wizard facing left with a staff", "old wizard with staff", ("left",)),
+        ("horse facing left", "horse facing left", ()),
+        ("chair seen from behind", "chair seen from behind", ()),
+    ],
+)
+def test_a_view_of_people_that_the_model_cannot_draw_is_reported(prompt: str, text: str, unknown: tuple[str, ...]):
+    assert (read_prompt(prompt).text, read_prompt(prompt).unknown) == (text, unknown)
 
 
 def test_a_word_that_nothing_is_near_is_reported_and_left_out():
