@@ -24,7 +24,7 @@ Message: TypeAlias = tuple[str, list[bytes]]
 
 PLAIN = (
     *("model", "prompts", "seeds", "width", "height", "negative", "native"),
-    *("preset", "steps", "guidance", "strength", "tile_x", "tile_y"),
+    *("preset", "steps", "guidance", "strength", "tile_x", "tile_y", "bare_prompts"),
 )
 """Fields of a request that are JSON values."""
 
@@ -33,7 +33,7 @@ def pack_request(request: DrawRequest) -> Message:
     """Returns the request as a message.
 
     Raises:
-        InvalidRequest: its `couple` is no CornerTies.
+        InvalidRequest: its `couple` is not a CornerTies.
     """
     values: dict[str, Any] = {name: getattr(request, name) for name in PLAIN}
     values["loras"] = [asdict(lora) for lora in request.loras]
@@ -60,6 +60,7 @@ def unpack_request(message: Message) -> DrawRequest:
         | {
             "prompts": tuple(values["prompts"]),
             "seeds": tuple(values["seeds"]),
+            "bare_prompts": tuple(values["bare_prompts"]),
             "loras": tuple(LoraWeight(**lora) for lora in values["loras"]),
             "init": tuple(read_picture(file) for file in files[:pictures]),
             "mask": tuple(_read_mask(file) for file in files[pictures : pictures + masks]),

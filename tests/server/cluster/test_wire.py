@@ -36,6 +36,7 @@ def full_request() -> DrawRequest:
         tile_y=True,
         region=Region("sand", rng.random((2, 24, 32), np.float32)),
         couple=CornerTies(16, 4),
+        bare_prompts=("", "blue"),
     )
 
 

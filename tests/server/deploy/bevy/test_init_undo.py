@@ -24,8 +24,8 @@ def foreign(request: pytest.FixtureRequest) -> ForeignGame:
 
 @pytest.fixture
 def changed(tmp_path: Path) -> Path:
-    """A game that init-game has changed."""
-    root = written(SPRITE, tmp_path)
+    """A game that init-game has changed; nothing else lies beside it."""
+    root = written(SPRITE, tmp_path / "beside")
     init_game(root, yes=True)
     return root
 
