@@ -54,14 +54,24 @@ pub struct ActorsPlugin;
 
 impl Plugin for ActorsPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(PostUpdate, (show_motion, flash, stand).before(TransformSystems::Propagate));
+        app.add_systems(
+            PostUpdate,
+            (show_motion, flash, stand).before(TransformSystems::Propagate),
+        );
     }
 }
 
 /// Someone who is drawn from `sheets/<name>.sheet.json`.
 pub fn actor(name: &str, at: Vec2, server: &AssetServer) -> impl Bundle {
     let sheet = SheetSprite::new(server.load(format!("sheets/{name}.sheet.json")), "idle");
-    (Name::new(name.to_string()), Feet(at), Facing(Vec2::X), Motion::Idle, Flash::default(), sheet)
+    (
+        Name::new(name.to_string()),
+        Feet(at),
+        Facing(Vec2::X),
+        Motion::Idle,
+        Flash::default(),
+        sheet,
+    )
 }
 
 type Moved = Or<(Changed<Motion>, Changed<Facing>)>;
@@ -76,7 +86,11 @@ fn show_motion(
         let has = |name: &str| clips.is_some_and(|clips| clips.contains_key(name));
         let side = if facing.0.x < 0.0 { "left" } else { "right" };
         let upright = if facing.0.y > 0.0 { "up" } else { "down" };
-        let first = if facing.0.y.abs() > facing.0.x.abs() { upright } else { side };
+        let first = if facing.0.y.abs() > facing.0.x.abs() {
+            upright
+        } else {
+            side
+        };
         let named = [first, side].map(|direction| format!("{}_{direction}", motion.name()));
         let found = named.into_iter().find(|name| has(name));
         let mirrored = found.is_none() && facing.0.x < 0.0;
@@ -92,7 +106,11 @@ fn flash(time: Res<Time>, mut actors: Query<(&mut Flash, &mut Sprite)>) {
         if flash.0 > 0.0 {
             flash.0 -= time.delta_secs();
             let bright = flash.0 > 0.0 && ((flash.0 * 12.0) as u32).is_multiple_of(2);
-            sprite.color = if bright { Color::srgb(4.0, 1.2, 1.2) } else { Color::WHITE };
+            sprite.color = if bright {
+                Color::srgb(4.0, 1.2, 1.2)
+            } else {
+                Color::WHITE
+            };
         }
     }
 }

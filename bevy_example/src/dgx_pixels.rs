@@ -17,7 +17,11 @@
 //! The other half, `dgx_pixels_dev.rs`, reloads deployed files in the running game and proves them. It is compiled with
 //! the feature `dgx_pixels_dev` only, never for the web, and does nothing in a release build. A release or a web build
 //! leaves it out with `--no-default-features`.
-#![allow(dead_code, unexpected_cfgs, reason = "a game need not use all of this, nor declare every feature")]
+#![allow(
+    dead_code,
+    unexpected_cfgs,
+    reason = "a game need not use all of this, nor declare every feature"
+)]
 
 use std::collections::BTreeMap;
 
@@ -125,7 +129,12 @@ impl Clip {
     /// The tile to show `seconds` after the start.
     pub fn tile(&self, seconds: f32) -> u32 {
         let frame = (seconds * self.fps).max(0.0) as u32;
-        self.first + if self.looping { frame % self.frames() } else { frame.min(self.frames() - 1) }
+        self.first
+            + if self.looping {
+                frame % self.frames()
+            } else {
+                frame.min(self.frames() - 1)
+            }
     }
 
     /// Whether a clip that does not loop is over `seconds` after the start.
@@ -149,16 +158,24 @@ struct SheetFile {
 impl SheetFile {
     fn check(&self) -> Result<(), BevyError> {
         let tiles = self.columns.checked_mul(self.rows).unwrap_or(0);
-        let sides = [self.columns.checked_mul(self.tile_size[0]), self.rows.checked_mul(self.tile_size[1])];
-        if sides.iter().any(|side| !side.is_some_and(|pixels| (1..=LARGEST_SIDE).contains(&pixels))) {
+        let sides = [
+            self.columns.checked_mul(self.tile_size[0]),
+            self.rows.checked_mul(self.tile_size[1]),
+        ];
+        if sides
+            .iter()
+            .any(|side| !side.is_some_and(|pixels| (1..=LARGEST_SIDE).contains(&pixels)))
+        {
             return Err(format!("a sheet measures 1 to {LARGEST_SIDE} pixels a side").into());
         }
         for (name, clip) in &self.animations {
             if clip.first > clip.last || clip.last >= tiles {
                 let (first, last) = (clip.first, clip.last);
-                return Err(
-                    format!("animation '{name}' runs {first}..={last}, but the tiles are 0..={}", tiles - 1).into()
-                );
+                return Err(format!(
+                    "animation '{name}' runs {first}..={last}, but the tiles are 0..={}",
+                    tiles - 1
+                )
+                .into());
             }
         }
         if !matches!(self.corners.len(), 0 | 16) || self.corners.iter().any(|tile| *tile >= tiles) {
@@ -176,7 +193,12 @@ impl AssetLoader for SheetLoader {
     type Settings = ();
     type Error = BevyError;
 
-    async fn load(&self, reader: &mut dyn Reader, _: &(), context: &mut LoadContext<'_>) -> Result<Sheet, BevyError> {
+    async fn load(
+        &self,
+        reader: &mut dyn Reader,
+        _: &(),
+        context: &mut LoadContext<'_>,
+    ) -> Result<Sheet, BevyError> {
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).await?;
         let file: SheetFile = serde_json::from_slice(&bytes)?;
@@ -187,7 +209,10 @@ impl AssetLoader for SheetLoader {
         Ok(Sheet {
             image: context.load(image),
             // The label names the grid: a reloaded sheet with another grid gets another handle, which sprites notice.
-            layout: context.add_labeled_asset(format!("layout-{}x{}-{tile_size}", file.columns, file.rows), layout),
+            layout: context.add_labeled_asset(
+                format!("layout-{}x{}-{tile_size}", file.columns, file.rows),
+                layout,
+            ),
             tile_size,
             columns: file.columns,
             rows: file.rows,
@@ -218,7 +243,12 @@ pub struct SheetSprite {
 
 impl SheetSprite {
     pub fn new(sheet: Handle<Sheet>, animation: impl Into<String>) -> Self {
-        Self { sheet, animation: animation.into(), seconds: 0.0, ended: false }
+        Self {
+            sheet,
+            animation: animation.into(),
+            seconds: 0.0,
+            ended: false,
+        }
     }
 
     /// Changes to another animation, from its first frame. Continues if that animation plays already.
@@ -243,20 +273,31 @@ fn animate_sheets(
     mut ended: MessageWriter<ClipEnded>,
 ) {
     for (entity, mut player, mut sprite) in &mut sprites {
-        let Some(sheet) = sheets.get(&player.sheet) else { continue };
+        let Some(sheet) = sheets.get(&player.sheet) else {
+            continue;
+        };
         player.seconds += time.delta_secs();
-        let clip = sheet.animations.get(&player.animation).or_else(|| sheet.animations.values().next());
+        let clip = sheet
+            .animations
+            .get(&player.animation)
+            .or_else(|| sheet.animations.values().next());
         let index = clip.map_or(0, |clip| clip.tile(player.seconds)) as usize;
         if sprite.image != sheet.image {
             sprite.image = sheet.image.clone();
         }
         let shown = sprite.texture_atlas.as_ref();
         if shown.is_none_or(|atlas| atlas.index != index || atlas.layout != sheet.layout) {
-            sprite.texture_atlas = Some(TextureAtlas { layout: sheet.layout.clone(), index });
+            sprite.texture_atlas = Some(TextureAtlas {
+                layout: sheet.layout.clone(),
+                index,
+            });
         }
         if !player.ended && clip.is_some_and(|clip| clip.ended(player.seconds)) {
             player.ended = true;
-            ended.write(ClipEnded { entity, animation: player.animation.clone() });
+            ended.write(ClipEnded {
+                entity,
+                animation: player.animation.clone(),
+            });
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Nothing in the game changes unless a method asks for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,9 @@ use bevy::camera::RenderTarget;
 use bevy::ecs::message::{MessageCursor, Messages};
 use bevy::platform::collections::HashMap;
 use bevy::prelude::*;
+use bevy::remote::RemoteMethodSystemId::{Instant, Watching};
 use bevy::remote::http::{DEFAULT_PORT, RemoteHttpPlugin};
-use bevy::remote::{BrpError, BrpResult, RemoteMethodSystemId, RemoteMethods, RemotePlugin, error_codes};
+use bevy::remote::{BrpError, BrpResult, RemoteMethods, RemotePlugin, error_codes};
 use bevy::render::render_resource::TextureFormat;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured};
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ pub const PROTOCOL: u32 = 2;
 
 // --- What the game has loaded -----------------------------------------------------------------------------------
 
-/// What the game has loaded, by asset path. Readable over BRP as `<crate>::dgx_pixels::DgxPixels`.
+/// What the game has loaded, by asset path. Readable over BRP as `<crate>::dgx_pixels::dev::DgxPixels`.
 #[derive(Resource, Reflect, Default)]
 #[reflect(Resource)]
 pub struct DgxPixels {
@@ -65,6 +66,22 @@ pub struct AssetStatus {
     pub error: String,
 }
 
+impl DgxPixels {
+    fn note<A: Asset>(&mut self, event: &AssetLoadFailedEvent<A>) {
+        let status = self.assets.entry(event.path.to_string()).or_default();
+        status.failed += 1;
+        status.error = event.error.to_string();
+    }
+}
+
+/// What was loaded, for the first time or again.
+fn loaded<A: Asset>(event: &AssetEvent<A>) -> Option<AssetId<A>> {
+    match event {
+        AssetEvent::Added { id } | AssetEvent::Modified { id } => Some(*id),
+        _ => None,
+    }
+}
+
 fn track_images(
     mut changed: MessageReader<AssetEvent<Image>>,
     mut failed: MessageReader<AssetLoadFailedEvent<Image>>,
@@ -72,9 +89,10 @@ fn track_images(
     images: Res<Assets<Image>>,
     mut state: ResMut<DgxPixels>,
 ) {
-    for event in changed.read() {
-        let (AssetEvent::Added { id } | AssetEvent::Modified { id }) = event else { continue };
-        let (Some(path), Some(image)) = (server.get_path(*id), images.get(*id)) else { continue };
+    for id in changed.read().filter_map(loaded) {
+        let (Some(path), Some(image)) = (server.get_path(id), images.get(id)) else {
+            continue;
+        };
         let status = state.assets.entry(path.to_string()).or_default();
         status.generation += 1;
         (status.width, status.height) = (image.width(), image.height());
@@ -82,11 +100,7 @@ fn track_images(
         status.hash = image.data.as_deref().map(word_hash).unwrap_or_default();
         status.format = format!("{:?}", image.texture_descriptor.format);
     }
-    for event in failed.read() {
-        let status = state.assets.entry(event.path.to_string()).or_default();
-        status.failed += 1;
-        status.error = event.error.to_string();
-    }
+    failed.read().for_each(|event| state.note(event));
 }
 
 fn track_sheets(
@@ -96,20 +110,17 @@ fn track_sheets(
     sheets: Res<Assets<Sheet>>,
     mut state: ResMut<DgxPixels>,
 ) {
-    for event in changed.read() {
-        let (AssetEvent::Added { id } | AssetEvent::Modified { id }) = event else { continue };
-        let (Some(path), Some(sheet)) = (server.get_path(*id), sheets.get(*id)) else { continue };
+    for id in changed.read().filter_map(loaded) {
+        let (Some(path), Some(sheet)) = (server.get_path(id), sheets.get(id)) else {
+            continue;
+        };
         let status = state.assets.entry(path.to_string()).or_default();
         status.generation += 1;
         (status.width, status.height) = (sheet.columns, sheet.rows);
         status.hash = sheet.hash.clone();
         status.format = "sheet".into();
     }
-    for event in failed.read() {
-        let status = state.assets.entry(event.path.to_string()).or_default();
-        status.failed += 1;
-        status.error = event.error.to_string();
-    }
+    failed.read().for_each(|event| state.note(event));
 }
 
 /// Makes materials of type `M` take up a reloaded image even where its size changed: their bind groups keep the old
@@ -120,11 +131,15 @@ pub fn refresh_materials<M: Asset>(
     server: Res<AssetServer>,
     materials: Option<ResMut<Assets<M>>>,
 ) {
-    let reloaded =
-        changed.read().any(|event| matches!(event, AssetEvent::Modified { id } if server.get_path(*id).is_some()));
+    let reloaded = changed.read().any(
+        |event| matches!(event, AssetEvent::Modified { id } if server.get_path(*id).is_some()),
+    );
     if let (true, Some(mut materials)) = (reloaded, materials) {
         for (_, mut material) in materials.iter_mut() {
-            #[allow(clippy::needless_borrow, reason = "versions of Bevy differ in what they hand out here")]
+            #[allow(
+                clippy::needless_borrow,
+                reason = "versions of Bevy differ in what they hand out here"
+            )]
             let _touched: &mut M = &mut material;
         }
     }
@@ -133,11 +148,16 @@ pub fn refresh_materials<M: Asset>(
 /// Bevy 0.20 draws sprites by a material that keeps the size of its picture. This makes it take up a reloaded picture.
 ///
 /// The material is found by reflection, so that one source serves Bevy 0.19 too, which has no such material.
-fn refresh_sprite_materials(world: &mut World, mut events: Local<MessageCursor<AssetEvent<Image>>>) {
+fn refresh_sprite_materials(
+    world: &mut World,
+    mut events: Local<MessageCursor<AssetEvent<Image>>>,
+) {
     let server = world.resource::<AssetServer>();
     let reloaded = events
         .read(world.resource::<Messages<AssetEvent<Image>>>())
-        .any(|event| matches!(event, AssetEvent::Modified { id } if server.get_path(*id).is_some()));
+        .any(
+            |event| matches!(event, AssetEvent::Modified { id } if server.get_path(*id).is_some()),
+        );
     if !reloaded {
         return;
     }
@@ -156,9 +176,15 @@ fn refresh_sprite_materials(world: &mut World, mut events: Local<MessageCursor<A
 
 /// Adds all of this to the app.
 pub fn add(app: &mut App) {
-    let port = std::env::var("BRP_EXTRAS_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(DEFAULT_PORT);
-    if !app.is_plugin_added::<RemoteHttpPlugin>() && TcpListener::bind(("127.0.0.1", port)).is_err() {
-        warn!("port {port} is taken, so this game cannot be reached over BRP: set BRP_EXTRAS_PORT to a free one");
+    let port = std::env::var("BRP_EXTRAS_PORT")
+        .ok()
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(DEFAULT_PORT);
+    if !app.is_plugin_added::<RemoteHttpPlugin>() && TcpListener::bind(("127.0.0.1", port)).is_err()
+    {
+        warn!(
+            "port {port} is taken, so this game cannot be reached over BRP: set BRP_EXTRAS_PORT to a free one"
+        );
     }
     #[cfg(feature = "dgx_pixels_extras")]
     app.add_plugins(bevy_brp_extras::BrpExtrasPlugin::new());
@@ -168,8 +194,10 @@ pub fn add(app: &mut App) {
     if !app.is_plugin_added::<RemoteHttpPlugin>() {
         app.add_plugins(RemoteHttpPlugin::default().with_port(port));
     }
-    let assets =
-        app.get_added_plugins::<AssetPlugin>().first().map_or("assets".into(), |plugin| plugin.file_path.clone());
+    let assets = app
+        .get_added_plugins::<AssetPlugin>()
+        .first()
+        .map_or("assets".into(), |plugin| plugin.file_path.clone());
     let root = FileAssetReader::new(assets).root_path().clone();
     app.insert_resource(DgxPixels {
         protocol: PROTOCOL,
@@ -182,21 +210,25 @@ pub fn add(app: &mut App) {
     })
     .init_resource::<FrameTimes>()
     .add_systems(First, measure_frames)
-    .add_systems(PostUpdate, (refresh_materials::<ColorMaterial>, refresh_sprite_materials))
+    .add_systems(
+        PostUpdate,
+        (refresh_materials::<ColorMaterial>, refresh_sprite_materials),
+    )
     .add_systems(Update, show_previews)
     .add_systems(Last, (track_images, track_sheets));
 
     let world = app.main_mut().world_mut();
     let methods = [
-        ("dgx_pixels/status", RemoteMethodSystemId::Instant(world.register_system(status))),
-        ("dgx_pixels/reload", RemoteMethodSystemId::Instant(world.register_system(reload))),
-        ("dgx_pixels/preview", RemoteMethodSystemId::Instant(world.register_system(preview))),
-        ("dgx_pixels/clear", RemoteMethodSystemId::Instant(world.register_system(clear))),
-        ("dgx_pixels/screenshot", RemoteMethodSystemId::Instant(world.register_system(screenshot))),
+        ("status", Instant(world.register_system(status))),
+        ("reload", Instant(world.register_system(reload))),
+        ("preview", Instant(world.register_system(preview))),
+        ("clear", Instant(world.register_system(clear))),
+        ("screenshot", Instant(world.register_system(screenshot))),
         // A watching method whose name lacks "+watch" answers once, with its first value: a long poll.
-        ("dgx_pixels/await", RemoteMethodSystemId::Watching(world.register_system(await_change))),
+        ("await", Watching(world.register_system(await_change))),
     ];
     for (name, id) in methods {
+        let name = format!("dgx_pixels/{name}");
         world.resource_mut::<RemoteMethods>().insert(name, id);
     }
     #[cfg(feature = "dgx_pixels_extras")]
@@ -216,12 +248,24 @@ fn register_agent_tools(app: &mut App) {
             "What the game has loaded: generation, size, pixel hash and last error by path below assets/",
             paths.clone(),
         ),
-        ("reload", "Load these asset paths again, watcher or not", paths),
-        ("preview", "Show an image or a .sheet.json of assets/ in front of the camera", preview),
+        (
+            "reload",
+            "Load these asset paths again, watcher or not",
+            paths,
+        ),
+        (
+            "preview",
+            "Show an image or a .sheet.json of assets/ in front of the camera",
+            preview,
+        ),
         ("clear", "Remove all previews", json!({"type": "object"})),
     ];
     for (name, description, schema) in tools {
-        let tool = AgentTool::new(format!("dgx_pixels_{name}"), format!("dgx_pixels/{name}"), description);
+        let tool = AgentTool::new(
+            format!("dgx_pixels_{name}"),
+            format!("dgx_pixels/{name}"),
+            description,
+        );
         let schema = serde_json::from_value(schema).expect("a schema is an object");
         app.register_agent_tool(tool.params_schema(schema));
     }
@@ -239,11 +283,16 @@ fn measure_frames(time: Res<Time<Real>>, mut frames: ResMut<FrameTimes>) {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(params: Option<Value>) -> Result<T, BrpError> {
-    serde_json::from_value(params.unwrap_or_else(|| json!({}))).map_err(|error| bad_params(error.to_string()))
+    serde_json::from_value(params.unwrap_or_else(|| json!({})))
+        .map_err(|error| bad_params(error.to_string()))
 }
 
 fn bad_params(message: String) -> BrpError {
-    BrpError { code: error_codes::INVALID_PARAMS, message, data: None }
+    BrpError {
+        code: error_codes::INVALID_PARAMS,
+        message,
+        data: None,
+    }
 }
 
 #[derive(Deserialize)]
@@ -259,6 +308,11 @@ fn describe(path: &str, state: &DgxPixels, server: &AssetServer) -> Value {
     status
 }
 
+fn describe_all(paths: &[String], state: &DgxPixels, server: &AssetServer) -> Value {
+    let one = |path: &String| (path.clone(), describe(path, state, server));
+    paths.iter().map(one).collect()
+}
+
 /// `{"paths": [...]}` (all that were ever loaded when empty) -> who the game is, its frame times, and each path's state.
 fn status(
     In(params): In<Option<Value>>,
@@ -272,7 +326,6 @@ fn status(
     }
     let mut sorted: Vec<f32> = frames.0.iter().copied().collect();
     sorted.sort_by(f32::total_cmp);
-    let assets: BTreeMap<_, _> = paths.iter().map(|path| (path, describe(path, &state, &server))).collect();
     Ok(json!({
         "protocol": state.protocol,
         "game": state.game,
@@ -280,16 +333,20 @@ fn status(
         "pid": std::process::id(),
         "watching": server.watching_for_changes(),
         "frame_ms": {"median": sorted.get(sorted.len() / 2), "worst": sorted.last()},
-        "assets": assets,
+        "assets": describe_all(&paths, &state, &server),
     }))
 }
 
 /// `{"paths": [...]}` -> each path's state before the reload that this starts.
-fn reload(In(params): In<Option<Value>>, state: Res<DgxPixels>, server: Res<AssetServer>) -> BrpResult {
+fn reload(
+    In(params): In<Option<Value>>,
+    state: Res<DgxPixels>,
+    server: Res<AssetServer>,
+) -> BrpResult {
     let Paths { paths } = read(params)?;
-    let assets: BTreeMap<_, _> = paths.iter().map(|path| (path, describe(path, &state, &server))).collect();
-    for path in &paths {
-        server.reload(path.clone());
+    let assets = describe_all(&paths, &state, &server);
+    for path in paths {
+        server.reload(path);
     }
     Ok(json!({ "asset_root": state.asset_root, "assets": assets }))
 }
@@ -313,8 +370,11 @@ fn await_change(
     server: Res<AssetServer>,
 ) -> BrpResult<Option<Value>> {
     let wanted: Await = read(params)?;
-    let Some(status) = state.assets.get(&wanted.path) else { return Ok(None) };
-    let comparable = status.format == "sheet" || (status.format == "Rgba8UnormSrgb" && status.layers == 1);
+    let Some(status) = state.assets.get(&wanted.path) else {
+        return Ok(None);
+    };
+    let comparable =
+        status.format == "sheet" || (status.format == "Rgba8UnormSrgb" && status.layers == 1);
     let seen = match &wanted.hash {
         Some(hash) if comparable && !status.hash.is_empty() => status.hash == *hash,
         _ => status.generation > wanted.generation,
@@ -326,9 +386,15 @@ fn await_change(
 #[derive(Component)]
 struct Preview(Option<Handle<Image>>);
 
-fn show_previews(mut previews: Query<(Entity, &mut Preview)>, images: Res<Assets<Image>>, mut commands: Commands) {
+fn show_previews(
+    mut previews: Query<(Entity, &mut Preview)>,
+    images: Res<Assets<Image>>,
+    mut commands: Commands,
+) {
     for (entity, mut preview) in &mut previews {
-        let Some(image) = preview.0.as_ref().and_then(|handle| images.get(handle)) else { continue };
+        let Some(image) = preview.0.as_ref().and_then(|handle| images.get(handle)) else {
+            continue;
+        };
         // An array texture cannot be drawn as a sprite: the renderer would end the game.
         let drawable = image.texture_descriptor.size.depth_or_array_layers == 1;
         if let Some(handle) = preview.0.take_if(|_| drawable) {
@@ -355,12 +421,19 @@ fn preview(
 ) -> BrpResult {
     let request: PreviewRequest = read(params)?;
     let path = request.path;
-    let middle = cameras.iter().next().map_or(Vec2::ZERO, |camera| camera.translation().truncate());
-    let transform = Transform::from_translation(request.position.map_or(middle, Vec2::from).extend(900.0))
-        .with_scale(Vec3::splat(request.scale.unwrap_or(1.0)));
+    let middle = cameras
+        .iter()
+        .next()
+        .map_or(Vec2::ZERO, |camera| camera.translation().truncate());
+    let transform =
+        Transform::from_translation(request.position.map_or(middle, Vec2::from).extend(900.0))
+            .with_scale(Vec3::splat(request.scale.unwrap_or(1.0)));
     let mut entity = commands.spawn((Name::new(format!("preview:{path}")), transform));
     if path.ends_with(".sheet.json") {
-        entity.insert((Preview(None), SheetSprite::new(server.load(path), request.animation.unwrap_or_default())));
+        entity.insert((
+            Preview(None),
+            SheetSprite::new(server.load(path), request.animation.unwrap_or_default()),
+        ));
     } else {
         entity.insert((Preview(Some(server.load(path))), Visibility::default()));
     }
@@ -368,7 +441,11 @@ fn preview(
 }
 
 /// -> `{"cleared": count}`: removes all previews.
-fn clear(In(_): In<Option<Value>>, previews: Query<Entity, With<Preview>>, mut commands: Commands) -> BrpResult {
+fn clear(
+    In(_): In<Option<Value>>,
+    previews: Query<Entity, With<Preview>>,
+    mut commands: Commands,
+) -> BrpResult {
     for entity in &previews {
         commands.entity(entity).despawn();
     }
@@ -391,10 +468,14 @@ fn screenshot(
     let ScreenshotRequest { path } = read(params)?;
     // Any local program can call this: it must not be able to overwrite anything.
     if !path.is_absolute() || path.extension() != Some("bmp".as_ref()) || path.exists() {
-        return Err(bad_params("`path` must be an absolute path of a new file that ends in .bmp".into()));
+        return Err(bad_params(
+            "`path` must be an absolute path of a new file that ends in .bmp".into(),
+        ));
     }
-    let Some((_, target)) =
-        cameras.iter().filter(|(camera, _)| camera.is_active).max_by_key(|(camera, _)| camera.order)
+    let Some((_, target)) = cameras
+        .iter()
+        .filter(|(camera, _)| camera.is_active)
+        .max_by_key(|(camera, _)| camera.order)
     else {
         return Err(BrpError::internal("the game has no active camera"));
     };
@@ -402,30 +483,46 @@ fn screenshot(
         return Err(BrpError::internal("the game has no window"));
     }
     let answer = json!({ "path": path });
-    commands.spawn(Screenshot(target.clone())).observe(move |captured: On<ScreenshotCaptured>| {
-        if let Err(error) = save(&captured.image, &path) {
-            error!("cannot write the screenshot {}: {error}", path.display());
-        }
-    });
+    commands
+        .spawn(Screenshot(target.clone()))
+        .observe(move |captured: On<ScreenshotCaptured>| {
+            if let Err(error) = save(&captured.image, &path) {
+                error!("cannot write the screenshot {}: {error}", path.display());
+            }
+        });
     Ok(answer)
 }
 
 /// A BMP holds the pixels as they come: encoding a PNG in a debug build would hold the game up for half a second.
 fn save(image: &Image, path: &Path) -> Result<(), BevyError> {
     let masks: [u32; 4] = match image.texture_descriptor.format {
-        TextureFormat::Rgba8Unorm | TextureFormat::Rgba8UnormSrgb => [0xff, 0xff00, 0xff_0000, 0xff00_0000],
-        TextureFormat::Bgra8Unorm | TextureFormat::Bgra8UnormSrgb => [0xff_0000, 0xff00, 0xff, 0xff00_0000],
+        TextureFormat::Rgba8Unorm | TextureFormat::Rgba8UnormSrgb => {
+            [0xff, 0xff00, 0xff_0000, 0xff00_0000]
+        }
+        TextureFormat::Bgra8Unorm | TextureFormat::Bgra8UnormSrgb => {
+            [0xff_0000, 0xff00, 0xff, 0xff00_0000]
+        }
         format => return Err(format!("screens of the format {format:?} are not supported").into()),
     };
     let pixels = image.data.as_deref().ok_or("the screenshot is empty")?;
     let (header, bits) = (70, 32);
     let mut file = Vec::with_capacity(header + pixels.len());
     file.extend(b"BM");
-    for number in [(header + pixels.len()) as u32, 0, header as u32, 56, image.width(), image.height().wrapping_neg()] {
+    for number in [
+        (header + pixels.len()) as u32,
+        0,
+        header as u32,
+        56,
+        image.width(),
+        image.height().wrapping_neg(),
+    ] {
         file.extend(number.to_le_bytes());
     }
     file.extend([1, 0, bits, 0]);
-    for number in [3, pixels.len() as u32, 2835, 2835, 0, 0].into_iter().chain(masks) {
+    for number in [3, pixels.len() as u32, 2835, 2835, 0, 0]
+        .into_iter()
+        .chain(masks)
+    {
         file.extend(number.to_le_bytes());
     }
     file.extend(pixels);
@@ -434,7 +531,11 @@ fn save(image: &Image, path: &Path) -> Result<(), BevyError> {
     std::fs::File::create_new(&part)?.write_all(&file)?;
     let placed = std::fs::hard_link(&part, path).or_else(|error| {
         // A file system without hard links.
-        if path.exists() { Err(error) } else { std::fs::rename(&part, path) }
+        if path.exists() {
+            Err(error)
+        } else {
+            std::fs::rename(&part, path)
+        }
     });
     let _gone_after_a_rename = std::fs::remove_file(&part);
     Ok(placed?)

@@ -32,16 +32,27 @@ impl Plugin for HudPlugin {
     }
 }
 
-fn spawn_hud(mut commands: Commands, camera: Single<Entity, With<Camera2d>>, server: Res<AssetServer>) {
+fn spawn_hud(
+    mut commands: Commands,
+    camera: Single<Entity, With<Camera2d>>,
+    server: Res<AssetServer>,
+) {
     let view = crate::VIEW.as_vec2();
     let corner = Vec2::new(-view.x / 2.0, view.y / 2.0);
     let portrait = Sprite::from_image(server.load("sprites/hero.png"));
     commands.entity(*camera).with_children(|screen| {
         let bar = Vec2::new(SLOTS as f32 * 26.0 + 48.0, 40.0);
         let middle = corner + Vec2::new(bar.x, -bar.y) / 2.0;
-        screen.spawn((Sprite::from_color(BACKING, bar), Transform::from_translation(middle.extend(490.0))));
+        screen.spawn((
+            Sprite::from_color(BACKING, bar),
+            Transform::from_translation(middle.extend(490.0)),
+        ));
         let place = (corner + Vec2::new(20.0, -20.0)).extend(500.0);
-        screen.spawn((Name::new("portrait"), portrait, Transform::from_translation(place)));
+        screen.spawn((
+            Name::new("portrait"),
+            portrait,
+            Transform::from_translation(place),
+        ));
         for slot in 0..SLOTS {
             let place = corner + Vec2::new(58.0 + 26.0 * slot as f32, -20.0);
             screen.spawn((
@@ -62,13 +73,18 @@ fn spawn_hud(mut commands: Commands, camera: Single<Entity, With<Camera2d>>, ser
             TextFont::from_font_size(12.0),
             Transform::from_translation(foot.extend(500.0)),
         ));
-        let whole = (Sprite::from_color(BACKING, view), Transform::from_xyz(0.0, 0.0, 480.0));
-        screen.spawn((whole, Visibility::Hidden, Name::new("end"))).with_child((
-            End,
-            Text2d::default(),
-            TextFont::from_font_size(32.0),
-            Transform::from_xyz(0.0, 0.0, 10.0),
-        ));
+        let whole = (
+            Sprite::from_color(BACKING, view),
+            Transform::from_xyz(0.0, 0.0, 480.0),
+        );
+        screen
+            .spawn((whole, Visibility::Hidden, Name::new("end")))
+            .with_child((
+                End,
+                Text2d::default(),
+                TextFont::from_font_size(32.0),
+                Transform::from_xyz(0.0, 0.0, 10.0),
+            ));
     });
 }
 
@@ -86,7 +102,11 @@ fn show_end(
         GameState::Playing => String::new(),
     };
     if let Ok(mut visibility) = backing.get_mut(child_of.parent()) {
-        visibility.set_if_neq(if words.is_empty() { Visibility::Hidden } else { Visibility::Inherited });
+        visibility.set_if_neq(if words.is_empty() {
+            Visibility::Hidden
+        } else {
+            Visibility::Inherited
+        });
     }
     if text.0 != words {
         text.0 = words;
@@ -108,7 +128,11 @@ fn show_slots(
         } else {
             game.bag.get(slot.0 - FULL_HEALTH)
         };
-        visibility.set_if_neq(if image.is_some() { Visibility::Inherited } else { Visibility::Hidden });
+        visibility.set_if_neq(if image.is_some() {
+            Visibility::Inherited
+        } else {
+            Visibility::Hidden
+        });
         if let Some(image) = image
             && sprite.image != *image
         {
@@ -117,7 +141,11 @@ fn show_slots(
     }
 }
 
-fn show_line(state: Res<State<GameState>>, game: Res<Game>, mut line: Single<&mut Text2d, With<Line>>) {
+fn show_line(
+    state: Res<State<GameState>>,
+    game: Res<Game>,
+    mut line: Single<&mut Text2d, With<Line>>,
+) {
     let words = match state.get() {
         GameState::Won | GameState::Lost => "Enter plays again.".into(),
         GameState::Playing if game.has_key => "You have the key: the gate is in the south.".into(),

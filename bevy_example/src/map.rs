@@ -44,7 +44,8 @@ pub struct MapPlugin;
 
 impl Plugin for MapPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Startup, load_ground).add_systems(Update, lay_ground);
+        app.add_systems(Startup, load_ground)
+            .add_systems(Update, lay_ground);
     }
 }
 
@@ -58,7 +59,10 @@ pub fn places() -> impl Iterator<Item = (char, Vec2)> {
     ROWS.iter().enumerate().flat_map(|(row, line)| {
         line.chars().enumerate().map(move |(column, letter)| {
             let corner = Vec2::new(column as f32 + 0.5, -(row as f32) - 0.9) * CELL as f32;
-            (letter, (corner + Vec2::new(-size().x, size().y) / 2.0).round())
+            (
+                letter,
+                (corner + Vec2::new(-size().x, size().y) / 2.0).round(),
+            )
         })
     })
 }
@@ -68,7 +72,9 @@ fn letter(point: Vec2) -> char {
     if cell.min_element() < 0.0 {
         return '#';
     }
-    ROWS.get(cell.y as usize).and_then(|row| row.chars().nth(cell.x as usize)).unwrap_or('#')
+    ROWS.get(cell.y as usize)
+        .and_then(|row| row.chars().nth(cell.x as usize))
+        .unwrap_or('#')
 }
 
 /// Whether the point is on the exit.
@@ -79,11 +85,13 @@ pub fn is_exit(point: Vec2) -> bool {
 /// Whether feet around `point` (14 x 8 pixels) stand on free ground.
 pub fn is_free(point: Vec2, gate_open: bool) -> bool {
     let corners = [(-7.0, 0.0), (7.0, 0.0), (-7.0, 8.0), (7.0, 8.0)];
-    corners.iter().all(|(x, y)| match letter(point + Vec2::new(*x, *y)) {
-        '#' | '~' | 'T' => false,
-        'G' | 'X' => gate_open,
-        _ => true,
-    })
+    corners
+        .iter()
+        .all(|(x, y)| match letter(point + Vec2::new(*x, *y)) {
+            '#' | '~' | 'T' => false,
+            'G' | 'X' => gate_open,
+            _ => true,
+        })
 }
 
 /// What the ground is made of, and the chunks that show it.
@@ -98,12 +106,32 @@ struct Ground {
 }
 
 fn load_ground(mut commands: Commands, server: Res<AssetServer>) {
-    let mut chunk =
-        |name: &str, z| commands.spawn((Name::new(name.to_string()), Transform::from_xyz(0.0, 0.0, z))).id();
-    let (grass, paving, walls) = (chunk("grass", -100.0), chunk("paving", -99.0), chunk("walls", -98.0));
+    let mut chunk = |name: &str, z| {
+        commands
+            .spawn((
+                Name::new(name.to_string()),
+                Transform::from_xyz(0.0, 0.0, z),
+            ))
+            .id()
+    };
+    let (grass, paving, walls) = (
+        chunk("grass", -100.0),
+        chunk("paving", -99.0),
+        chunk("walls", -98.0),
+    );
     let sheet = server.load("tiles/ground.sheet.json");
-    let (floor, wall) = (server.load("tiles/floor.png"), server.load("tiles/wall.png"));
-    commands.insert_resource(Ground { sheet, floor, wall, grass, paving, walls });
+    let (floor, wall) = (
+        server.load("tiles/floor.png"),
+        server.load("tiles/wall.png"),
+    );
+    commands.insert_resource(Ground {
+        sheet,
+        floor,
+        wall,
+        grass,
+        paving,
+        walls,
+    });
 }
 
 fn lay_ground(
@@ -126,15 +154,32 @@ fn lay_ground(
         && let Some(tiles) = images.get(&sheet.image)
         && let Some((side, map)) = corner_map(sheet)
     {
-        lay(&mut commands, ground.grass, cut(tiles, side), side, map, &mut images);
+        lay(
+            &mut commands,
+            ground.grass,
+            cut(tiles, side),
+            side,
+            map,
+            &mut images,
+        );
     }
-    for (handle, chunk, letters) in [(&ground.floor, ground.paving, ".dk$!KGX"), (&ground.wall, ground.walls, "#")] {
+    for (handle, chunk, letters) in [
+        (&ground.floor, ground.paving, ".dk$!KGX"),
+        (&ground.wall, ground.walls, "#"),
+    ] {
         if changed.contains(&handle.id())
             && let Some(tile) = images.get(handle)
         {
             let side = common_side(tile.size());
             let map = repeated_map(tile.size() / side, side, letters);
-            lay(&mut commands, chunk, cut(tile, side), side, map, &mut images);
+            lay(
+                &mut commands,
+                chunk,
+                cut(tile, side),
+                side,
+                map,
+                &mut images,
+            );
         }
     }
 }
@@ -152,23 +197,58 @@ fn lay(
     images: &mut Assets<Image>,
 ) {
     let Some(layers) = layers else {
-        warn!("a picture of the ground has too many tiles or another form: the ground stays as it is");
+        warn!(
+            "a picture of the ground has too many tiles or another form: the ground stays as it is"
+        );
         return;
     };
+    let (map, middle) = cropped(map);
+    let middle = middle * side as f32;
     let chunk_size = UVec2::new(map[0].len() as u32, map.len() as u32);
     // Chunks count their rows from the bottom.
-    let tiles = map.into_iter().rev().flatten().map(|tile| tile.map(|n| TileData::from_tileset_index(n as u16)));
-    commands.entity(chunk).insert((
+    let tiles = map
+        .into_iter()
+        .rev()
+        .flatten()
+        .map(|tile| tile.map(|n| TileData::from_tileset_index(n as u16)));
+    let mut chunk = commands.entity(chunk);
+    chunk.insert((
         TilemapChunkTileData(tiles.collect()),
-        TilemapChunk { chunk_size, tile_display_size: UVec2::splat(side), tileset: images.add(layers), ..default() },
+        TilemapChunk {
+            chunk_size,
+            tile_display_size: UVec2::splat(side),
+            tileset: images.add(layers),
+            ..default()
+        },
     ));
+    chunk.entry::<Transform>().and_modify(move |mut transform| {
+        transform.translation = middle.extend(transform.translation.z);
+    });
+}
+
+/// The part of the map that holds tiles, and its middle in tiles from the map's: a chunk draws its empty places too.
+fn cropped(map: Tiles) -> (Tiles, Vec2) {
+    let whole = Vec2::new(map[0].len() as f32, map.len() as f32);
+    let is_laid = |y: &usize| map[*y].iter().any(Option::is_some);
+    let rows: Vec<usize> = (0..map.len()).filter(is_laid).collect();
+    let is_laid = |x: &usize| map.iter().any(|row| row[*x].is_some());
+    let columns: Vec<usize> = (0..map[0].len()).filter(is_laid).collect();
+    let ([top, .., bottom], [left, .., right]) = (&rows[..], &columns[..]) else {
+        return (map, Vec2::ZERO);
+    };
+    let middle = Vec2::new((left + right + 1) as f32, (top + bottom + 1) as f32) / 2.0;
+    let part = |row: &Vec<Option<u32>>| row[*left..=*right].to_vec();
+    let tiles = map[*top..=*bottom].iter().map(part).collect();
+    (tiles, (middle - whole / 2.0) * Vec2::new(1.0, -1.0))
 }
 
 /// The picture cut into square tiles, each of them a layer. `None` where it has more tiles than a texture has layers.
 fn cut(picture: &Image, side: u32) -> Option<Image> {
     let grid = picture.size() / side;
     let layers = grid.element_product();
-    if !(1..=256).contains(&layers) || picture.texture_descriptor.format != TextureFormat::Rgba8UnormSrgb {
+    if !(1..=256).contains(&layers)
+        || picture.texture_descriptor.format != TextureFormat::Rgba8UnormSrgb
+    {
         return None;
     }
     let pixels = picture.data.as_ref()?;
@@ -181,17 +261,33 @@ fn cut(picture: &Image, side: u32) -> Option<Image> {
         })
         .copied()
         .collect();
-    let size = Extent3d { width: side, height: side, depth_or_array_layers: layers };
+    let size = Extent3d {
+        width: side,
+        height: side,
+        depth_or_array_layers: layers,
+    };
     let format = TextureFormat::Rgba8UnormSrgb;
-    let mut image = Image::new(size, TextureDimension::D2, data, format, RenderAssetUsages::RENDER_WORLD);
-    image.texture_view_descriptor =
-        Some(TextureViewDescriptor { dimension: Some(TextureViewDimension::D2Array), ..default() });
+    let mut image = Image::new(
+        size,
+        TextureDimension::D2,
+        data,
+        format,
+        RenderAssetUsages::RENDER_WORLD,
+    );
+    image.texture_view_descriptor = Some(TextureViewDescriptor {
+        dimension: Some(TextureViewDimension::D2Array),
+        ..default()
+    });
     Some(image)
 }
 
 /// The largest square that a picture and a cell can both be cut into.
 fn common_side(size: UVec2) -> u32 {
-    let divides = |side: &u32| [CELL, size.x, size.y].iter().all(|length| length.is_multiple_of(*side));
+    let divides = |side: &u32| {
+        [CELL, size.x, size.y]
+            .iter()
+            .all(|length| length.is_multiple_of(*side))
+    };
     (1..=CELL).rev().find(divides).unwrap_or(1)
 }
 
@@ -200,7 +296,8 @@ fn repeated_map(grid: UVec2, side: u32, letters: &str) -> Tiles {
     let parts = CELL / side;
     let row = |y: u32| {
         let tile = move |x: u32| {
-            is_paved((y / parts) as usize, (x / parts) as usize, letters).then(|| x % grid.x + y % grid.y * grid.x)
+            is_paved((y / parts) as usize, (x / parts) as usize, letters)
+                .then(|| x % grid.x + y % grid.y * grid.x)
         };
         (0..COLUMNS * parts).map(tile).collect()
     };
@@ -210,10 +307,9 @@ fn repeated_map(grid: UVec2, side: u32, letters: &str) -> Tiles {
 /// Whether the cell shows one of `letters`; things that lie on the floor count as floor inside the walls only.
 fn is_paved(row: usize, column: usize, letters: &str) -> bool {
     let inside = (3..=7).contains(&row) && (9..=18).contains(&column);
-    ROWS[row]
-        .chars()
-        .nth(column)
-        .is_some_and(|letter| letters.contains(letter) && (inside || matches!(letter, '.' | 'G' | 'X')))
+    ROWS[row].chars().nth(column).is_some_and(|letter| {
+        letters.contains(letter) && (inside || matches!(letter, '.' | 'G' | 'X'))
+    })
 }
 
 /// Grass and water as a dual grid: each tile lies over the corner of four cells and shows what they are.
@@ -233,7 +329,9 @@ fn corner_map(sheet: &Sheet) -> Option<(u32, Tiles)> {
     };
     let tile = |x: i32, y: i32| {
         let around = [(x - 1, y - 1), (x, y - 1), (x - 1, y), (x, y)];
-        let mask = around.iter().enumerate().fold(0, |mask, (bit, (x, y))| mask | (is_grass(*x, *y) as usize) << bit);
+        let mask = around.iter().enumerate().fold(0, |mask, (bit, (x, y))| {
+            mask | (is_grass(*x, *y) as usize) << bit
+        });
         Some(sheet.corners[mask])
     };
     let row = |y: i32| (0..=COLUMNS as i32 * parts).map(|x| tile(x, y)).collect();

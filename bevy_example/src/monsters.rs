@@ -24,12 +24,23 @@ pub struct MonstersPlugin;
 
 impl Plugin for MonstersPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Update, (take_hits, wander, bite).chain().run_if(in_state(GameState::Playing)));
+        app.add_systems(
+            Update,
+            (take_hits, wander, bite)
+                .chain()
+                .run_if(in_state(GameState::Playing)),
+        );
     }
 }
 
 /// A monster by its letter on the map.
-pub fn spawn(commands: &mut Commands, letter: char, at: Vec2, index: usize, server: &AssetServer) -> bool {
+pub fn spawn(
+    commands: &mut Commands,
+    letter: char,
+    at: Vec2,
+    index: usize,
+    server: &AssetServer,
+) -> bool {
     let (name, health, speed) = match letter {
         'g' => ("goblin", 2, 42.0),
         'k' => ("skeleton", 2, 38.0),
@@ -37,8 +48,18 @@ pub fn spawn(commands: &mut Commands, letter: char, at: Vec2, index: usize, serv
         'b' => ("bat", 1, 55.0),
         _ => return false,
     };
-    let monster = Monster { home: at, health, speed, phase: index as f32, stunned: 0.0 };
-    commands.spawn((monster, actor(name, at, server), DespawnOnExit(GameState::Playing)));
+    let monster = Monster {
+        home: at,
+        health,
+        speed,
+        phase: index as f32,
+        stunned: 0.0,
+    };
+    commands.spawn((
+        monster,
+        actor(name, at, server),
+        DespawnOnExit(GameState::Playing),
+    ));
     true
 }
 
@@ -55,7 +76,11 @@ fn take_hits(
             monster.health -= 1;
             monster.stunned = 0.5;
             flash.0 = 0.4;
-            *motion = if monster.health == 0 { Motion::Die } else { Motion::Hurt };
+            *motion = if monster.health == 0 {
+                Motion::Die
+            } else {
+                Motion::Hurt
+            };
             step(&mut feet.0, swing.towards * 10.0, false);
         }
     }
@@ -74,7 +99,11 @@ fn wander(
         }
         let turn = time.elapsed_secs() * 0.4 + monster.phase;
         let hunts = hero.noticed && hero.health > 0 && feet.0.distance(there.0) < SIGHT;
-        let goal = if hunts { there.0 } else { monster.home + Vec2::from_angle(turn) * 40.0 };
+        let goal = if hunts {
+            there.0
+        } else {
+            monster.home + Vec2::from_angle(turn) * 40.0
+        };
         let direction = (goal - feet.0).clamp_length_max(1.0);
         if direction.x.abs() > 0.2 && facing.0.x.signum() != direction.x.signum() {
             facing.0 = Vec2::X * direction.x.signum();
@@ -82,7 +111,11 @@ fn wander(
         if !motion.holds() && *motion != Motion::Walk {
             *motion = Motion::Walk;
         }
-        step(&mut feet.0, direction * monster.speed * time.delta_secs(), false);
+        step(
+            &mut feet.0,
+            direction * monster.speed * time.delta_secs(),
+            false,
+        );
     }
 }
 

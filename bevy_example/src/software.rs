@@ -15,16 +15,28 @@ use bevy::shader::Shader;
 const SHADER: &str = "bevy_sprite_render/sprite_mesh/functions.wesl";
 /// What is replaced by what; the values stay the same: no instance has a number of 2^31 or more, and `p` is a fraction.
 const BRANCHES: [(&str, &str); 3] = [
-    ("let flags = material.flags;", "let flags = material.flags | (instance_index >> 31u);"),
-    ("if scale.x == 0.0 {", "if scale.x == f32(instance_index >> 31u) {"),
-    ("if stretch_value == 0.0 {", "if stretch_value == select(0.0, 1.0, p > 1.0e30) {"),
+    (
+        "let flags = material.flags;",
+        "let flags = material.flags | (instance_index >> 31u);",
+    ),
+    (
+        "if scale.x == 0.0 {",
+        "if scale.x == f32(instance_index >> 31u) {",
+    ),
+    (
+        "if stretch_value == 0.0 {",
+        "if stretch_value == select(0.0, 1.0, p > 1.0e30) {",
+    ),
 ];
 
 pub struct SoftwareRenderingPlugin;
 
 impl Plugin for SoftwareRenderingPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Update, replace_branches.run_if(on_message::<AssetEvent<Shader>>));
+        app.add_systems(
+            Update,
+            replace_branches.run_if(on_message::<AssetEvent<Shader>>),
+        );
     }
 }
 
@@ -37,11 +49,20 @@ fn replace_branches(
     if !adapter.is_some_and(|adapter| adapter.name.contains("llvmpipe")) {
         return;
     }
-    for (_, shader) in shaders.iter().filter(|(_, shader)| shader.path.ends_with(SHADER)) {
+    for (_, shader) in shaders
+        .iter()
+        .filter(|(_, shader)| shader.path.ends_with(SHADER))
+    {
         let text = shader.source.as_str();
-        let changed = BRANCHES.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to));
+        let changed = BRANCHES
+            .iter()
+            .fold(text.to_string(), |text, (from, to)| text.replace(from, to));
         if changed != text {
-            files.insert_asset(Path::new(SHADER).into(), Path::new(SHADER), changed.into_bytes());
+            files.insert_asset(
+                Path::new(SHADER).into(),
+                Path::new(SHADER),
+                changed.into_bytes(),
+            );
             server.reload(format!("embedded://{SHADER}"));
         }
     }

@@ -18,7 +18,10 @@ pub struct ThingsPlugin;
 
 impl Plugin for ThingsPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Update, (pick_up, open_the_gate).run_if(in_state(GameState::Playing)));
+        app.add_systems(
+            Update,
+            (pick_up, open_the_gate).run_if(in_state(GameState::Playing)),
+        );
     }
 }
 
@@ -33,7 +36,12 @@ pub fn spawn(commands: &mut Commands, letter: char, at: Vec2, server: &AssetServ
         _ => return false,
     };
     let picture = Sprite::from_image(server.load(format!("sprites/{name}.png")));
-    let mut entity = commands.spawn((Name::new(name), Feet(at), picture, DespawnOnExit(GameState::Playing)));
+    let mut entity = commands.spawn((
+        Name::new(name),
+        Feet(at),
+        picture,
+        DespawnOnExit(GameState::Playing),
+    ));
     if let Some(thing) = thing {
         entity.insert(thing);
     }

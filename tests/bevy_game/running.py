@@ -77,6 +77,8 @@ class Game:
     def start(self, **environment: str) -> None:
         """Starts it and waits until it has drawn: the first start compiles shaders."""
         own = {"BRP_EXTRAS_PORT": str(self.port), "BEVY_ASSET_ROOT": str(self.root), "NO_COLOR": "1"}
+        # wgpu records a backtrace at each lock where RUST_BACKTRACE is set; panics still have theirs
+        own["RUST_LIB_BACKTRACE"] = "0"
         with (self.root / "game.log").open("wb") as log:
             self._process = subprocess.Popen(
                 self._command, env={**os.environ, **software_renderer(), **own, **environment}, stdout=log, stderr=log
