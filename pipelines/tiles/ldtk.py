@@ -2,6 +2,9 @@
 
 Format: LDtk's project JSON 1.5.3 (ldtk.io/json). For the layouts wang16 and blob47. Opened in LDtk, painting a terrain
 places the tiles; the sample map is there with its tiles for readers that do not evaluate rules.
+
+A corner tile of wang16 lies over the corner of four cells. There the tiles are an auto-layer of their own, offset by
+half a tile: bevy_ecs_ldtk draws the offset of a layer, but not one of single tiles.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ VERSION = "1.5.3"
 LAYOUTS = ("wang16", "blob47")
 UPPER, LOWER = 1, 2
 """IntGrid values of the terrains; 0 is an empty cell."""
-TILESET, LAYER, GROUP, LEVEL, FIRST_RULE = 1, 2, 3, 4, 10
+TILESET, GROUND, GROUP, LEVEL, TILES, FIRST_RULE = 1, 2, 3, 4, 5, 10
 """Numbers of the definitions (LDtk's uid)."""
 
 Pattern = list[int]
@@ -39,10 +42,12 @@ def write_ldtk(
         image: the atlas beside the file: `columns` x `rows` tiles of `tile_size` pixels.
         made: (rows, columns) tile indices of the sample map.
     """
-    # A corner tile lies over the corner of four cells: it is drawn half a tile to the lower right of its cell.
-    half = tile_size // 2 if layout.name == "wang16" else 0
-    cells = _corners(made) if half else made != PLAIN
-    rules = [_rule(FIRST_RULE + i, pattern, tile, half) for i, (pattern, tile) in enumerate(_patterns(layout))]
+    corners = layout.name == "wang16"
+    cells = _corners(made) if corners else made != PLAIN
+    # beyond the map's border a blob continues; a corner tile there would have nothing to stand on
+    beyond = None if corners else UPPER
+    rules = [_rule(FIRST_RULE + i, pattern, tile, beyond) for i, (pattern, tile) in enumerate(_patterns(layout))]
+    layers = _layers(naming, tile_size, rules, corners=corners)
     project = {
         "__header__": {
             "fileType": "LDtk Project JSON",
@@ -86,14 +91,14 @@ def write_ldtk(
         "customCommands": [],
         "flags": ["UseMultilinesType"],
         "defs": {
-            "layers": [_layer(naming, tile_size, rules)],
+            "layers": layers,
             "entities": [],
             "tilesets": [_tileset(naming, image, tile_size, columns, rows)],
             "enums": [],
             "externalEnums": [],
             "levelFields": [],
         },
-        "levels": [_level(naming, image, tile_size, columns, rules, cells, made, half)],
+        "levels": [_level(naming, image, tile_size, columns, rules, cells, made, layers)],
         "worlds": [],
         "dummyWorldIid": _iid(naming, "world"),
     }
@@ -133,7 +138,7 @@ def _corners(made: Indices) -> Cells:
     return cells
 
 
-def _rule(uid: int, pattern: Pattern, tile: int, offset: int) -> dict[str, Any]:
+def _rule(uid: int, pattern: Pattern, tile: int, beyond: int | None) -> dict[str, Any]:
     return {
         "uid": uid,
         "active": True,
@@ -149,8 +154,8 @@ def _rule(uid: int, pattern: Pattern, tile: int, offset: int) -> dict[str, Any]:
         "yModulo": 1,
         "xOffset": 0,
         "yOffset": 0,
-        "tileXOffset": offset,
-        "tileYOffset": offset,
+        "tileXOffset": 0,
+        "tileYOffset": 0,
         "tileRandomXMin": 0,
         "tileRandomXMax": 0,
         "tileRandomYMin": 0,
@@ -159,8 +164,7 @@ def _rule(uid: int, pattern: Pattern, tile: int, offset: int) -> dict[str, Any]:
         "tileMode": "Single",
         "pivotX": 0,
         "pivotY": 0,
-        # beyond the map's border a blob continues; a corner tile there would have nothing to stand on
-        "outOfBoundsValue": None if offset else UPPER,
+        "outOfBoundsValue": beyond,
         "invalidated": False,
         "perlinActive": False,
         "perlinSeed": 0,
@@ -169,7 +173,40 @@ def _rule(uid: int, pattern: Pattern, tile: int, offset: int) -> dict[str, Any]:
     }
 
 
-def _layer(naming: Naming, tile_size: int, rules: list[dict[str, Any]]) -> dict[str, Any]:
+def _layers(naming: Naming, tile_size: int, rules: list[dict[str, Any]], *, corners: bool) -> list[dict[str, Any]]:
+    """Returns the layers' definitions, the topmost first: one, or tiles and ground where tiles lie over corners."""
+    group = {
+        "uid": GROUP,
+        "name": naming.title,
+        "color": None,
+        "icon": None,
+        "active": True,
+        "isOptional": False,
+        "rules": rules,
+        "usesWizard": False,
+        "requiredBiomeValues": [],
+        "biomeRequirementMode": 0,
+    }
+    ground = _ground(naming, tile_size)
+    drawn: dict[str, Any] = {"autoRuleGroups": [group], "tilesetDefUid": TILESET}
+    if not corners:
+        return [ground | drawn]
+    own = {
+        "__type": "AutoLayer",
+        "type": "AutoLayer",
+        "identifier": "Tiles",
+        "uid": TILES,
+        "pxOffsetX": tile_size // 2,
+        "pxOffsetY": tile_size // 2,
+        "intGridValues": [],
+        "autoSourceLayerDefUid": GROUND,
+    }
+    return [ground | drawn | own, ground]
+
+
+def _ground(naming: Naming, tile_size: int) -> dict[str, Any]:
+    """Returns the definition of the layer that a person paints: an IntGrid of the two terrains, without tiles."""
+
     def value(number: int, name: str, color: str) -> dict[str, Any]:
         return {
             "value": number,
@@ -183,7 +220,7 @@ def _layer(naming: Naming, tile_size: int, rules: list[dict[str, Any]]) -> dict[
         "__type": "IntGrid",
         "identifier": "Ground",
         "type": "IntGrid",
-        "uid": LAYER,
+        "uid": GROUND,
         "doc": None,
         "uiColor": None,
         "gridSize": tile_size,
@@ -210,22 +247,9 @@ def _layer(naming: Naming, tile_size: int, rules: list[dict[str, Any]]) -> dict[
             value(LOWER, naming.lower or "nothing", naming.lower_color),
         ],
         "intGridValuesGroups": [],
-        "autoRuleGroups": [
-            {
-                "uid": GROUP,
-                "name": naming.title,
-                "color": None,
-                "icon": None,
-                "active": True,
-                "isOptional": False,
-                "rules": rules,
-                "usesWizard": False,
-                "requiredBiomeValues": [],
-                "biomeRequirementMode": 0,
-            }
-        ],
+        "autoRuleGroups": [],
         "autoSourceLayerDefUid": None,
-        "tilesetDefUid": TILESET,
+        "tilesetDefUid": None,
         "tilePivotX": 0,
         "tilePivotY": 0,
         "biomeFieldUid": None,
@@ -262,13 +286,13 @@ def _level(
     rules: list[dict[str, Any]],
     cells: Cells,
     made: Indices,
-    half: int,
+    layers: list[dict[str, Any]],
 ) -> dict[str, Any]:
     height, width = cells.shape
     rule_of = {rule["tileRectsIds"][0][0]: rule["uid"] for rule in rules}
     tiles = [
         {
-            "px": [x * tile_size + half, y * tile_size + half],
+            "px": [x * tile_size, y * tile_size],
             "src": [tile % columns * tile_size, tile // columns * tile_size],
             "f": 0,
             "t": tile,
@@ -278,6 +302,7 @@ def _level(
         for y, row in enumerate(made.tolist())
         for x, tile in enumerate(row)
     ]
+    painted = np.where(cells, UPPER, LOWER).reshape(-1).tolist()
     return {
         "identifier": "Level_0",
         "iid": _iid(naming, "level"),
@@ -300,30 +325,31 @@ def _level(
         "fieldInstances": [],
         "layerInstances": [
             {
-                "__identifier": "Ground",
-                "__type": "IntGrid",
+                "__identifier": layer["identifier"],
+                "__type": layer["type"],
                 "__cWid": width,
                 "__cHei": height,
                 "__gridSize": tile_size,
                 "__opacity": 1,
-                "__pxTotalOffsetX": 0,
-                "__pxTotalOffsetY": 0,
-                "__tilesetDefUid": TILESET,
-                "__tilesetRelPath": image,
-                "iid": _iid(naming, "layer"),
+                "__pxTotalOffsetX": layer["pxOffsetX"],
+                "__pxTotalOffsetY": layer["pxOffsetY"],
+                "__tilesetDefUid": layer["tilesetDefUid"],
+                "__tilesetRelPath": image if layer["tilesetDefUid"] else None,
+                "iid": _iid(naming, f"layer {layer['identifier']}"),
                 "levelId": LEVEL,
-                "layerDefUid": LAYER,
+                "layerDefUid": layer["uid"],
                 "pxOffsetX": 0,
                 "pxOffsetY": 0,
                 "visible": True,
                 "optionalRules": [],
-                "intGridCsv": np.where(cells, UPPER, LOWER).reshape(-1).tolist(),
-                "autoLayerTiles": tiles,
+                "intGridCsv": painted if layer["type"] == "IntGrid" else [],
+                "autoLayerTiles": tiles if layer["tilesetDefUid"] else [],
                 "seed": 1,
                 "overrideTilesetUid": None,
                 "gridTiles": [],
                 "entityInstances": [],
             }
+            for layer in layers
         ],
         "__neighbours": [],
     }

@@ -25,14 +25,14 @@ def project(name: str) -> tuple[dict[str, Any], Indices]:
 
 def place_tiles(project: dict[str, Any]) -> dict[tuple[int, int], int]:
     """Pixel -> tile, by the rules alone: the first that matches a cell places its tile there."""
-    layer = project["levels"][0]["layerInstances"][0]
+    layer = next(one for one in project["levels"][0]["layerInstances"] if one["__type"] == "IntGrid")
     width, height = layer["__cWid"], layer["__cHei"]
     grid = np.array(layer["intGridCsv"]).reshape(height, width)
     placed: dict[tuple[int, int], int] = {}
     for rule in project["defs"]["layers"][0]["autoRuleGroups"][0]["rules"]:
         for y in range(height):
             for x in range(width):
-                at = x * SIZE + rule["tileXOffset"], y * SIZE + rule["tileYOffset"]
+                at = x * SIZE, y * SIZE
                 if at not in placed and matches(rule, grid, y, x):
                     placed[at] = rule["tileRectsIds"][0][0]
     return placed
@@ -61,13 +61,25 @@ def test_the_rules_place_the_tiles_of_the_sample_map(name: str) -> None:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_numbers_are_unique_and_names_are_ldtk_names(name: str) -> None:
     made, _ = project(name)
-    layer = made["defs"]["layers"][0]
+    layers = made["defs"]["layers"]
+    layer = layers[0]
     uids = [rule["uid"] for rule in layer["autoRuleGroups"][0]["rules"]]
     assert len(set(uids)) == len(uids)
     assert max(uids) < made["nextUid"]
-    assert [value["identifier"] for value in layer["intGridValues"]] == ["Grass", "_2_seas"]
+    assert len({one["uid"] for one in layers}) == len(layers)
+    assert [value["identifier"] for value in layers[-1]["intGridValues"]] == ["Grass", "_2_seas"]
     assert made["defs"]["tilesets"][0]["relPath"] == "tiles.png"
 
 
 def test_the_same_set_gives_the_same_bytes() -> None:
     assert project("wang16")[0] == project("wang16")[0]
+
+
+@pytest.mark.parametrize(("name", "half"), [("wang16", SIZE // 2), ("blob47", 0)])
+def test_the_layer_of_corner_tiles_lies_half_a_tile_lower_right(name: str, half: int) -> None:
+    made, _ = project(name)
+    drawn, painted = made["levels"][0]["layerInstances"][0], made["levels"][0]["layerInstances"][-1]
+    assert (drawn["__pxTotalOffsetX"], drawn["__pxTotalOffsetY"]) == (half, half)
+    assert (painted["__pxTotalOffsetX"], painted["__pxTotalOffsetY"]) == (0, 0)
+    assert made["defs"]["layers"][0]["pxOffsetX"] == half
+    assert made["defs"]["layers"][0]["autoSourceLayerDefUid"] == (made["defs"]["layers"][-1]["uid"] if half else None)
