@@ -69,8 +69,6 @@ def init_game(path: Path = Path(), *, yes: bool = False, check: bool = False, un
 
 
 def _take_back(console: Console, undo: Undo, yes: bool) -> None:
-    for sentence in undo.kept:
-        console.print(shown(sentence), highlight=False, soft_wrap=True)
     if not undo.files:
         undo.apply()
         console.print(f"Nothing of it is left in {shown(undo.root)}.", highlight=False, soft_wrap=True)

@@ -20,6 +20,8 @@ from pathlib import Path
 EXAMPLE = Path(__file__).parents[2] / "bevy_example"
 CACHE = Path.home() / ".cache/dgx-pixels"
 VERSIONS = {"0.20": {"bevy": "0.20.1", "extras": "0.23.0"}, "0.19": {"bevy": "0.19.1", "extras": "0.22.3"}}
+BRP_MCP = {"0.20": "0.23.0", "0.19": "0.22.10"}
+"""The version of bevy_brp_mcp, the other server, that belongs to that Bevy."""
 RUST = {"0.20": (1, 97), "0.19": (1, 95)}
 
 

@@ -78,13 +78,22 @@ def _as_written(path: Path, old: str | None, new: str) -> tuple[str | None, str]
         return old, new
 
 
-def plugin_source(name: str = PLUGIN_FILE) -> str:
-    """Returns the text of a half of the plugin, from the package or, in a checkout, from the example game."""
+def plugin_folder() -> Path:
+    """Returns where the plugin's two files are: in the package or, in a checkout, in the example game.
+
+    Raises:
+        FileNotFoundError: in neither.
+    """
     here = Path(__file__).parent
-    for path in (here / name, here.parents[2] / "bevy_example" / "src" / name):
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    raise FileNotFoundError(f"{name} is missing from this installation of dgx-pixels; install it again.")
+    for folder in (here, here.parents[2] / "bevy_example/src"):
+        if (folder / PLUGIN_FILE).is_file() and (folder / DEV_FILE).is_file():
+            return folder
+    raise FileNotFoundError(f"{PLUGIN_FILE} is missing from this installation of dgx-pixels; install it again.")
+
+
+def plugin_source(name: str = PLUGIN_FILE) -> str:
+    """Returns the text of a half of the plugin."""
+    return (plugin_folder() / name).read_text(encoding="utf-8")
 
 
 def plan(project: Project) -> Plan:
@@ -120,8 +129,8 @@ def _tested() -> str:
 
 def _lines(project: Project, why: Exception) -> str:
     return (
-        f"{why} The plugin was not added. Copy {PLUGIN_FILE} and {DEV_FILE} from the example game's src/ into "
-        f"{project.root / 'src'}, then add to Cargo.toml:\n"
+        f"{why} The plugin was not added. To add it by hand, copy {PLUGIN_FILE} and {DEV_FILE} from {plugin_folder()} "
+        f"into {project.root / 'src'}, then add to Cargo.toml:\n"
         '[features]\ndefault = ["dgx_pixels_dev"]\ndgx_pixels_dev = ["bevy/bevy_remote", "bevy/file_watcher"]\n'
         '[dependencies]\nserde = { version = "1", features = ["derive"] }\nserde_json = "1"\n'
         "and to the crate's root file `mod dgx_pixels;`, and after DefaultPlugins (and after RemotePlugin, if the game "

@@ -45,14 +45,13 @@ class _Record(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What taking the last run of init-game back would change. `kept`: sentences about what stays."""
+    """What taking the last run of init-game back would change. `now`: what the files hold."""
 
     root: Path
     record: Path
     now: dict[Path, bytes | None]
     files: dict[Path, bytes | None]
     folders: tuple[Path, ...]
-    kept: tuple[str, ...]
 
     def diff(self) -> str:
         """Returns the changes as a diff that `git apply` takes in the game's root."""
@@ -115,17 +114,12 @@ def last_change(project: Project) -> Undo:
     root = project.root
     now: dict[Path, bytes | None] = {}
     files: dict[Path, bytes | None] = {}
-    kept: list[str] = []
     stuck: list[str] = []
-    others = [path for path in project.state.rglob("*") if path.is_file() and path != records[-1]]
     for file in record.files:
         path = root / file.path
         check_places(root, (path,))
         now[path] = current = _bytes(path)
         if current == file.before:
-            continue
-        if file.path == ".gitignore" and others:
-            kept.append(f".gitignore keeps its line: {project.state} holds what was made for the game.")
             continue
         if current == file.after:
             files[path] = file.before
@@ -141,7 +135,7 @@ def last_change(project: Project) -> Undo:
             "init-game wrote there (move a file away that it made, and put back one that it changed), then try again."
         )
     folders = tuple(root / folder for folder in reversed(record.folders))
-    return Undo(root, records[-1], now, files, folders, tuple(kept))
+    return Undo(root, records[-1], now, files, folders)
 
 
 def _folder(project: Project) -> Path:

@@ -66,7 +66,8 @@ def find_root(game: Path) -> Root:
     found = [source for source in sources if _default_plugins(source)]
     if len(found) != 1:
         raise Unusual(
-            "No file in src/ passes DefaultPlugins to add_plugins."
+            "No file in src/ passes DefaultPlugins to add_plugins. In a new game write "
+            "`App::new().add_plugins(DefaultPlugins).run();` into main.rs first, then run init-game again."
             if not found
             else f"Several files add DefaultPlugins: {', '.join(str(s.path.relative_to(game)) for s in found)}."
         )

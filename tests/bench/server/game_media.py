@@ -1,22 +1,27 @@
 """`make game-media`: pictures of the example game in docs/images, and 20 seconds of it as a GIF.
 
 The game is played by keys over the remote protocol (tests/bevy_game/player.py) while its own screenshots are taken.
+Then a session of docs/bevy.md is held with it: the answers are printed, the dragon before and after becomes a picture.
 Needs the built game (`make test-bevy` builds it).
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
+import json
+import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from server.deploy.bevy.brp import BrpError
 from tests.bench.server.readme_media import shot
-from tests.bevy_game.player import Player
+from tests.bevy_game.player import FEET, HERO, Player
 from tests.bevy_game.running import Game, copy_game, free_port, wait_for
 
 SECONDS, PER_SECOND, MOST_BYTES = 20.0, 8, 2_000_000
@@ -49,10 +54,60 @@ def main() -> None:
             end = shot(game)
         finally:
             game.stop()
+        game.start()
+        try:
+            beside(*asyncio.run(session(game, Path(folder) / "data"))).save(out / "bevy-session.png", optimize=True)
+        finally:
+            game.stop()
     start.save(out / "bevy-game.png", optimize=True)
     end.save(out / "bevy-won.png", optimize=True)
     write_gif(frames, out / "bevy-game.gif")
     print(f"{len(frames)} frames, {(out / 'bevy-game.gif').stat().st_size} bytes")
+
+
+async def session(game: Game, data: Path) -> tuple[Image.Image, Image.Image]:
+    """Makes the red dragon blue, takes it back, and prints what the tools answered. Returns the room with each."""
+    from fastmcp import Client
+
+    from server.protocol.app import create_server
+    from server.settings import Settings
+
+    os.environ["BRP_EXTRAS_PORT"] = str(game.port)
+    call = game.client.call
+    hero = call("world.query", {"data": {"components": [FEET]}, "filter": {"with": [HERO]}})[0]["entity"]
+    call("world.insert_components", {"entity": hero, "components": {FEET: [-32.0, 60.0]}})
+    pictures: list[Image.Image] = []
+    async with Client(create_server(Settings(project=game.root, data_dir=data, preload="none"))) as client:
+
+        async def ask(tool: str, **arguments: Any) -> dict[str, Any]:
+            answer = await client.call_tool(tool, arguments, raise_on_error=False)
+            said = answer.structured_content or {"error": [getattr(block, "text", "") for block in answer.content]}
+            print(f"\n{tool} {json.dumps(arguments)}\n{json.dumps(said, indent=1)}")
+            return said
+
+        await ask("check_project")
+        sprite = await ask("generate_sprite", prompt="blue dragon", seed=304)
+        sheet = await ask(
+            "generate_animation", asset_id=sprite["asset_id"], motions=["idle", "walk", "attack", "hurt", "die"]
+        )
+        where = {"asset_id": sheet["asset_id"], "path": "sheets/dragon.png"}
+        await ask("deploy_asset", **where)
+        pictures.append(shot(game))
+        await ask("deploy_asset", **where, overwrite=True)
+        pictures.append(shot(game))
+        await ask("undo_deploy")
+        await ask("deploy_asset", asset_id=sprite["asset_id"], path="sprites/blue_dragon.png")
+    return pictures[0], pictures[1]
+
+
+def beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    """The middle of two screenshots side by side, twice as large."""
+    width, height = left.size
+    box = (width // 4, height // 8, width * 3 // 4, height * 7 // 8)
+    both = Image.new("RGB", (width + 8, height * 3 // 4), (24, 26, 33))
+    both.paste(left.crop(box), (0, 0))
+    both.paste(right.crop(box), (width // 2 + 8, 0))
+    return both.resize((both.width * 2, both.height * 2), Image.Resampling.NEAREST)
 
 
 def write_gif(frames: list[tuple[float, Image.Image]], path: Path) -> None:
