@@ -88,37 +88,41 @@ async def _colors(client: Client[Any], palette: Any) -> set[str]:
     return set(named_palette(palette) if isinstance(palette, str) else ()) or {"000000", "ff0000", "00ff00"}
 
 
-@pytest.mark.parametrize(
-    ("path", "file"),
-    [
-        ("assets/hero.png", "hero.png"),
-        ("res://sprites/hero.png", "sprites/hero.png"),
-        ("./hero.png", "hero.png"),
-        ("Hero Knight.PNG", "hero_knight.png"),
-        ("sprites/hero-knight.png", "sprites/hero_knight.png"),
-        ("sprites/HeroKnight", "sprites/hero_knight.png"),
-        ("sprites/items/", "sprites/items/red_dragon.png"),
-        ("{assets}/sprites/hero.png", "sprites/hero.png"),
-        ("sprites\\hero.png", "sprites/hero.png"),
-    ],
-)
-async def test_a_path_is_made_one_and_the_answer_says_so(client: Client[Any], game: Path, path: str, file: str) -> None:
-    drawn = await ask(client, "generate_sprite", prompt="red dragon")
-    path = path.replace("{assets}", str(game / "assets"))
-    placed = await ask(client, "deploy_asset", asset_id=f"sprite://{drawn['asset_id'].upper()}", path=path)
-    assert placed["path"] == file
-    assert (game / "assets" / file).is_file()
-    assert placed["read_as"] == {"path": file}
-    undone = await ask(client, "undo_deploy", path=file if path.endswith("/") else path)
-    assert undone["state"] == "undone"
+PATHS = {
+    "assets/hero.png": "hero.png",
+    "res://sprites/hero.png": "sprites/hero.png",
+    "./hero.png": "hero.png",
+    "Hero Knight.PNG": "hero_knight.png",
+    "sprites/hero-knight.png": "sprites/hero_knight.png",
+    "sprites/HeroKnight": "sprites/hero_knight.png",
+    "sprites/items/": "sprites/items/red_dragon.png",
+    "{assets}/sprites/hero.png": "sprites/hero.png",
+    "sprites\\hero.png": "sprites/hero.png",
+}
 
 
-@pytest.mark.parametrize("path", ["../hero.png", "/etc/hero.png", "sprites/../../hero.png", "assets/../hero.png"])
-async def test_a_path_outside_is_refused(client: Client[Any], game: Path, path: str) -> None:
+async def test_a_path_is_made_one_and_the_answer_says_so(
+    client: Client[Any], game: Path, subtests: pytest.Subtests
+) -> None:
     drawn = await ask(client, "generate_sprite", prompt="red dragon")
-    with pytest.raises(ToolError, match="cannot be a path"):
-        await client.call_tool("deploy_asset", {"asset_id": drawn["asset_id"], "path": path})
-    assert not list((game / "assets").iterdir())
+    for given, file in PATHS.items():
+        with subtests.test(given):
+            path = given.replace("{assets}", str(game / "assets"))
+            placed = await ask(client, "deploy_asset", asset_id=f"sprite://{drawn['asset_id'].upper()}", path=path)
+            assert placed["path"] == file
+            assert (game / "assets" / file).is_file()
+            assert placed["read_as"] == {"path": file}
+            undone = await ask(client, "undo_deploy", path=file if path.endswith("/") else path)
+            assert undone["state"] == "undone"
+
+
+async def test_a_path_outside_is_refused(client: Client[Any], game: Path, subtests: pytest.Subtests) -> None:
+    drawn = await ask(client, "generate_sprite", prompt="red dragon")
+    for path in ("../hero.png", "/etc/hero.png", "sprites/../../hero.png", "assets/../hero.png"):
+        with subtests.test(path):
+            with pytest.raises(ToolError, match="cannot be a path"):
+                await client.call_tool("deploy_asset", {"asset_id": drawn["asset_id"], "path": path})
+            assert not list((game / "assets").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -138,13 +142,12 @@ async def test_json_in_a_string_and_null_are_read(client: Client[Any], tool: str
     assert await ask(client, tool, **arguments)
 
 
-@pytest.mark.parametrize(
-    "recolor", [{"ff0000": "0000ff"}, '{"ff0000": "0000ff"}', [["ff0000", "0000ff"]], "ff0000:0000ff"]
-)
-async def test_colours_are_swapped_however_they_are_written(client: Client[Any], recolor: Any) -> None:
+async def test_colours_are_swapped_however_they_are_written(client: Client[Any], subtests: pytest.Subtests) -> None:
     drawn = await ask(client, "generate_sprite", prompt="red dragon", palette="ff0000 00ff00")
-    edited = await ask(client, "edit_sprite", asset_id=drawn["asset_id"], recolor=recolor)
-    assert "0000ff" in edited["palette"]
+    for recolor in ({"ff0000": "0000ff"}, '{"ff0000": "0000ff"}', [["ff0000", "0000ff"]], "ff0000:0000ff"):
+        with subtests.test(str(recolor)):
+            edited = await ask(client, "edit_sprite", asset_id=drawn["asset_id"], recolor=recolor)
+            assert "0000ff" in edited["palette"]
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
@@ -171,10 +174,13 @@ async def test_what_cannot_be_meant_is_answered_with_what_to_write(
             await client.call_tool(tool, arguments)
 
 
-@pytest.mark.parametrize("kind", ["sprite", "sprites", "Sprites", "images", "all", ""])
-async def test_a_list_of_sprites_is_never_empty_where_there_are_some(client: Client[Any], kind: str) -> None:
+async def test_a_list_of_sprites_is_never_empty_where_there_are_some(
+    client: Client[Any], subtests: pytest.Subtests
+) -> None:
     await ask(client, "generate_sprite", prompt="imp")
-    assert (await ask(client, "list_assets", kind=kind))["total"] == 1
+    for kind in ("sprite", "sprites", "Sprites", "images", "all", ""):
+        with subtests.test(kind):
+            assert (await ask(client, "list_assets", kind=kind))["total"] == 1
     assert (await ask(client, "list_assets", kind="tiles"))["total"] == 0
 
 
@@ -183,26 +189,27 @@ async def test_camel_case_names_are_read(client: Client[Any], game: Path) -> Non
     assert (await ask(client, "deploy_asset", assetId=drawn["asset_id"]))["state"] == "written"
 
 
-@pytest.mark.parametrize(
-    ("transform", "size"),
-    [
-        ("flip", (16, 24)),
-        ("flip_vertical", (16, 24)),
-        ("rotate 90", (24, 16)),
-        ("rotate_180", (16, 24)),
-        ("pad:2", (20, 28)),
-    ],
-)
+MOVES = {
+    "flip": (16, 24),
+    "flip_vertical": (16, 24),
+    "rotate 90": (24, 16),
+    "rotate_180": (16, 24),
+    "pad:2": (20, 28),
+}
+
+
 async def test_a_sprite_is_moved_without_a_model(
-    client: Client[Any], backend: FakeBackend, transform: str, size: tuple[int, int]
+    client: Client[Any], backend: FakeBackend, subtests: pytest.Subtests
 ) -> None:
     drawn = await ask(client, "generate_sprite", prompt="red dragon", width=16, height=24)
     asked = len(backend.requests)
-    moved = await ask(client, "edit_sprite", asset_id=drawn["asset_id"], transform=transform)
-    assert (moved["width"], moved["height"]) == size
-    back = await ask(client, "edit_sprite", asset_id=moved["asset_id"], transform="trim")
-    assert back["width"] <= size[0]
-    assert len(backend.requests) == asked
+    for transform, size in MOVES.items():
+        with subtests.test(transform):
+            moved = await ask(client, "edit_sprite", asset_id=drawn["asset_id"], transform=transform)
+            assert (moved["width"], moved["height"]) == size
+            back = await ask(client, "edit_sprite", asset_id=moved["asset_id"], transform="trim")
+            assert back["width"] <= size[0]
+            assert len(backend.requests) == asked
 
 
 async def test_a_flip_twice_is_the_same_picture(client: Client[Any]) -> None:
@@ -223,50 +230,49 @@ def test_a_folder_without_a_game_still_gives_a_name() -> None:
     assert asset_path("sprites/") == "sprites/sprite.png"
 
 
-@pytest.mark.parametrize(
-    ("tool", "name", "meaning"),
-    [
-        ("generate_sprite", "num_variations", "you mean count="),
-        ("generate_sprite", "save_path", "deploy_asset(path=...)"),
-        ("generate_sprite", "transparent_background", "transparent background already"),
-        ("generate_sprite", "format", "every picture is a PNG"),
-        ("generate_sprite", "prompts", "run_workflow(workflow='batch'"),
-        ("deploy_asset", "force", "you mean overwrite="),
-        ("edit_sprite", "instructions", "you mean prompt="),
-        ("edit_sprite", "size", "you mean width="),
-        ("fix_pixel_art", "path", "you mean picture="),
-        ("fix_pixel_art", "image", "you mean picture="),
-        ("slice_sheet", "tile_size", "you mean width="),
-        ("slice_sheet", "columns", "width= and height= of a tile"),
-        ("generate_tileset", "terrain", "you mean upper="),
-        ("generate_tileset", "size", "you mean tile_size="),
-        ("list_assets", "query", "you mean words="),
-        ("list_assets", "type", "you mean kind="),
-        ("run_workflow", "name", "you mean workflow="),
-        ("compare_models", "models", "you mean variants="),
-        ("get_job", "id", "you mean job_id="),
-    ],
+MEANT = (
+    ("generate_sprite", "num_variations", "you mean count="),
+    ("generate_sprite", "save_path", "deploy_asset(path=...)"),
+    ("generate_sprite", "transparent_background", "transparent background already"),
+    ("generate_sprite", "format", "every picture is a PNG"),
+    ("generate_sprite", "prompts", "run_workflow(workflow='batch'"),
+    ("deploy_asset", "force", "you mean overwrite="),
+    ("edit_sprite", "instructions", "you mean prompt="),
+    ("edit_sprite", "size", "you mean width="),
+    ("fix_pixel_art", "path", "you mean picture="),
+    ("fix_pixel_art", "image", "you mean picture="),
+    ("slice_sheet", "tile_size", "you mean width="),
+    ("slice_sheet", "columns", "width= and height= of a tile"),
+    ("generate_tileset", "terrain", "you mean upper="),
+    ("generate_tileset", "size", "you mean tile_size="),
+    ("list_assets", "query", "you mean words="),
+    ("list_assets", "type", "you mean kind="),
+    ("run_workflow", "name", "you mean workflow="),
+    ("compare_models", "models", "you mean variants="),
+    ("get_job", "id", "you mean job_id="),
 )
-async def test_another_name_is_answered_with_its_meaning(
-    client: Client[Any], tool: str, name: str, meaning: str
-) -> None:
-    with pytest.raises(ToolError, match=re.escape(meaning)):
-        await client.call_tool(tool, {name: "x"})
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"seed": -1},
-        {"seed": "random"},
-        {"colors": "8 colors"},
-        {"outline": "Outer"},
-        {"model": "default"},
-        {"model": "Embedded"},
-    ],
+async def test_another_name_is_answered_with_its_meaning(client: Client[Any], subtests: pytest.Subtests) -> None:
+    for tool, name, meaning in MEANT:
+        with subtests.test(f"{tool}({name}=)"), pytest.raises(ToolError, match=re.escape(meaning)):
+            await client.call_tool(tool, {name: "x"})
+
+
+FORMS: tuple[dict[str, Any], ...] = (
+    {"seed": -1},
+    {"seed": "random"},
+    {"colors": "8 colors"},
+    {"outline": "Outer"},
+    {"model": "default"},
+    {"model": "Embedded"},
 )
-async def test_another_form_of_a_value_is_read(client: Client[Any], arguments: dict[str, Any]) -> None:
-    assert await ask(client, "generate_sprite", prompt="red dragon", **arguments)
+
+
+async def test_another_form_of_a_value_is_read(client: Client[Any], subtests: pytest.Subtests) -> None:
+    for arguments in FORMS:
+        with subtests.test(str(arguments)):
+            assert await ask(client, "generate_sprite", prompt="red dragon", **arguments)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def command(tmp_path: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("era", ["auto", "legacy"])
+@pytest.mark.parametrize("era", ["auto", pytest.param("legacy", marks=pytest.mark.slow)])
 async def test_the_main_job_over_stdio(game: Path, command: tuple[str, ...], era: str) -> None:
     transport = StdioTransport(command[0], list(command[1:]), env={**os.environ}, keep_alive=False)
     async with Client(transport, mode=era) as client:
@@ -140,6 +140,7 @@ def test_initialize_is_answered_after_a_probe(game: Path, tmp_path: Path) -> Non
         assert child.wait(timeout=20) == 0
 
 
+@pytest.mark.slow
 def test_a_probe_that_stays_alone_opens_a_connection_of_the_newest_protocol(game: Path, tmp_path: Path) -> None:
     meta = {
         PROTOCOL_VERSION_META_KEY: "2026-07-28",
