@@ -39,6 +39,10 @@ _MOST = 512
 _ROUNDING = 0.08
 """Squared error of values that were rounded to bytes (1/12)."""
 _CLIP_ROUNDS = 5
+_CONVERGED = 0.99
+"""Of the error of the round before, above which another round is not worth its time."""
+_BAND = 256
+"""Rows or columns that are solved for together: 16 MiB of numbers for a side of 4096 pixels."""
 _NO_OVERSHOOT = ("nearest", "bilinear")
 
 
@@ -89,6 +93,7 @@ class _Map:
     """The enlargement of `cells` native pixels to `length`, and its least-squares inverse."""
 
     def __init__(self, length: int, cells: int, kernel: str) -> None:
+        self.cells = cells
         function, reach = KERNELS[kernel]
         center = (np.arange(length) + 0.5) * cells / length
         taps = max(1, 2 * reach)
@@ -244,17 +249,8 @@ def _sharpness(sides: Sides, size: tuple[int, int], kernel: str, own: tuple[floa
 def read_lattice(image: Pixels, lattice: Lattice) -> tuple[Pixels, Lattice]:
     """Solves for the native pixels of `image`, (rows, columns, 4) RGBA, by least squares; names the kernel too."""
     kernel = lattice.kernel if lattice.kernel == "nearest" else _kernel(image, lattice)
-    values = image.astype(np.float32)
-    values[..., :3] *= values[..., 3:] / 255
     map_x, map_y = _map(image.shape[1], lattice.columns, kernel), _map(image.shape[0], lattice.rows, kernel)
-    top = np.concatenate([np.repeat(values[..., 3:], 3, axis=-1), np.full_like(values[..., 3:], 255)], axis=-1)
-    native, error = _unclipped(
-        values,
-        top,
-        lambda part: _in_range(_along_both(part, map_y.solve, map_x.solve)),
-        lambda part: _along_both(part, map_y.apply, map_x.apply),
-        0 if kernel in _NO_OVERSHOOT else _CLIP_ROUNDS,
-    )
+    native, error = _solved(image, map_x, map_y, 0 if kernel in _NO_OVERSHOOT else _CLIP_ROUNDS)
     alpha = native[..., 3:]
     native[..., :3] *= 255 / np.maximum(alpha, 1)
     native[alpha[..., 0] < 1.5] = 0
@@ -298,6 +294,57 @@ def _unclipped(
         rounds -= 1
         out = ((values < 0.5) & (again < values)) | ((values > top - 0.5) & (again > values))
         target = np.where(out, again, values)
+
+
+def _solved(image: Pixels, map_x: _Map, map_y: _Map, rounds: int) -> tuple[Values, float]:
+    """Does for a whole picture what `_unclipped` does for lines, some columns and rows at a time.
+
+    Of what is as large as the picture only the target is kept, and only where something was clipped.
+
+    Returns:
+        (rows, columns, 4) values with colours multiplied by alpha, and the mean squared error of their enlargement.
+    """
+    height, width = image.shape[:2]
+    target: Values | None = None
+    before = math.inf
+    while True:
+        half = np.empty((map_y.cells, width, 4), np.float32)
+        for columns in _bands(width):
+            part = _multiplied(image[:, columns]) if target is None else target[:, columns]
+            half[:, columns] = map_y.solve(part.reshape(height, -1)).reshape(len(half), -1, 4)
+        native = np.empty((len(half), map_x.cells, 4), np.float32)
+        for rows in _bands(len(half)):
+            turned = np.ascontiguousarray(half[rows].swapaxes(0, 1)).reshape(width, -1)
+            native[rows] = map_x.solve(turned).reshape(native.shape[1], -1, 4).swapaxes(0, 1)
+        del half
+        native = _in_range(native)
+        error = 0.0
+        for rows in _bands(height):
+            values = _multiplied(image[rows])
+            again = _along_both(native, lambda part, rows=rows: map_y.matrix[rows] @ part, map_x.apply)
+            top = np.full_like(values, 255)
+            top[..., :3] = values[..., 3:]
+            if rounds:
+                out = ((values < 0.5) & (again < values)) | ((values > top - 0.5) & (again > values))
+                if target is None and out.any():
+                    target = _multiplied(image)
+                if target is not None:
+                    target[rows] = np.where(out, again, values)
+            error += float(np.square(np.clip(again, 0, top) - values).sum())
+        if not rounds or target is None or error > _CONVERGED * before:
+            return native, error / image.size
+        rounds, before = rounds - 1, error
+
+
+def _bands(length: int) -> list[slice]:
+    return [slice(begin, min(begin + _BAND, length)) for begin in range(0, length, _BAND)]
+
+
+def _multiplied(image: Pixels) -> Values:
+    """Returns the picture as numbers, its colours multiplied by alpha."""
+    values = image.astype(np.float32)
+    values[..., :3] *= values[..., 3:] / 255
+    return values
 
 
 def _in_range(native: Values) -> Values:

@@ -152,3 +152,24 @@ def test_locking_a_picture_with_sixteen_million_colours_takes_less_than_one_and_
         [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 1.5e9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pitch", [4, None])
+def test_an_animation_of_two_frames_of_noise_with_alpha_takes_less_than_one_and_a_half_gigabytes(
+    pitch: float | None,
+) -> None:
+    program = (
+        "import sys, numpy as np\n"
+        "from pipelines.errors import InvalidRequest\n"
+        "from pipelines.pixels.fix import fix_pictures\n"
+        "from tests.memory import peak\n"
+        "rng = np.random.default_rng(0)\n"
+        "frames = [rng.integers(0, 256, (4096, 4096, 4), np.uint8) for _ in range(2)]\n"
+        "try: fix_pictures(frames, pitch=eval(sys.argv[1]))\n"
+        "except InvalidRequest as error: assert 'Give a larger pitch' in str(error)\n"
+        "print(peak())\n"
+    )
+    command = [sys.executable, "-c", program, repr(pitch)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1.5e9
