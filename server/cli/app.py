@@ -83,7 +83,7 @@ def _parse(arguments: list[str]) -> None:
     from cyclopts import App
 
     from server.cli.console import SafeConsole
-    from server.protocol.app import package_version
+    from server.version import package_version
 
     app = App(
         name="dgx-pixels",

@@ -36,7 +36,7 @@ def model_list(studio: Studio, project: str | None = None) -> tuple[list[dict[st
 
 def status(studio: Studio, project: str | None = None) -> dict[str, Any]:
     """Returns version, engine, game, library and last deployments as JSON values."""
-    from server.protocol.app import package_version
+    from server.version import package_version
 
     game = studio.project(project)
     library = studio.library(game)

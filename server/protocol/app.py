@@ -10,7 +10,6 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from server.protocol.tools.common import FriendlyErrors
 from server.protocol.uploads import Uploads
 from server.settings import Settings
 from server.studio import Studio
+from server.version import package_version
 
 if TYPE_CHECKING:
     from fastmcp.server.auth import AuthProvider
@@ -79,14 +79,6 @@ result lists unknown_words, rephrase with plain nouns and colours ("red dragon",
 gates and scores of what passed its checks. get_status says what the machine is doing."""
 
 
-def package_version() -> str:
-    """Returns this package's version."""
-    try:
-        return version("dgx-pixels")
-    except PackageNotFoundError:
-        return "0+unknown"
-
-
 class PreloadOnListing(Middleware):
     """Load the model in the background once a client has listed the tools: it will draw soon, and waits for nothing."""
 
@@ -117,7 +109,8 @@ def create_server(
 ) -> FastMCP:
     """Makes the server, ready to run. `backend` replaces what draws (tests use a fake).
 
-    With `auth` it is one for HTTP: it answers /healthz, /readyz and, where prometheus_client is installed, /metrics.
+    With `auth` it is one for HTTP: it answers /healthz, /readyz, terminal studios on /desk and, where
+    prometheus_client is installed, /metrics.
     `users` are confined to their games, and an audit file is kept.
     """
     studio = Studio(settings, backend)
@@ -155,8 +148,10 @@ def create_server(
     mcp.add_extension(JobTasks(studio))
     if auth is not None:
         from server.protocol.health import add_health
+        from server.protocol.http_desk import serve_desk
 
         add_health(mcp, studio)
+        serve_desk(mcp, studio, auth, users)
         if find_spec("prometheus_client"):
             from server.protocol.metrics import add_metrics
 

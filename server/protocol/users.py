@@ -80,15 +80,8 @@ class Confine(Middleware):
     @contextmanager
     def _for_caller(self) -> Iterator[User | None]:
         access = get_access_token()
-        name = access.client_id.removeprefix("user:") if access and access.client_id != OPERATOR else ""
-        user = self._users.named(name) if name else None
-        if user is None:
-            yield None
-            return
-        with ExitStack() as stack:
-            stack.enter_context(_set(USER, user))
-            stack.enter_context(_set(OWNER, Owner(user.name, user.share, user.waiting, user.pixels_per_minute)))
-            stack.enter_context(_set(READABLE, readable(user, self._settings.data_dir)))
+        user = self._users.named(user_name(access)) if access else None
+        with working_for(user, self._settings.data_dir):
             yield user
 
     def _write(self, user: User | None, tool: str, arguments: dict[str, Any], outcome: str, result: Any) -> None:
@@ -105,6 +98,22 @@ class Confine(Middleware):
             "path": str(answer.get("path", ""))[:200],
         }
         self._audit.info(json.dumps(line))
+
+
+def user_name(access: AccessToken) -> str:
+    """Returns the name of the user whose token was sent; empty for the token of the settings."""
+    return access.client_id.removeprefix("user:") if access.client_id != OPERATOR else ""
+
+
+@contextmanager
+def working_for(user: User | None, data_dir: Path) -> Iterator[None]:
+    """Confines what this thread or task does to a user's games, library, files and turns; None confines nothing."""
+    with ExitStack() as stack:
+        if user is not None:
+            stack.enter_context(_set(USER, user))
+            stack.enter_context(_set(OWNER, Owner(user.name, user.share, user.waiting, user.pixels_per_minute)))
+            stack.enter_context(_set(READABLE, readable(user, data_dir)))
+        yield
 
 
 def readable(user: User, data_dir: Path) -> tuple[Path, ...]:

@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Event, Key
 from textual.screen import ModalScreen, Screen
 
+from server.desk.desk import Desk, Home, OnProgress, Placed
 from server.terminal.create import CreateScreen
-from server.terminal.desk import Desk, Home, OnProgress, Placed
 from server.terminal.dialogs import Line, Page, Question
 from server.terminal.frame import SCREENS, Frame
+from server.terminal.keys import KeyOrder
 from server.terminal.themes import DARK, LIGHT
 from server.terminal.work import Ended, Task, start
 
@@ -57,6 +59,9 @@ class StudioApp(App[None]):
             light: the terminal's background is light.
         """
         super().__init__()
+        for theme in (DARK, LIGHT):
+            self.register_theme(theme)
+        self.set_reactive(App.theme, (LIGHT if light else DARK).name)  # set later, all styles would be read once more
         self.desk = desk
         self.plain = plain or self.no_color
         self.home = Home()
@@ -67,7 +72,7 @@ class StudioApp(App[None]):
         self.screenshot = b""
         """The game's picture after the last deploy, a PNG; empty where it gave none."""
         self.said: tuple[str, str] = ("", "")
-        self._light = light
+        self._keys = KeyOrder(self, super().on_event)
         self._was_busy = False
 
     @property
@@ -83,9 +88,6 @@ class StudioApp(App[None]):
 
     def on_mount(self) -> None:
         """Shows the first screen; the features load at the same time."""
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
-        self.theme = (LIGHT if self._light else DARK).name
         self.set_interval(TICK, self._tick)
         if not self.is_headless:  # a window that is closed, or a kill: the terminal is left as it was
             for number in (signal.SIGTERM, signal.SIGHUP):
@@ -221,6 +223,13 @@ class StudioApp(App[None]):
         self.say(f"{placed.state}: {placed.path}. {placed.note}".strip(), kind)
 
     # keys
+
+    async def on_event(self, event: Event) -> None:
+        """Sends keys in the order in which they were pressed."""
+        if isinstance(event, Key) and not event.is_forwarded:
+            await self._keys.take(event)
+        else:
+            await super().on_event(event)
 
     def action_go(self, name: str) -> None:
         """Shows another screen; a dialog is answered first."""

@@ -2,51 +2,129 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from server.errors import ServerError
 
 if TYPE_CHECKING:
-    from server.studio import Studio
+    from server.desk.desk import Desk
+    from server.terminal.app import StudioApp
 
+CHILD = (sys.executable, "-P", "-m", "server.desk.child")
+"""The program that draws."""
+HANG_UP = 129
+"""The exit status after the terminal has gone, as a shell gives it for SIGHUP."""
+GRACE = 2.0
+"""Seconds that the app has for its own end when the terminal has gone."""
 LOG = "studio.log"
 """The file in the user's data folder that gets log records, and what libraries print, while the studio is open."""
 
 
-def studio(*, project: Path | None = None, pictures: Literal["auto", "blocks", "text"] = "auto") -> None:
+def studio(
+    *, project: Path | None = None, connect: str = "", pictures: Literal["auto", "blocks", "text"] = "auto"
+) -> None:
     """Draw, compare and deploy in the terminal, without an assistant.
 
     Parameters
     ----------
     project
-        The game's root; default: found from the working directory.
+        The game's root; default: found from the working directory. With --connect: on the server's machine.
+    connect
+        The address of a running `dgx-pixels serve --http`, whose library, models and queue it shares;
+        DGX_PIXELS_HTTP_TOKEN must hold that server's token.
     pictures
         blocks: two pixels in a cell; text: shades, for terminals without colours or Unicode; auto: as the terminal can.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ServerError("The studio needs a terminal. In a script use `dgx-pixels generate` and `deploy`.")
+    if find_spec("textual") is None:
+        raise ServerError("The studio's package is not installed. Run: pip install 'dgx-pixels[studio]'")
+    os.environ.setdefault("TEXTUAL_FPS", "120")  # looks twice in a sixtieth whether something is to be drawn
+    gc.disable()  # while modules are loaded: a tenth of the start
     try:
-        from server.terminal.app import StudioApp
-        from server.terminal.local import LocalDesk
-    except ImportError as error:
-        raise ServerError(
-            f"The studio's packages are not installed ({error.name}). Run: pip install 'dgx-pixels[studio]'"
-        ) from error
-    from server.terminal.probe import light_background, speaks_unicode
-
-    plain = pictures == "text" or (pictures == "auto" and not speaks_unicode())
-    app = StudioApp(LocalDesk(make_studio, str(project) if project else None), plain=plain, light=light_background())
-    with _errors_in_a_file() as log:
-        app.run()
+        app, log = _run(connect, str(project) if project else None, pictures)
+    except OSError:
+        if _hung_up():
+            leave(HANG_UP)
+        raise
+    if _hung_up():
+        leave(HANG_UP)
     if app.return_code == 1:
         sys.stderr.write(f"The studio ended by a fault of dgx-pixels. {log} has the details: please report them.\n")
     leave(app.return_code or 0)
+
+
+def _run(connect: str, project: str | None, pictures: str) -> tuple[StudioApp, Path]:
+    """Returns the app after its end, and the file with what was logged."""
+    with _errors_in_a_file() as log:
+        desk = _desk(connect, project)  # its process starts while the first screen does
+        from server.terminal.app import StudioApp
+        from server.terminal.probe import light_background, speaks_unicode
+
+        plain = pictures == "text" or (pictures == "auto" and not speaks_unicode())
+        app = StudioApp(desk, plain=plain, light=light_background())
+        _end_with_the_terminal(app)
+        gc.freeze()  # what is loaded stays: looking through it would hold keys for a tenth of a second
+        gc.enable()
+        app.run()
+    return app, log
+
+
+def _desk(connect: str, project: str | None) -> Desk:
+    """Returns the desk of a server, or that of a process of the studio's own.
+
+    Raises:
+        ServerError: the server cannot be used.
+    """
+    from server.desk.remote import RemoteDesk, address, check
+
+    if not connect:
+        from server.desk.child import Child
+
+        child = Child(CHILD, project)
+        child.start()
+        return RemoteDesk(child.address, project, child.close)
+    from server.version import package_version
+
+    where = address(connect, os.environ.get("DGX_PIXELS_HTTP_TOKEN", ""))
+    check(where, package_version())
+    return RemoteDesk(lambda: where, project)
+
+
+def _end_with_the_terminal(app: StudioApp) -> None:
+    """Ends the app when the terminal is gone, also where no signal says so (a session of its own, a lost line)."""
+
+    def watch() -> None:
+        if not _hung_up(None):
+            return
+        with suppress(RuntimeError):  # the app has ended
+            app.call_from_thread(app.exit)
+        time.sleep(GRACE)
+        app.desk.close()
+        os._exit(HANG_UP)
+
+    threading.Thread(target=watch, name="dgx-pixels-terminal", daemon=True).start()
+
+
+def _hung_up(milliseconds: int | None = 0) -> bool:
+    """Returns whether the terminal is gone; None waits until it is."""
+    import select
+
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    poll = select.poll()
+    poll.register(sys.stdin.fileno(), 0)  # no events: a hang-up is always told, and no key is read
+    return bool(poll.poll(milliseconds))
 
 
 def leave(code: int) -> NoReturn:
@@ -56,13 +134,6 @@ def leave(code: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)
-
-
-def make_studio() -> Studio:
-    """Makes a studio; the class is imported in the thread that first needs it."""
-    from server.studio import Studio
-
-    return Studio()
 
 
 @contextmanager

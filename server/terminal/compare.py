@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
-from server.terminal.desk import Contest, OnProgress, Piece, Place, Shown
+from server.desk.desk import Contest, OnProgress, Piece, Place, Shown
 from server.terminal.dialogs import Line, Question
 from server.terminal.fields import Choice, Prompt
 from server.terminal.frame import Frame
@@ -85,7 +85,7 @@ class CompareScreen(Frame):
     def on_mount(self) -> None:
         """Begins at the prompt."""
         self.query_one("#prompt").border_title = "What should all of them draw?"
-        self.query_one("#prompt").focus()
+        self.set_focus(self.query_one("#prompt"))
 
     def look(self) -> None:
         """Offers the models and LoRAs."""
@@ -205,7 +205,7 @@ class CompareScreen(Frame):
         """Asks for another comparison."""
         self._contest = None
         self.query_one("#compare").add_class("asking")
-        self.query_one("#prompt").focus()
+        self.set_focus(self.query_one("#prompt"))
 
     def action_write(self) -> None:
         """Writes a column by hand."""

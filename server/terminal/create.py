@@ -14,7 +14,7 @@ from textual.events import Resize
 from textual.widgets import Input, Static
 
 from pipelines.choices import Outline
-from server.terminal.desk import Batch, OnProgress, Piece, Shown
+from server.desk.desk import Batch, OnProgress, Piece, Shown
 from server.terminal.dialogs import Line
 from server.terminal.facts import facts_line, swatches
 from server.terminal.fields import Choice, Prompt
@@ -80,6 +80,8 @@ class CreateScreen(Frame):
         self._waiting: Task | None = None
         """What is drawn while the stage is empty."""
         self._deploy_next = False
+        self._tells = False
+        """The welcome's place tells how far the drawing is: its lines are as many as before."""
 
     def body(self) -> ComposeResult:
         """See `Frame.body`."""
@@ -104,7 +106,7 @@ class CreateScreen(Frame):
     def on_mount(self) -> None:
         """Begins at the prompt."""
         self.query_one("#prompt").border_title = "What do you want to see?"
-        self.query_one("#prompt").focus()
+        self.set_focus(self.query_one("#prompt"))
         self.query_one("#stage").add_class("empty")
 
     def look(self) -> None:
@@ -169,12 +171,13 @@ class CreateScreen(Frame):
         self.query_one("#stage").add_class("empty")
         self.query_one("#seeds").can_focus = False
         self.set_focus(None)
+        self.studio.say("")
         self.tick()
 
     def _drawn(self, batch: Batch) -> None:
         self._take(batch)
         if self.focused is None:  # not while the next prompt is written
-            self.query_one("#seeds").focus()
+            self.set_focus(self.query_one("#seeds"))
         words = ", ".join(batch.unknown_words)
         if words:
             self.studio.say(f"The model does not know: {words}. Use plainer words for these.", "warning")
@@ -199,6 +202,7 @@ class CreateScreen(Frame):
         self._waiting = None
         self.query_one("#stage").set_class(not self._made, "empty")
         self.query_one("#welcome", Static).update(WELCOME)
+        self._tells = False
         self.query_one("#seeds").can_focus = True
 
     def _mark(self, piece: Piece) -> str:
@@ -242,7 +246,7 @@ class CreateScreen(Frame):
             lines.append("━" * (_BAR - done), "dim")
             lines.append(f" {task.label}\n", "bold")
             lines.append(f"{'':{_BAR}} {task.message}\n", "dim")
-        self.query_one("#queue", Static).update(lines)
+        self.query_one("#queue", Static).update(lines, layout=False)
         if (task := self._waiting) is None:
             return
         if task.state != "running":  # it failed or was cancelled: what was there before is shown again
@@ -251,7 +255,8 @@ class CreateScreen(Frame):
             return
         done = f"step {task.done} of {task.total}" if task.total > 1 else task.message
         text = Text.assemble((task.label, "bold"), f"\n{done}\n\n", ("x", "bold"), " cancels it", justify="center")
-        self.query_one("#welcome", Static).update(text)
+        self.query_one("#welcome", Static).update(text, layout=not self._tells)
+        self._tells = True
 
     # keys
 
@@ -268,7 +273,7 @@ class CreateScreen(Frame):
 
     def action_prompt(self) -> None:
         """Writes the next prompt."""
-        self.query_one("#prompt").focus()
+        self.set_focus(self.query_one("#prompt"))
 
     def action_deploy(self) -> None:
         """Puts the chosen sprite into the game; one that is still drawn as soon as it is there."""

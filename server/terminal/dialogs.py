@@ -45,6 +45,11 @@ class Line(ModalScreen[str | None]):
         super().__init__()
         self._title, self._value, self._example = title, value, example
 
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the field is there to take letters."""
+        return self.focused is not None
+
     def compose(self) -> ComposeResult:
         """See `Widget.compose`."""
         with Vertical(classes="dialog"):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.style import Style
 from rich.text import Text
 
-from server.terminal.desk import Piece
+from server.desk.desk import Piece
 from server.terminal.picture import Picture
 
 

@@ -9,14 +9,18 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.events import Click
+from textual.geometry import Size
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import Reactive, reactive
 from textual.widget import Widget
 from textual.widgets import Input
 
 
 class Prompt(Input):
-    """An input that leaves `?` to the help: no prompt needs it."""
+    """An input of a fixed width that leaves `?` to the help: no prompt needs it."""
+
+    virtual_size = Reactive(Size(0, 0))
+    """Asks for no new layout of the screen at each letter, unlike Input's: the width does not follow the text."""
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
         """See `Input.check_consume_key`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.events import Click
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 if TYPE_CHECKING:
     from server.terminal.app import StudioApp
@@ -56,6 +56,40 @@ class Tabs(Widget):
             cast("StudioApp", self.app).action_go(name)
 
 
+class KeyBar(Widget):
+    """The keys of what has the focus, on one line. Textual's Footer takes a widget for each, and its time with them."""
+
+    DEFAULT_CSS = "KeyBar { dock: bottom; height: 1; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"bar--key", "bar--what"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ends: list[tuple[int, str]] = []
+
+    def on_mount(self) -> None:
+        """Follows the focus."""
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
+
+    def render(self) -> Text:
+        """See `Widget.render`."""
+        line, self._ends = Text(no_wrap=True, end="", overflow="crop"), []
+        key_style, what_style = (self.get_component_rich_style(f"bar--{name}") for name in ("key", "what"))
+        shown: set[str] = set()
+        for key, (_, binding, *_) in self.screen.active_bindings.items():
+            if binding.show and binding.action not in shown:
+                shown.add(binding.action)
+                line.append(f" {self.app.get_key_display(binding)} ", key_style)
+                line.append(f"{binding.description} ", what_style)
+                self._ends.append((line.cell_len, key))
+        return line
+
+    def on_click(self, event: Click) -> None:
+        """Presses the key that was clicked."""
+        key = next((key for end, key in self._ends if event.x < end), "")
+        if key:
+            self.app.simulate_key(key)
+
+
 class Frame(Screen[None]):
     """A screen with tabs above, and what was said and the keys below."""
 
@@ -78,7 +112,7 @@ class Frame(Screen[None]):
         yield Tabs(self.NAME)
         yield from self.body()
         yield Static(id="said")
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
 
     def body(self) -> ComposeResult:
         """Composes what is between the tabs and the keys."""

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static
 
-from server.terminal.desk import Finding
+from server.desk.desk import Finding
 from server.terminal.frame import Frame
 from server.terminal.picture import Picture
 
@@ -45,7 +45,7 @@ class GameScreen(Frame):
 
     def on_mount(self) -> None:
         """Begins at the findings, which scroll."""
-        self.query_one("#checks").focus()
+        self.set_focus(self.query_one("#checks"))
 
     def look(self) -> None:
         """Checks the project and reads the deployments."""

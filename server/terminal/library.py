@@ -15,7 +15,7 @@ from textual.events import Resize
 from textual.widgets import Input, Static
 
 from pipelines.choices import Kind
-from server.terminal.desk import Batch, OnProgress, Piece, Shown
+from server.desk.desk import Batch, OnProgress, Piece, Shown
 from server.terminal.dialogs import Line, Page
 from server.terminal.facts import facts_line, swatches
 from server.terminal.fields import Choice, Prompt
@@ -80,7 +80,7 @@ class LibraryScreen(Frame):
 
     def on_mount(self) -> None:
         """Begins on the wall."""
-        self.query_one("#wall").focus()
+        self.set_focus(self.query_one("#wall"))
 
     def look(self) -> None:
         """Reads the newest assets."""
@@ -206,11 +206,11 @@ class LibraryScreen(Frame):
 
     def action_search(self) -> None:
         """Writes in the search field."""
-        self.query_one("#search").focus()
+        self.set_focus(self.query_one("#search"))
 
     def action_wall(self) -> None:
         """Goes back to the wall."""
-        self.query_one("#wall").focus()
+        self.set_focus(self.query_one("#wall"))
 
     def action_kind(self) -> None:
         """Shows the next kind of assets."""

@@ -40,7 +40,7 @@ class MachineScreen(Frame):
 
     def on_mount(self) -> None:
         """Looks every second while it is shown."""
-        self.query_one("#machine").focus()
+        self.set_focus(self.query_one("#machine"))
         self.set_interval(LOOK_AGAIN, self._look_again)
 
     def _look_again(self) -> None:

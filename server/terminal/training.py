@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
-from server.terminal.desk import Training
+from server.desk.desk import Training
 from server.terminal.dialogs import Line, Question
 from server.terminal.frame import Frame
 from server.terminal.picture import Picture
@@ -60,7 +60,7 @@ class TrainingScreen(Frame):
 
     def on_mount(self) -> None:
         """Begins at the jobs, and looks again while one runs."""
-        self.query_one("#jobs").focus()
+        self.set_focus(self.query_one("#jobs"))
         self.set_interval(LOOK_AGAIN, self._look_again)
 
     def _look_again(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from textual.message import Message
 
-from server.terminal.desk import OnProgress
+from server.desk.desk import OnProgress
 
 
 @dataclass(eq=False)

@@ -70,3 +70,22 @@ def test_http_without_a_good_token_does_not_start(settings: Settings, token: Sec
 def test_http_beyond_this_machine_does_not_start(settings: Settings, host: str) -> None:
     with pytest.raises(ServerError, match="not a loopback"):
         serve_http(settings.model_copy(update={"http_host": host, "http_token": SecretStr(TOKEN)}))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": f"Bearer {TOKEN}"}, 200),
+        ({}, 401),
+        ({"Authorization": "Bearer 0123456789abcdef0124"}, 401),
+        ({"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"}, 421),
+        ({"Authorization": f"Bearer {TOKEN}", "Origin": "http://evil.example"}, 403),
+    ],
+)
+async def test_the_desk_lets_in_whom_the_tools_let_in(
+    web: httpx2.AsyncClient, headers: dict[str, str], status: int
+) -> None:
+    question = {"@": "map", "items": {"project": "", "arguments": {"@": "map", "items": {}}}}
+    assert (await web.get("/desk", headers=headers)).status_code == status
+    assert (await web.post("/desk/find", json=question, headers=headers)).status_code == status

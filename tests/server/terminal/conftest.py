@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from server.desk.local import LocalDesk
 from server.settings import Settings
 from server.studio import Studio
 from server.terminal.app import StudioApp
-from server.terminal.local import LocalDesk
 from tests.fakes import FakeBackend
 from tests.server.terminal.driving import OpenStudio, settled, until
 

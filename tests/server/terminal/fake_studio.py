@@ -11,17 +11,10 @@ os.environ["DGX_PIXELS_DATA_DIR"] = sys.argv[1]
 os.environ["DGX_PIXELS_PRELOAD"] = "none"
 
 
-def make():
-    from server.studio import Studio
-    from tests.fakes import FakeBackend
-
-    return Studio(backend=FakeBackend())
-
-
 if __name__ == "__main__":
     from server.terminal import command
 
-    command.make_studio = make
+    command.CHILD = (sys.executable, str(Path(__file__).with_name("fake_child.py")))
     if os.environ.get("FAULT"):
         from server.terminal.create import CreateScreen
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from server.desk.desk import Place
 from server.terminal.compare import ranking_text
-from server.terminal.desk import Place
 from server.terminal.fields import Choice
 from tests.fakes import FakeBackend
 from tests.server.terminal.driving import OpenStudio, settled, window_text, write

@@ -6,6 +6,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from textual.events import Key
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from pipelines.pixels.png import read_picture
@@ -181,3 +183,40 @@ async def test_the_next_prompt_can_be_written_while_one_is_drawn(open_studio: Op
         await write(pilot, "g")
         assert pilot.app.screen.query_one("#prompt", Input).value == "dog"
         assert pilot.app.screen.query_one("#big", Picture).frame is not None
+
+
+def post(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys that are all there before the first is handled, as over a slow line."""
+    for key in keys:
+        pilot.app.post_message(Key(key, key if len(key) == 1 else None))
+
+
+async def test_keys_that_come_together_go_where_those_before_them_lead(
+    open_studio: OpenStudio, backend: FakeBackend, game: Path
+) -> None:
+    async with open_studio() as pilot:
+        post(pilot, "c", "a", "t", "enter", "d")
+        await until(pilot, lambda: "written: sprites/cat.png" in window_text(pilot))
+        backend.gate = threading.Semaphore(0)
+        post(pilot, "r", "p", "s")
+        prompt = pilot.app.screen.query_one("#prompt", Input)
+        await until(pilot, lambda: "s" in prompt.value)
+        backend.gate.release(100)
+        await settled(pilot)
+        post(pilot, "escape", "tab", "e", "s", "a", "d", "escape", "p", "!")
+        await until(pilot, lambda: prompt.value.endswith("!"))
+
+
+async def test_what_was_said_of_the_last_drawing_goes_when_another_begins(
+    open_studio: OpenStudio, backend: FakeBackend
+) -> None:
+    async with open_studio() as pilot:
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "Drawn in" in window_text(pilot)
+        backend.gate = threading.Semaphore(0)
+        await pilot.press("r")
+        await until(pilot, lambda: "cancels" in window_text(pilot))
+        assert "Drawn in" not in window_text(pilot)
+        backend.gate.release(100)
+        await settled(pilot)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from server.desk.sheets import clips_of
 from server.features.preview import on_chequers
 from server.terminal.cells import CHEQUERS, fit, half_blocks, shades, size_in_cells
 from server.terminal.picture import Picture
-from server.terminal.sheets import clips_of
 from tests.fakes import fake_picture
 from tests.server.terminal.driving import OpenStudio, decode_half_blocks
 

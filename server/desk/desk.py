@@ -1,4 +1,4 @@
-"""What the screens ask for: one Protocol, answered by the features in this process (`local.py`).
+"""What the screens ask for: one Protocol, answered by the features (`local.py`) or by another process (`remote.py`).
 
 Every method blocks, so screens call it in a thread (`work.py`). Errors are raised as the features and tools raise them.
 Imports nothing heavy: the first screen is drawn before numpy and the features are loaded.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.terminal.desk import Batch, Contest, Finding, Home, OnProgress, Piece, Place, Placed, Shown, Training
+from server.desk.desk import Batch, Contest, Finding, Home, OnProgress, Piece, Place, Placed, Shown, Training
 
 if TYPE_CHECKING:
     from loras.jobs import Job
@@ -95,8 +95,8 @@ class LocalDesk:
         import json
 
         from pipelines.pixels.png import read_picture
+        from server.desk.sheets import clips_of
         from server.features.comparisons.compare import Comparisons
-        from server.terminal.sheets import clips_of
 
         game = self._studio.project(self._project)
         library, asset = self._studio.find_asset(piece.id, game)

@@ -1,0 +1,1 @@
+"""What the studio asks for, in this process or over HTTP."""
