@@ -12,6 +12,8 @@ Border = Literal["auto", "grassy", "soft", "crisp"]
 Method = Literal["composite", "joint"]
 Axes = Literal["both", "x", "y"]
 Motion = Literal["idle", "walk", "run", "attack", "hurt", "die"]
+Layer = Literal["outline", "shadow", "normal"]
+"""Pictures that lie at an atlas's places."""
 Effect = Literal["fireball", "explosion", "hit", "heal", "smoke", "sparkle"]
 FrameMethod = Literal["auto", "painted", "puppet", "warp"]
 """How the frames of an animation are made; auto is the rule of `pipelines.animation.making`."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "animate": ("server.cli.sheets:animate", "Animate a sprite, or draw effects."),
     "tileset": ("server.cli.sheets:tileset", "Draw a tileset."),
     "ui": ("server.cli.sheets:ui", "Make a kit of user-interface pieces, icons and a pixel font."),
+    "pack": ("server.cli.sheets:pack", "Pack sprites and sheets into one atlas, with bodies, layers and team colours."),
     "fix": ("server.cli.pixels:fix", "Get the real pixels back from a render, a screenshot or a JPEG."),
     "slice": ("server.cli.pixels:slice_sheet", "Cut a sheet or an .aseprite file into sprites or an animation."),
     "palette": (

@@ -1,4 +1,4 @@
-"""`dgx-pixels animate`, `tileset` and `ui`: the commands that make more than one picture."""
+"""`dgx-pixels animate`, `tileset`, `ui` and `pack`: the commands that make more than one picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from cyclopts import Parameter
 
 from server.cli.console import SafeConsole, shown
-from server.features.requests import AnimationRequest, TilesetRequest, UiRequest
+from server.features.requests import AnimationRequest, PackRequest, TilesetRequest, UiRequest
 from server.studio import Studio
 
 if TYPE_CHECKING:
@@ -86,6 +86,27 @@ def ui(
     with Studio() as studio:
         done = _with_bar(
             "drawing", lambda report: generate_ui(studio, request, report, project=str(project) if project else None)
+        )
+        _print_asset(done.library, done.asset, out, list(done.warnings))
+
+
+def pack(
+    request: Annotated[PackRequest, Parameter(name="*")], *, project: Path | None = None, out: Path | None = None
+) -> None:
+    """Pack sprites and sheets into one atlas.
+
+    Parameters
+    ----------
+    project
+        The game's root; default: found from the working directory.
+    out
+        A folder: write the asset's files here too.
+    """
+    from server.features.packing import pack_sheet
+
+    with Studio() as studio:
+        done = _with_bar(
+            "packing", lambda report: pack_sheet(studio, request, report, project=str(project) if project else None)
         )
         _print_asset(done.library, done.asset, out, list(done.warnings))
 

@@ -14,7 +14,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from pipelines.choices import Axes, Border, Effect, Faces, FrameMethod, Layout, Method, Motion, Outline, Preset, Soft
+from pipelines.choices import (
+    Axes,
+    Border,
+    Effect,
+    Faces,
+    FrameMethod,
+    Layer,
+    Layout,
+    Method,
+    Motion,
+    Outline,
+    Preset,
+    Soft,
+)
 
 PROMPT_LIMIT = 2000
 
@@ -54,6 +67,14 @@ def split_commas(given: Any) -> Any:
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
 
+def only_ids(given: Any) -> Any:
+    """A text with commas as a list; results of workflow steps as their asset_ids."""
+    listed = split_commas(given)
+    if not isinstance(listed, list | tuple):
+        return listed
+    return [item.get("asset_id", item) if isinstance(item, dict) else item for item in listed]
+
+
 def as_options(given: Any) -> Any:
     """Writes an object ({"alpha": 8}) as the text "alpha=8"; anything else stays."""
     return ", ".join(f"{name}={value}" for name, value in given.items()) if isinstance(given, dict) else given
@@ -81,7 +102,7 @@ SEED_HELP = "Repeats a picture."
 NEGATIVE_HELP = "What not to draw."
 
 # Types that several requests share: one name and one meaning everywhere.
-Prompt = Annotated[str, AfterValidator(check_prompt), Field(description='What to draw: "red dragon", "stone floor".')]
+Prompt = Annotated[str, AfterValidator(check_prompt), Field(description="What to draw.")]
 OptionalPrompt = Annotated[str, AfterValidator(lambda text: check_prompt(text) if text.strip() else "")]
 AssetId = Annotated[str, Field(description="Of an earlier result.")]
 Side = Annotated[int | None, Field(description="Pixels; default: the game's, else 32.")]
@@ -95,7 +116,7 @@ PaletteChoice = Annotated[
     Field(description=PALETTE_HELP),
 ]
 Colors = Annotated[int | None, within(2, 64), Field(description="2 to 64, without a palette.")]
-Count = Annotated[int, within(1, 16), Field(description="1 to 16, seeds one after another.")]
+Count = Annotated[int, within(1, 16), Field(description="1 to 16.")]
 Candidates = Annotated[int | None, within(1, 16), Field(description="Draw 1 to 16, keep the best.")]
 
 
@@ -132,7 +153,7 @@ class SpriteRequest(Request):
     colors: Colors = None
     outline: Annotated[Literal["", Outline], Field(description="Empty: the game's.")] = ""
     candidates: Candidates = None
-    dither: Annotated[int, Field(description="Ordered dither: 0 (none), 2, 4 or 8.")] = 0
+    dither: Annotated[int, Field(description="0, 2, 4 or 8.")] = 0
     sketch: Annotated[str, AfterValidator(str.strip), Field(description="Begin with it: a file or asset_id.")] = ""
     strength: Annotated[float, Field(description="Of the sketch: 0.3 stays near.")] = 0.7
 
@@ -148,10 +169,7 @@ class TilesetRequest(Request):
     lower: Annotated[
         str,
         AfterValidator(one_line),
-        Field(
-            description="Terrain below ('water'), or an asset_id: its upper terrain. "
-            "Empty: transparent, or for seamless and variations."
-        ),
+        Field(description="Terrain below ('water'), or an asset_id: its upper terrain. Empty: transparent."),
     ] = ""
     tile_size: Annotated[int | None, Field(description="8, 16, ... 64; default: the game's, else 16.")] = None
     layout: Annotated[
@@ -161,7 +179,7 @@ class TilesetRequest(Request):
             "view. seamless: one tile. variations: tiles of one terrain."
         ),
     ] = "wang16"
-    border: Annotated[Border, Field(description="auto: by the terrains.")] = "auto"
+    border: Border = "auto"
     method: Annotated[Method, Field(description="composite: painted borders; joint (wang16): softer.")] = "composite"
     axes: Annotated[Axes, Field(description="Where it repeats.")] = "both"
     variants: Annotated[int, Field(description="For variations: 2 to 12.")] = 4
@@ -170,7 +188,7 @@ class TilesetRequest(Request):
     negative: Negative = ""
     palette: PaletteChoice = ""
     colors: Colors = None
-    candidates: Annotated[int | None, within(1, 32), Field(description="Textures to choose from, 1 to 32.")] = None
+    candidates: Annotated[int | None, within(1, 32), Field(description="1 to 32 to choose from.")] = None
 
 
 class AnimationRequest(Request):
@@ -252,10 +270,10 @@ class FixRequest(Request):
     """A picture that should be pixel art: a file, or an asset."""
 
     picture: Annotated[str, Field(description="A picture or Aseprite file, or an asset_id.")]
-    width: Annotated[int | None, Field(description="Finished width; default: found.")] = None
+    width: Annotated[int | None, Field(description="Finished width.")] = None
     height: Annotated[int | None, Field(description="Finished height.")] = None
-    pitch: Annotated[float | None, Field(description="File pixels per real pixel; default: found.")] = None
-    colors: Annotated[int | None, Field(description="Most colours; default: all exact ones, else 32.")] = None
+    pitch: Annotated[float | None, Field(description="File pixels per real pixel.")] = None
+    colors: Annotated[int | None, Field(description="Most; default: all exact ones, else 32.")] = None
     palette: PaletteChoice = ""
     background: Annotated[
         str,
@@ -277,16 +295,27 @@ class SliceRequest(Request):
         or_default("sprites"),
         Field(description="sprites: an asset each; animation: one sheet; layers: of an .aseprite, apart."),
     ] = "sprites"
-    width: Annotated[int | None, within(1, 4096), Field(description="Tile width; default: found.")] = None
-    height: Annotated[int | None, within(1, 4096), Field(description="Tile height; default: as the width.")] = None
-    gap: Annotated[int | None, within(0, 256), Field(description="Pixels between tiles; default: found.")] = None
-    margin: Annotated[int | None, within(0, 256), Field(description="Pixels around all tiles; default: found.")] = None
+    width: Annotated[int | None, within(1, 4096), Field(description="Of a tile.")] = None
+    height: Annotated[int | None, within(1, 4096), Field(description="Default: as the width.")] = None
+    gap: Annotated[int | None, within(0, 256), Field(description="Pixels between tiles.")] = None
+    margin: Annotated[int | None, within(0, 256), Field(description="Pixels around all.")] = None
     layout: Annotated[
         str,
         AfterValidator(str.strip),
         Field(description="Layout file; default: the one beside it."),
     ] = ""
     fps: Annotated[float, Field(description="Where the file does not say.", ge=1, le=60)] = 8.0
+
+
+class PackRequest(Request):
+    """Sprites and sheets that become one atlas."""
+
+    asset_ids: Annotated[tuple[str, ...], BeforeValidator(only_ids)]
+    layers: Annotated[tuple[Layer, ...], BeforeValidator(split_motions)] = ()
+    teams: Annotated[
+        tuple[str, ...], BeforeValidator(split_commas), Field(description="Colours of recoloured copies.")
+    ] = ()
+    power_of_two: bool = False
 
 
 class DeployRequest(Request):
@@ -297,7 +326,7 @@ class DeployRequest(Request):
         str, Field(description="In assets/: 'sprites/hero.png'; empty: named by the prompt.", kw_only=False)
     ] = ""
     overwrite: Annotated[bool, Field(description="Replace what differs.")] = False
-    verify: Annotated[bool, Field(description="Ask the running game whether it shows the file.")] = True
+    verify: Annotated[bool, Field(description="Ask the running game.")] = True
 
 
 class CompareRequest(Request):
@@ -305,7 +334,7 @@ class CompareRequest(Request):
 
     prompts: Annotated[
         tuple[Annotated[str, AfterValidator(check_prompt)], ...],
-        Field(description='1 to 8 things to draw: ["red dragon", "stone floor"].'),
+        Field(description="1 to 8 things to draw."),
     ]
     variants: Annotated[
         tuple[str, ...],

@@ -19,6 +19,7 @@ from server.features.requests import (
     DeployRequest,
     EditRequest,
     FixRequest,
+    PackRequest,
     Request,
     SliceRequest,
     SpriteRequest,
@@ -110,6 +111,12 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
         done = generate_ui(studio, request, on_progress, project=root)
         return _asset(studio, project, done.asset) | {"pieces": list(done.kit.regions)}
 
+    def packing(request: PackRequest, on_progress: OnProgress) -> dict[str, Any]:
+        from server.features.packing import pack_sheet
+
+        done = pack_sheet(studio, request, on_progress, project=root)
+        return _asset(studio, project, done.asset) | {"frames": len(done.atlas.frames)}
+
     def edit(request: EditRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.edits import edit_sprite
 
@@ -165,6 +172,7 @@ def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
         "generate_tileset": Operation(TilesetRequest, tileset),
         "generate_animation": Operation(AnimationRequest, animation),
         "generate_ui": Operation(UiRequest, ui),
+        "pack_sheet": Operation(PackRequest, packing),
         "edit_sprite": Operation(EditRequest, edit),
         "fix_pixel_art": Operation(FixRequest, fix),
         "deploy_asset": Operation(DeployStep, deploy_one),

@@ -39,6 +39,7 @@ TOOL_MODULES: tuple[str, ...] = (
     "server.protocol.tools.tilesets",
     "server.protocol.tools.animations",
     "server.protocol.tools.ui",
+    "server.protocol.tools.pack",
     "server.protocol.tools.edit",
     "server.protocol.tools.fix",
     "server.protocol.tools.slices",

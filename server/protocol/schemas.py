@@ -45,7 +45,7 @@ def small_schema(schema: Any) -> Any:
         schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **options[0]}
     if "enum" in schema:
         schema = {key: value for key, value in schema.items() if key != "type"}
-    defaults = (None, False, "", [], {}, *schema.get("enum", ())[:1])
+    defaults = (None, False, 0, "", [], {}, *schema.get("enum", ())[:1])
     dropped = {"additionalProperties": (False, True), "default": defaults}
     return {
         key: {name: small_schema(part) for name, part in value.items()}
@@ -61,7 +61,8 @@ def small_schema(schema: Any) -> Any:
 def small_answer(schema: Any, described: bool = True, outermost: bool = True) -> Any:
     """Makes a tool's output schema small; it keeps the names, types and meanings of what an answer holds.
 
-    Left out: what a model class says of itself, defaults, and which names of the inner objects are always there.
+    Left out: what a model class says of itself, defaults, which names of the inner objects are always there, and the
+    type of an object's entries where that is a plain one.
     Without `described` also the meanings: another tool answers the same and says them.
     """
     if isinstance(schema, list):
@@ -70,7 +71,8 @@ def small_answer(schema: Any, described: bool = True, outermost: bool = True) ->
         return schema
     dropped = {"default"} if described and "properties" not in schema else {"default", "description"}
     dropped |= set() if outermost else {"required"}
-    if schema.get("additionalProperties") is True:
+    others = schema.get("additionalProperties")
+    if others is True or (isinstance(others, dict) and others.keys() == {"type"}):
         dropped.add("additionalProperties")
     small = {}
     for key, value in schema.items():

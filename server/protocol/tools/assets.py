@@ -95,7 +95,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         ctx: Context,
         path: Annotated[str, Field(description="The deployed picture; empty: the last.")] = "",
         project: ProjectArgument = "",
-        overwrite: Annotated[bool, Field(description="Undo although the file was changed since.")] = False,
+        overwrite: Annotated[bool, Field(description="Although changed since.")] = False,
     ) -> ToolResult:
         """Use when a deployed file is not wanted after all: takes the last deployment back (of `path` where given).
         The earlier bytes return, a new file goes away. Call it again to go further back.

@@ -85,7 +85,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         comparison_id: Annotated[str, Field(description="What compare_models answered.")],
         winner: Annotated[str, Field(description="A, B, ..., or tie.")],
         ctx: Context,
-        prompt: Annotated[int | None, Field(description="Of which prompt, from 1; none: of all of them.", ge=1)] = None,
+        prompt: Annotated[int | None, Field(description="Number of the prompt; none: all.", ge=1)] = None,
         adopt: Annotated[bool, Field(description="Write the winner into dgx-pixels.toml.")] = False,
         project: ProjectArgument = "",
     ) -> ToolResult:

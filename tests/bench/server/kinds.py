@@ -8,6 +8,7 @@ Prints how many gates held and the seconds of each, writes `kinds-<name>.png`, a
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -19,12 +20,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.atlas.bodies import Body
+from pipelines.atlas.files import measured
+from pipelines.atlas.layers import lit, normal_layer, outline_layer, recolored, shadow_layer, team_hue
+from pipelines.atlas.packing import Atlas, Frame, pack
 from pipelines.effects.drawing import EFFECTS
 from pipelines.effects.making import check_effects, make_effects
 from pipelines.pixels.gates import Report
 from pipelines.pixels.named_palettes import named_palette
 from pipelines.pixels.palette import Palette
-from pipelines.pixels.png import encode_png
+from pipelines.pixels.png import encode_png, read_picture
 from pipelines.records import Pixels, no_progress
 from pipelines.ui.kit import make_kit
 from pipelines.ui.pieces import MATERIALS
@@ -94,6 +99,79 @@ def ui(seeds: int) -> Made:
     return reports, stacked([large, small, sheets], gap=6)
 
 
+def atlas(seeds: int) -> Made:
+    """Packs the example game's sheets and sprites; shows the atlas, lit normal maps, layers, teams and bodies."""
+    assets = Path(__file__).parents[3] / "bevy_example/assets"
+    frames = [frame for name in ("hero", "goblin", "dragon") for frame in clip_frames(assets, name)]
+    things = {name: read_picture((assets / f"sprites/{name}.png").read_bytes()) for name in THINGS}
+    frames += [Frame(name, image) for name, image in things.items()]
+    reports: dict[str, list[Report]] = {"atlas": []}
+    packed = pack(frames, margin=1)
+    for order in range(seeds):
+        turned = pack([*frames[order:], *frames[:order]], margin=1, power_of_two=order % 2 == 1)
+        held = all((turned.restored(frame.name) == frame.image).all() for frame in turned.frames)
+        reports["atlas"].append(Report({"frames_restored": held}))
+    normal = normal_layer(packed.image)
+    lights = [lit(packed.image, normal, light) for light in ((-1, 0.6, 0.5), (1, 0.6, 0.5))]
+    layered = np.zeros_like(packed.image)
+    for layer in (packed.image, outline_layer(packed.image, (250, 250, 250)), shadow_layer(packed.image, (12, 12, 20))):
+        free = (layered[..., 3] == 0) & (layer[..., 3] > 0)
+        layered[free] = layer[free]
+    teams = []
+    for name in ("hero", "goblin", "dragon", "potion"):
+        hue = team_hue(things[name])
+        copies = [recolored(things[name], hue, team) for team in ("red", "blue", "green", "purple", "yellow", "white")]
+        teams.append(beside(*(framed(copy, 32) for copy in (things[name], *copies)), gap=2))
+    boxes = beside(*(outlined(frame, body) for frame, body in chosen(packed)), gap=2)
+    return reports, stacked(
+        [beside(packed.image, normal, layered, *lights, gap=4), beside(stacked(teams), boxes)], gap=6
+    )
+
+
+THINGS = ("hero", "goblin", "dragon", "potion", "key", "heart", "tree", "sword")
+
+
+def clip_frames(assets: Path, name: str) -> list[Frame]:
+    """The frames of one of the example's sheets."""
+    layout = json.loads((assets / f"sheets/{name}.sheet.json").read_text(encoding="utf-8"))
+    image = read_picture((assets / f"sheets/{name}.png").read_bytes())
+    width, height = layout["tile_size"]
+    made = []
+    for clip, span in layout["animations"].items():
+        for at, index in enumerate(range(span["first"], span["last"] + 1)):
+            row, column = divmod(index, layout["columns"])
+            part = image[row * height : (row + 1) * height, column * width : (column + 1) * width]
+            made.append(Frame(f"{name}_{clip}_{at}", part, f"{name}_{clip}", round(1000 / span["fps"]), span["loop"]))
+    return made
+
+
+def chosen(packed: Atlas) -> list[tuple[Frame, Body]]:
+    """A few frames with their bodies."""
+    found = measured(packed)
+    names = ("hero_idle_0", "hero_attack_2", "goblin_walk_1", "dragon_idle_0", "tree")
+    return [(frame, found[frame.name]) for frame in packed.frames if frame.name in names]
+
+
+def outlined(frame: Frame, body: Body, zoom: int = 4) -> Pixels:
+    """A frame with its hull (white), collider (yellow), hurt box (red) and pivot (green)."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(frame.image.repeat(zoom, 0).repeat(zoom, 1))
+    draw = ImageDraw.Draw(picture)
+    draw.polygon([(x * zoom, y * zoom) for x, y in body.hull], outline=(255, 255, 255, 255))
+    for (x, y, w, h), color in ((body.collider, (255, 220, 60, 255)), (body.hurt, (255, 70, 70, 255))):
+        draw.rectangle((x * zoom, y * zoom, (x + w) * zoom - 1, (y + h) * zoom - 1), outline=color)
+    x, y = (round(value * zoom) for value in body.pivot)
+    draw.rectangle((x - 3, y - 3, x + 2, y + 2), fill=(90, 255, 120, 255))
+    return np.asarray(picture)
+
+
+def framed(picture: Pixels, side: int) -> Pixels:
+    """The picture on a clear square."""
+    height, width = picture.shape[:2]
+    return np.pad(picture, ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0)))
+
+
 @contextmanager
 def studio() -> Iterator[Studio]:
     """A studio with the embedded model and an empty library."""
@@ -105,7 +183,7 @@ def studio() -> Iterator[Studio]:
             desk.close()
 
 
-KINDS: dict[str, Callable[[int], Made]] = {"effects": effects, "ui": ui}
+KINDS: dict[str, Callable[[int], Made]] = {"effects": effects, "ui": ui, "atlas": atlas}
 
 
 def stacked(pictures: Sequence[Pixels], gap: int = 2) -> Pixels:

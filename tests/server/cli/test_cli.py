@@ -146,3 +146,11 @@ def test_ui_makes_a_kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sheets, "Studio", lambda: Studio(backend=FakeBackend()))
     assert run("ui", "stone", "--icons", "key", "--seed", "2", "--out", str(tmp_path / "ui")) == 0
     assert (tmp_path / "ui/font.fnt").exists()
+
+
+def test_pack_makes_an_atlas(game: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheets, "Studio", lambda: Studio(backend=FakeBackend()))
+    assert run("animate", "--effects", "hit", "--seed", "2") == 0
+    asset_id = next((game / ".dgx-pixels/assets").iterdir()).name
+    assert run("pack", asset_id, "--layers", "shadow", "--out", str(tmp_path / "atlas")) == 0
+    assert (tmp_path / "atlas/shadow.png").exists()

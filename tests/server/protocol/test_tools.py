@@ -379,6 +379,7 @@ async def test_the_tools_are_cheap_to_carry(client: Client[Any]) -> None:
         ("train lora style", {"train_lora"}),
         ("compare models", {"compare_models"}),
         ("list of items to draw", {"run_workflow"}),
+        ("texture atlas colliders", {"pack_sheet"}),
         ("menu buttons", {"generate_ui"}),
         ("explosion effects", {"generate_animation"}),
         ("crop tiles out of a sheet", {"slice_sheet"}),
