@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from server.deploy.bevy.brp import MOST_BYTES, BrpClient, NotBevy, Refused, Silent
 from server.deploy.bevy.doctor import examine
@@ -130,3 +133,69 @@ def test_the_text_of_a_refusal_is_clipped_and_its_control_characters_are_visible
         BrpClient(port).call("rpc.discover", timeout=10)
     assert len(str(refused.value)) <= 300
     assert str(refused.value).startswith("x\\x1b[2J")
+
+
+def odd_values() -> st.SearchStrategy[object]:
+    """JSON of any form; texts with escapes, lone surrogates and NUL, and the names that the plugin uses, among them."""
+    texts = st.sampled_from(("", "\ud800", "\0", "\x1b]0;x\x07", "../../etc", "sprites/golem.png", "x" * 10_000))
+    numbers = st.sampled_from((0, -1, 2**63, 10**400, 1.5, float("nan"), float("inf")))
+    names = st.sampled_from(("assets", "generation", "width", "hash", "failed", "error", "held", "protocol", "game"))
+    leaf = st.none() | st.booleans() | texts | numbers
+    return st.recursive(leaf, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names | texts, inner))
+
+
+@contextmanager
+def playing(answer: Callable[[str], object]) -> Iterator[int]:
+    """A port that answers each method with what `answer` makes of its name."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            length = 0
+            while (line := self.rfile.readline()) not in (b"\r\n", b""):
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            asked = json.loads(self.rfile.read(length) or b"{}")
+            self.wfile.write(reply(answer(asked.get("method", ""))))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.slow
+def test_a_game_that_speaks_the_protocol_and_answers_anything_never_stops_a_deploy(
+    studio: Studio, golem: Asset, game: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = ["dgx_pixels/status", "dgx_pixels/reload", "dgx_pixels/await", "brp_extras/screenshot", "world.query"]
+    good = {"generation": 1, "width": 8, "height": 8, "hash": "0" * 16, "failed": 0, "error": "", "held": True}
+    root = str(game / "assets")
+
+    @settings(max_examples=60, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+    @given(st.fixed_dictionaries({name: odd_values() for name in known}), st.sampled_from(known), odd_values())
+    def each(answers: dict[str, object], odd: str, inside: object) -> None:
+        def answer(method: str) -> object:
+            state = good | {"error": inside} if odd == "dgx_pixels/await" else good
+            if method == "rpc.discover":
+                return {"info": {"version": "0.20.1"}, "methods": [{"name": name} for name in known]}
+            if method == odd:
+                return answers[method]
+            if method == "dgx_pixels/status":
+                return {"protocol": 2, "game": inside, "asset_root": root, "assets": {"sprites/golem.png": state}}
+            return {"assets": {"sprites/golem.png": state}} if method == "dgx_pixels/reload" else state
+
+        with playing(answer) as port:
+            monkeypatch.setenv("BRP_EXTRAS_PORT", str(port))
+            done = deploy(studio, golem.id, "sprites/golem.png", overwrite=True)
+        note = done.verification.note
+        assert (game / "assets/sprites/golem.png").read_bytes() == b"golem"
+        note.encode()
+        assert len(note) <= 1200
+        assert "\x1b" not in note
+        assert "\0" not in note
+        assert not re.search(r"\b[A-Z][A-Za-z]*(Error|Exception)\b", note)
+
+    each()
