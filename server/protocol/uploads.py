@@ -7,8 +7,8 @@ named by their hash, and the argument becomes its path; what reads it checks it 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from server.studio import Studio
 
 MOST_BYTES = 4 << 20
 """Of one picture. A PNG of 1024x1024 pixels has 2 MB at most as a rule."""
+_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+[;,]")
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif", "image/webp": ".webp", "image/bmp": ".bmp"}
 
 
@@ -67,7 +68,7 @@ def _keep(uri: str, folder: Path) -> Path:
         raise ToolError(f"The picture has more than {MOST_BYTES >> 20} MB. Send a smaller one, or give a path.")
     try:
         data = base64.b64decode(body, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one; letters that are not ASCII raise another
         raise ToolError(f"The picture's base64 is broken ({error}). Encode it again, without line breaks.") from None
     path = folder / f"{hashlib.sha256(data).hexdigest()[:12]}{SUFFIXES[kind]}"
     write_preview(path, data)
@@ -79,4 +80,4 @@ def _values(given: dict[str, Any]) -> list[Any]:
 
 
 def _is_picture(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("data:")
+    return isinstance(value, str) and _URI.match(value) is not None

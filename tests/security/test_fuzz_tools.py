@@ -40,6 +40,7 @@ WORDS = (
     *("../../etc/passwd", "/etc/passwd", "/dev/zero", "~nouser/x", ".", "..", "C:\\x", "a/b/../c.png", "con.png"),
     *("a\0b", "\x1b[2J", "\u202egnp.exe", "\ud800", "²³", "٣", "x" * 5000, "[/]", "${inputs.x}", "%s%n"),
     *("NaN", "-1", "1e400", "{}", "[" * 3000, "file:///etc/passwd", "https://localhost/x", "🐉", "\r\n", "pipe.png"),
+    *("data:image/png;base64,é", "data:image/png;base64,AAAA", "data:", "assets/hero.png/x", "hero.png\n"),
 )
 GOOD: dict[str, tuple[Any, ...]] = {
     "prompt": ("red dragon", "stone golem", "imp"),

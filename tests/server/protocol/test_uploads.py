@@ -57,6 +57,8 @@ async def test_the_same_picture_is_kept_once(client: Client[Any], game: Path) ->
         ("data:text/html;base64,AAAA", "starts with one of"),
         ("data:image/png,AAAA", "starts with one of"),
         ("data:image/png;base64,A*", "base64 is broken"),
+        ("data:image/png;base64,é", "base64 is broken"),
+        ("data:", "There is no file 'data:'"),
         (uri(b"x" * (5 << 20)), "more than 4 MB"),
         (uri(b"%!PS-Adobe"), "picture"),
     ],
@@ -64,3 +66,10 @@ async def test_the_same_picture_is_kept_once(client: Client[Any], game: Path) ->
 async def test_what_is_no_picture_is_refused(client: Client[Any], game: Path, picture: str, message: str) -> None:
     with pytest.raises(ToolError, match=message):
         await client.call_tool("fix_pixel_art", {"picture": picture})
+
+
+@pytest.mark.anyio
+async def test_a_prompt_that_begins_with_data_is_a_prompt(client: Client[Any]) -> None:
+    answer = (await client.call_tool("generate_sprite", {"prompt": "data: an android", "size": 16})).structured_content
+    assert answer is not None
+    assert answer["asset_id"]
