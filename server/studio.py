@@ -16,7 +16,8 @@ from server.deploy.journal import recover
 from server.errors import ProjectError
 from server.library.records import Asset
 from server.library.store import Library
-from server.project.game import Project, Style, find_project
+from server.project.game import Project, find_project
+from server.project.style import Style
 from server.settings import Settings
 from server.users import USER
 

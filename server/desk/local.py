@@ -43,7 +43,7 @@ class LocalDesk:
         """See `Desk`."""
         from pipelines.pixels.named_palettes import palette_names
         from server.features.status import model_list
-        from server.project.game import Style
+        from server.project.style import Style
 
         game = self._studio.project(self._project)
         style = game.style if game else Style()
@@ -143,7 +143,7 @@ class LocalDesk:
         from server.features.comparisons.compare import compare, parse_variant
         from server.features.recipes import sprite_recipe
         from server.features.requests import SpriteRequest
-        from server.project.game import Style
+        from server.project.style import Style
 
         studio = self._studio
         game = studio.project(self._project)

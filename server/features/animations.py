@@ -16,7 +16,7 @@ from server.features.edits import read_sprite
 from server.features.recipes import palette_words
 from server.features.save import save_asset, sheet_files
 from server.features.sprites import generate_sprites
-from server.project.game import Style
+from server.project.style import Style
 
 if TYPE_CHECKING:
     from pipelines.animation.figures import Clips

@@ -12,7 +12,8 @@ from pipelines.errors import InvalidRequest, explain
 from server.errors import ServerError
 from server.features.recipes import palette_words
 from server.features.sprites import Drawn, keep_sprite
-from server.project.game import Style, local_weights
+from server.project.game import local_weights
+from server.project.style import Style
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipelines.pixels.named_palettes import named_palette
 from server.errors import ProjectError
 from server.features.requests import SpriteRequest
-from server.project.game import Project, Style, local_picture, local_weights
+from server.project.game import Project, local_picture, local_weights
+from server.project.style import Style
 
 if TYPE_CHECKING:
     from pipelines.records import Recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from server.project.game import STYLE_FILE, Style
+from server.project.style import STYLE_FILE, Style
 
 if TYPE_CHECKING:
     from server.studio import Studio

@@ -12,7 +12,7 @@ from server.features.lora_bases import record_bases
 from server.features.recipes import compose_recipe
 from server.features.save import save_asset
 from server.library.store import ASSET_ID
-from server.project.game import Style
+from server.project.style import Style
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels

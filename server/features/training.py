@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.files import user_path
 from server.errors import ServerError
-from server.project.game import Project, Style
+from server.project.game import Project
+from server.project.style import Style
 
 if TYPE_CHECKING:
     from loras.dataset import Dataset

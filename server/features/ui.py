@@ -12,7 +12,7 @@ from server.features.recipes import palette_words
 from server.features.requests import SpriteRequest
 from server.features.save import save_asset
 from server.features.sprites import Drawn, generate_each
-from server.project.game import Style
+from server.project.style import Style
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels

@@ -17,7 +17,8 @@ from pipelines.files import TEXT_LIMIT, read_bytes
 from pipelines.text_files import decode_text, encode_like
 from server.errors import ProjectError
 from server.library.files import write_atomically
-from server.project.game import STYLE_FILE, Project, local_weights
+from server.project.game import Project, local_weights
+from server.project.style import STYLE_FILE
 
 if TYPE_CHECKING:
     from server.features.comparisons.compare import Variant

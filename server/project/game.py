@@ -1,4 +1,4 @@
-"""Find a game and read its style: the root, the assets folder, and `dgx-pixels.toml`.
+"""Find a game: its root, its assets folder, and its style (`server.project.style`).
 
 The search looks at the argument, the setting, `CLAUDE_PROJECT_DIR` and the working directory, in this order; from each
 upwards to a `Cargo.toml` that depends on Bevy, or to a `dgx-pixels.toml`. The game's files may come from anywhere, so
@@ -9,72 +9,19 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-
-from pipelines.errors import TextError
 from pipelines.files import first_link, user_path
-from pipelines.text_files import read_text
 from pipelines.visible import clipped, visible
 from server.errors import ProjectError
+from server.project.style import STYLE_FILE, Style, read_style, read_toml
 
-STYLE_FILE = "dgx-pixels.toml"
 STATE_FOLDER = ".dgx-pixels"
 
-SpriteSize = Annotated[int, Field(ge=8, le=256)]
-TileSize = Annotated[int, Field(ge=8, le=64)]
 _BEVY = re.compile(r"bevy(_(app|asset|ecs|image|internal|render|sprite))?$")
-
-
-@dataclass(frozen=True, slots=True)
-class StyleLora:
-    """One LoRA of a style's stack."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    name: str
-    weight: Annotated[float, Field(ge=-2, le=2)] = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Folders:
-    """Where files go. `assets` is relative to the game's root, the others are relative to `assets`."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    assets: str = "assets"
-    sprites: str = "sprites"
-    tilesets: str = "tilesets"
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """How the game's art looks, from `dgx-pixels.toml`: it fills in what a request leaves open.
-
-    `palette` is a file (.hex, .gpl, .pal, .txt, .act, .ase or a PNG strip) relative to the game's root; empty: colours
-    are extracted. An empty `model` leaves the choice to the server's settings. A path in `model` or `loras` was
-    relative to the game's root and leads into it; here it is absolute. `brp_port`: the port of the running
-    game's remote protocol; 0: 15702. `meta`: whether a Bevy `.meta` (nearest-neighbour sampling) goes beside each
-    deployed picture.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    model: str = ""
-    palette: str = ""
-    colors: Annotated[int, Field(ge=2, le=64)] = 16
-    size: SpriteSize = 32
-    tile_size: TileSize = 16
-    outline: str = "none"
-    prompt_prefix: str = ""
-    negative: str = ""
-    loras: tuple[StyleLora, ...] = ()
-    brp_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    meta: bool = False
-    folders: Folders = field(default_factory=Folders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +107,13 @@ def _game_at(folder: Path) -> Path | None:
     """Returns the game's root where `folder` is one, or is a workspace with exactly one game."""
     if (folder / STYLE_FILE).is_file():
         return folder
-    manifest = _toml(folder / "Cargo.toml")
+    manifest = read_toml(folder / "Cargo.toml")
     if _depends_on_bevy(manifest):
         return folder
-    members = [member for member in _members(folder, manifest) if _depends_on_bevy(_toml(member / "Cargo.toml"))]
+    members = [member for member in _members(folder, manifest) if _depends_on_bevy(read_toml(member / "Cargo.toml"))]
     if len(members) > 1:  # the game is the one that is a program
-        members = [m for m in members if (m / "src/main.rs").is_file() or "bin" in _toml(m / "Cargo.toml")] or members
+        programs = [m for m in members if (m / "src/main.rs").is_file() or "bin" in read_toml(m / "Cargo.toml")]
+        members = programs or members
     if len(members) > 1:
         names = ", ".join(str(member.relative_to(folder)) for member in members)
         raise ProjectError(f"The workspace {folder} holds several Bevy crates ({names}). Give one of them as project.")
@@ -213,29 +161,13 @@ def _table(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    """Reads the file's tables; empty where there is none."""
-    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
-        raise ProjectError(f"{path} is a symbolic link that leads out of the game. Put the file itself in its place.")
-    try:
-        return tomllib.loads(read_text(path, str(path)))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return {}
-    except TextError as error:
-        raise ProjectError(str(error)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ProjectError(f"{path} is not TOML: {error}. Correct that line and ask again.") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a list in lists in lists
-        raise ProjectError(f"{path} holds a number or a list that is too long. Correct it and ask again.") from error
-
-
 def _open(root: Path) -> Project:
     if link := first_link(root / STATE_FOLDER):
         raise ProjectError(
             f"{link} is a symbolic link, which is not followed. Put a real file or folder in its place, or remove it."
         )
     style = read_style(root / STYLE_FILE)
-    package = _table(_toml(root / "Cargo.toml").get("package"))
+    package = _table(read_toml(root / "Cargo.toml").get("package"))
     assets = _inside(root, style.folders.assets, "folders.assets")
     if any(part.startswith(".") for part in assets.relative_to(root).parts):
         raise ProjectError(f"{root / STYLE_FILE}: folders.assets is a hidden folder. Give another folder of the game.")
@@ -298,25 +230,3 @@ def _inside(root: Path, path: str, key: str) -> Path:
     if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path or not named.resolve().is_relative_to(root):
         raise ProjectError(f"{root / STYLE_FILE}: {key} leads out of the game's root. Give a path inside it.")
     return named
-
-
-@cache
-def _style_adapter() -> TypeAdapter[Style]:
-    return TypeAdapter(Style)  # takes milliseconds to make
-
-
-def read_style(path: Path) -> Style:
-    """Reads the style in a `dgx-pixels.toml`; returns the default one where there is none.
-
-    Raises:
-        ProjectError: the file is not TOML, or holds an unknown key or a value out of range.
-    """
-    try:
-        return _style_adapter().validate_python(_toml(path))
-    except ValidationError as error:
-        wrong = "; ".join(f"{_shown(e['loc'])}: {e['msg'].lower()}" for e in error.errors()[:5])
-        raise ProjectError(f"{path}: {wrong}. See docs/project.md for the keys.") from error
-
-
-def _shown(keys: tuple[int | str, ...]) -> str:
-    return clipped(visible(".".join(map(str, keys))), 40)

@@ -20,7 +20,7 @@ from pipelines.pixels.palette_files import read_palette
 from pipelines.pixels.png import open_picture, read_frames, read_picture, read_recipe
 from pipelines.text_files import read_text
 from server.features.watch import Watch
-from server.project.game import read_style
+from server.project.style import read_style
 from server.studio import Studio
 from workflows.load import read as read_workflow
 

@@ -22,7 +22,8 @@ from server.features.sprites import generate_sprites
 from server.features.watch import Watch
 from server.features.workflow_runs import run
 from server.project.adoption import adopt
-from server.project.game import find_project, read_style
+from server.project.game import find_project
+from server.project.style import read_style
 from server.studio import Studio
 from tests.server.deploy.crash import make_game, open_studio
 from workflows.errors import WorkflowError

@@ -19,7 +19,8 @@ from server.deploy.bevy.diff import git_diff
 from server.deploy.bevy.doctor import TESTED
 from server.deploy.bevy.manifest import CannotEdit, with_plugin
 from server.deploy.bevy.roots import Unusual, find_root
-from server.project.game import STATE_FOLDER, STYLE_FILE, Project
+from server.project.game import STATE_FOLDER, Project
+from server.project.style import STYLE_FILE
 
 STYLE = """\
 # How this game's art looks. Everything that is made for the game uses this file; docs/project.md has all keys.

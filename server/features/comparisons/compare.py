@@ -23,7 +23,7 @@ from server.features.recipes import sprite_recipe
 from server.features.requests import CompareRequest, SpriteRequest
 from server.features.sprites import keep_sprite
 from server.library.rows import ASSET_ID, BadRow, clip, read_rows
-from server.project.game import Style
+from server.project.style import Style
 
 if TYPE_CHECKING:
     from pipelines.records import LoraWeight, OnProgress, Recipe

@@ -53,7 +53,7 @@ def check(studio: Studio, project: str = "") -> ProjectCheck:
         ProjectError: no game was found.
     """
     from server.deploy.bevy.doctor import examine
-    from server.project.game import STYLE_FILE
+    from server.project.style import STYLE_FILE
 
     game = studio.require_project(project or None)
     findings = examine(game)

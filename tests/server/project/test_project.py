@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from server.errors import ProjectError
-from server.project.game import Style, find_project, read_style
+from server.project.game import find_project
+from server.project.style import Style, read_style
 
 GAME = '[package]\nname = "{name}"\n[dependencies]\nbevy = "0.19"\n'
 
