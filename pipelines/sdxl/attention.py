@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.sdxl.float8 import scaled_linear
+
 WIDEST_FUSED_HEAD = 256
 """Width of a head up to which fused attention kernels are fast."""
 SCORES = 1 << 26
@@ -32,6 +34,8 @@ def fuse_attention_inputs(model: nn.Module) -> None:
             continue
         common = _side_by_side([module.to_q, module.to_k, module.to_v])
         module.register_buffer("qkv_weight", common, persistent=False)
+        module.register_buffer("float8_weight", None, persistent=False)  # set by Float8Layers
+        module.register_buffer("float8_scales", None, persistent=False)
         module.set_processor(_FusedInputs())
 
 
@@ -109,8 +113,11 @@ class _FusedInputs:
         if not plain or encoder_hidden_states is not None or attention_mask is not None or hidden_states.ndim != 3:
             return self._plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         batch, tokens, _ = hidden_states.shape
-        qkv = nn.functional.linear(hidden_states, attn.qkv_weight).view(batch, tokens, 3, attn.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind()
+        if attn.float8_weight is None:
+            qkv = nn.functional.linear(hidden_states, attn.qkv_weight)
+        else:
+            qkv = scaled_linear(hidden_states, attn.float8_weight, attn.float8_scales, out=attn.float8_out)
+        query, key, value = qkv.view(batch, tokens, 3, attn.heads, -1).permute(2, 0, 3, 1, 4).unbind()
         mixed = nn.functional.scaled_dot_product_attention(query, key, value)
         return attn.to_out[0](mixed.transpose(1, 2).reshape(batch, tokens, -1))
 

@@ -103,14 +103,17 @@ class DiffusersBackend:
         device: str | torch.device | None = None,
         find_lora: Callable[[str], Path | str] = Path,
         find_any_lora: Callable[[str], Path | str] | None = None,
+        float8: bool = False,
     ) -> None:
         """Loads nothing. `find_lora` finds a LoRA's file by its name, or raises AdapterError; by default names are
         paths.
 
         `find_any_lora` does so for LoRAs of other families than SDXL as well; default: as `find_lora`.
+        `float8`: models of SDXL's size multiply their linear layers in float8.
         """
         self.device = torch.device(device) if device else pick_device()
         self._find_lora = find_lora
+        self._float8 = float8
         self._plain = PlainModels(self.device, find_any_lora or find_lora, self._admit_bytes, self._make_room)
         self._stacks: dict[str, WeightStack] = {}
         self._fast: dict[str, FastModel] = {}
@@ -182,7 +185,7 @@ class DiffusersBackend:
 
     def _made_fast(self, resident: Resident) -> FastModel:
         compiles = not resident.model.draws_pixels
-        fast = FastModel(resident.unet, resident.vae, resident.prompts, compiles, resident.tiny_vae)
+        fast = FastModel(resident.unet, resident.vae, resident.prompts, compiles, resident.tiny_vae, self._float8)
         self._fast[resident.model.id] = fast
         return fast
 
@@ -246,7 +249,12 @@ class DiffusersBackend:
                 return
             parts = {name: part for name, part in resident.modules.items() if name != "vae"}
             stack = self._stacks[resident.model.id] = WeightStack(parts)
-        stack.apply(wanted)
+        before = stack.stack
+        try:
+            stack.apply(wanted)
+        finally:  # a stack that fails while it is merged leaves the pristine weights
+            if stack.stack != before:
+                self._fast[resident.model.id].weights_changed()
         resident.prompts.state = stack.stack
 
     def load(self, model: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipelines.sdxl.attention import PromptKV, fuse_attention_inputs, split_wide_heads
 from pipelines.sdxl.denoise import Conditioning, Predict, predict_with
+from pipelines.sdxl.float8 import Float8Layers
 from pipelines.sdxl.graphs import Captured, compiled_regions
 from pipelines.sdxl.text import PromptEncoder
 
@@ -22,18 +23,22 @@ class FastModel:
     """The fast calls of a UNet, a VAE and the text encoders of one model on one device.
 
     `compiles` asks for compiled blocks and fused attention (worth it at SDXL's size). The prompt encoder gets its
-    graph here.
+    graph here. `float8` multiplies the UNet's linear layers in float8 where it compiles.
     """
 
-    def __init__(self, unet: Any, vae: Any, prompts: PromptEncoder, compiles: bool, tiny_vae: Any = None) -> None:
+    def __init__(
+        self, unet: Any, vae: Any, prompts: PromptEncoder, compiles: bool, tiny_vae: Any = None, float8: bool = False
+    ) -> None:
         self._unet, self._vae, self._tiny = unet, vae, tiny_vae
         self._plain = predict_with(unet)
         self._prompt_kv: PromptKV | None = None
+        self._float8: Float8Layers | None = None
         device = unet.device
         self._compiles = compiles and device.type == "cuda"
         if self._compiles:
             fuse_attention_inputs(unet)
             self._prompt_kv = PromptKV(unet)
+            self._float8 = Float8Layers(unet) if float8 else None
             split_wide_heads(vae)
             self._lay_out(torch.channels_last)
         self._step = Captured(self._call_unet, device, compiled_regions(unet) if self._compiles else ())
@@ -77,6 +82,11 @@ class FastModel:
             self._step.reset()
             self._decode.reset()
         return done
+
+    def weights_changed(self) -> None:
+        """Computes again what was computed from the weights, after a LoRA stack changed them in place."""
+        if self._float8:
+            self._float8.refresh()
 
     def state(self) -> dict[str, Any]:
         """Describes the state for get_status, as JSON values."""

@@ -21,7 +21,8 @@ from tests.bench.sdxl import variants
 from tests.bench.sdxl.rig import PLANS, Rig
 
 Shapes = tuple[str, ...]
-"""Calls as kind:rows:side; the kinds are step, decode, any (a step whose code serves any shape) and variants.WAYS."""
+"""Calls as kind:rows:side; the kinds are step, step8 (in float8), decode, any (a step whose code serves any shape) and
+variants.WAYS."""
 
 
 def start(size: str, groups: list[Shapes], folder: Path | None) -> list[subprocess.Popen[bytes]]:
@@ -59,7 +60,8 @@ def main() -> None:
     began = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    rig = Rig(PLANS[options.size], device, dtype, Results("ahead"))
+    float8 = any(shape.startswith("step8") for shape in options.shapes)
+    rig = Rig(PLANS[options.size], device, dtype, Results("ahead"), float8=float8)
     print(f"built {time.perf_counter() - began:.0f} s", flush=True)
     for shape in options.shapes:
         kind, rows, side = shape.split(":")
@@ -67,10 +69,11 @@ def main() -> None:
             variants.any_shape(rig, [(int(rows), int(side))])
             continue
         if kind in variants.WAYS:
-            variants.way(rig, kind, int(rows), int(side))
+            variants.way(rig, kind, int(rows), int(side), timed=False)
+            print(f"{shape} {time.perf_counter() - began:.0f} s", flush=True)
             continue
         with torch.inference_mode():
-            if kind == "step":
+            if kind != "decode":
                 rig.step(*rig.inputs(int(rows), int(side)))
             else:
                 rig.fast.decode(rig.latents(int(rows), int(side)))

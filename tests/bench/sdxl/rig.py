@@ -60,12 +60,13 @@ class Rig:
     dtype: torch.dtype
     results: Results
     began: float = field(default_factory=time.perf_counter)
+    float8: bool = False
     _counts: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.resident = self._resident()
         self.prompts = self.resident.prompts
-        self.backend = DiffusersBackend(self.device)
+        self.backend = DiffusersBackend(self.device, float8=self.float8)
         self.fast = self.backend.adopt(self.resident)
         self._words = itertools.count()
 
@@ -136,10 +137,12 @@ class Rig:
         both, one = self.tflop("step", 2 * batch, side), self.tflop("step", batch, side)
         return guided * both + (steps - guided) * one + self.tflop("decode", batch, side)
 
-    def draw(self, batch: int, side: int, steps: int, guidance: float, guided: float = 1.0) -> Drawing:
+    def draw(
+        self, batch: int, side: int, steps: int, guidance: float, guided: float = 1.0, number: int | None = None
+    ) -> Drawing:
         """Draws by the backend; a number in the prompt makes it new, so that it is encoded."""
         self.resident.model = replace(self.resident.model, guided=(0.0, guided))
-        seen = next(self._words)
+        seen = next(self._words) if number is None else number
         request = DrawRequest(
             model=self.resident.model.id,
             prompts=(f"{PROMPT} {seen}",) * batch,

@@ -21,12 +21,14 @@ from pathlib import Path
 import torch
 
 from tests.bench.measure import Results, copy_rate, device_name, product_rate, sustained_rate
-from tests.bench.sdxl import ahead, drawing, stacks, variants
+from tests.bench.sdxl import ahead, drawing, low_precision, stacks, variants
 from tests.bench.sdxl.rig import PLANS, Plan, Rig
 
 ARMS: tuple[tuple[str, Callable[[Rig], None], float], ...] = (
     ("batches", drawing.batches, 0),
     ("pictures", drawing.pictures, 0),
+    ("float8", low_precision.float8, 60),
+    ("float8 products", low_precision.products, 10),
     ("lora", stacks.merged, 20),
     ("stock", variants.stock, 30),
     ("sizes", drawing.sizes, 30),
@@ -52,12 +54,14 @@ def shapes_ahead(plan: Plan, arms: list[str]) -> list[ahead.Shapes]:
     groups: list[ahead.Shapes] = []
     if "batches" in arms:
         groups.append((f"step:{2 * batch}:{side}", f"decode:{batch}:{side}"))
-    if {"pictures", "lora", "profile", "decode", "ways"} & set(arms):
+    if {"pictures", "lora", "profile", "decode", "float8"} & set(arms):
         groups += [(f"step:2:{side}", f"decode:1:{side}"), (f"step:1:{side}",)]
     if "sizes" in arms:
         groups += [(f"step:2:{small}", f"decode:1:{small}") for small in plan.sides[1:]]
     if "ways" in arms:
-        groups += [(f"{name}:2:{side}",) for name in ("whole-transformers", "early-launch")]
+        groups += [(f"{name}:2:{side}",) for name in variants.MEASURED]
+    if "float8" in arms:
+        groups += [(f"step8:{rows}:{side}",) for rows in (2, 1, 2 * batch)]
     if "any shape" in arms:
         groups.append((f"any:2:{side}", f"any:1:{side}"))
     return groups

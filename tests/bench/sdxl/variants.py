@@ -18,6 +18,7 @@ from torch import Tensor
 from pipelines.sdxl import graphs
 from pipelines.sdxl.attention import PromptKV, fuse_attention_inputs, split_wide_heads
 from pipelines.sdxl.denoise import Conditioning, predict_with
+from pipelines.sdxl.float8 import Float8Layers
 from pipelines.sdxl.graphs import Captured, compiled_regions
 from tests.bench.measure import Row, measure
 from tests.bench.sdxl.drawing import compare_with_stock
@@ -75,13 +76,41 @@ class Way:
 
     whole: bool = False  # ten transformer blocks in a row are one region
     early: bool = False  # Triton's kernels are launched before the one before has ended
+    persistent: bool = False  # a norm of 1,280 values reads its row once
+    float8: bool = False  # linear layers of the transformer blocks in float8
 
 
 WAYS = {
     "ours": Way(),
     "whole-transformers": Way(whole=True),
     "early-launch": Way(early=True),
+    "persistent-norms": Way(persistent=True),
+    "early-and-persistent": Way(early=True, persistent=True),
+    "float8-early-and-persistent": Way(early=True, persistent=True, float8=True),
 }
+MEASURED = ("early-launch", "persistent-norms", "early-and-persistent", "float8-early-and-persistent")
+"""What the arm of the ways measures; the others are asked for by name."""
+
+
+def persistent_norms() -> contextlib.ExitStack:
+    """Lets inductor hold rows of up to 2,048 values in registers (its own limit is 1,024)."""
+    from torch._inductor.choices import InductorChoices
+    from torch._inductor.codegen.simd_kernel_features import SIMDKernelFeatures
+    from torch._inductor.runtime.hints import ReductionHint
+    from torch._inductor.virtualized import V
+
+    usual = InductorChoices.should_use_persistent_reduction
+
+    def chosen(features: SIMDKernelFeatures, cooperative_reduction: bool) -> bool:
+        inner = features.get_reduction_hint() == ReductionHint.INNER
+        held = inner and V.graph.sizevars.statically_known_leq(features.reduction_numel, 2048)  # pyright: ignore
+        return held or usual(features, cooperative_reduction)
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(mock.patch.object(InductorChoices, "should_use_persistent_reduction", staticmethod(chosen)))
+    # a change of the cache's key: code of the usual choice is not found again
+    stack.enter_context(torch._inductor.config.patch({"max_pointwise_cat_inputs": 9}))
+    return stack
 
 
 def steps(rig: Rig) -> None:
@@ -105,15 +134,17 @@ def steps(rig: Rig) -> None:
 
 def ways(rig: Rig) -> None:
     """One guided step by each way, on a model of its own."""
-    for name in WAYS:
+    for name in MEASURED:
         way(rig, name, 2, rig.plan.sides[0])
 
 
-def way(rig: Rig, name: str, rows: int, side: int) -> None:
-    """A row for a step by that way."""
-    chosen, unet = WAYS[name], rig.build()["unet"]
+def way(rig: Rig, name: str, rows: int, side: int, timed: bool = True) -> None:
+    """A row for a step by that way, or only its capture."""
+    chosen, unet = WAYS[name], rig.build()["unet"] if timed else rig.resident.unet
     fuse_attention_inputs(unet)
     prompt_kv = PromptKV(unet)
+    if chosen.float8:
+        Float8Layers(unet)
     unet.to(memory_format=torch.channels_last)
     torch._dynamo.reset()  # compiled code does not look at the weights' layout again
 
@@ -121,9 +152,14 @@ def way(rig: Rig, name: str, rows: int, side: int) -> None:
         with prompt_kv.given(hidden):
             return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
 
-    with torch._inductor.config.patch({"triton.enable_pdl": chosen.early}):
+    norms = persistent_norms() if chosen.persistent else contextlib.nullcontext()
+    with norms, torch._inductor.config.patch({"triton.enable_pdl": chosen.early}):
         step = Captured(call, rig.device, compiled_regions(unet, chosen.whole))
-        rig.time_step(f"step, guided, {name}", rows, side, step)
+        if timed:
+            rig.time_step(f"step of {rows} rows, {name}", rows, side, step)
+        else:
+            step(*rig.inputs(rows, side))
+            step.warm()
     rig.free()
 
 
