@@ -109,6 +109,8 @@ class DrawRequest:
 
     `None` means the model's own default. `init` (one RGBA picture an image) with `strength` in 0..1 is image-to-image;
     `mask` (bool, (height, width), True = is drawn) makes it inpainting. `tile_x`, `tile_y` make the picture wrap.
+    `references` are 1 to 4 RGBA pictures of any size whose style is taken. With
+    `lines` the drawing is held to the lines of `init` by a ControlNet.
     `native` is SDXL's original-size conditioning in pixels. `couple` is called after every step with the latents
     (batch, channels, h, w), the step's index and the number of steps, and returns the latents to go on with.
     `bare_prompts`: each prompt without the parts that it names, '' where it names none; a backend fills them in.
@@ -131,17 +133,24 @@ class DrawRequest:
     tile_x: bool = False
     tile_y: bool = False
     region: Region | None = None
+    references: tuple[Pixels, ...] = ()
+    lines: bool = False
     couple: Callable[[Any, int, int], Any] | None = None
     bare_prompts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.prompts or len(self.prompts) != len(self.seeds):
             raise InvalidRequest("A batch needs one seed for each prompt, and at least one.")
+        if self.lines and not self.init:
+            raise InvalidRequest("lines are those of a picture to begin with: give init too.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:
-    """What a Backend drew: one RGBA canvas a prompt, and the values that it settled on."""
+    """What a Backend drew: one RGBA canvas a prompt, and the values that it settled on.
+
+    `precision`: "fp8" where linear layers were multiplied in 8 bits.
+    """
 
     images: tuple[Pixels, ...]
     model: str
@@ -152,6 +161,7 @@ class Drawing:
     device: str
     unknown_words: tuple[str, ...] = ()
     preset: str = ""
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

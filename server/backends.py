@@ -18,7 +18,7 @@ def make_backends(settings: Settings, loras: Callable[[], Registry]) -> Sequence
     Raises:
         ServerError: the cluster of the settings is not there.
     """
-    own = local_backend(loras)
+    own = local_backend(loras, settings)
     if not settings.cluster:
         return [own]
     from server.cluster.lanes import connect
@@ -26,13 +26,14 @@ def make_backends(settings: Settings, loras: Callable[[], Registry]) -> Sequence
     return connect(settings.cluster, settings, own, settings.actors)
 
 
-def local_backend(loras: Callable[[], Registry]) -> Backend:
+def local_backend(loras: Callable[[], Registry], settings: Settings) -> Backend:
     """Returns what draws with diffusers in this process."""
     from pipelines.sdxl.diffusion import DiffusersBackend
 
     return DiffusersBackend(
         find_lora=lambda name: loras().find(name).path,
         find_any_lora=lambda name: loras().find(name, any_family=True).path,
+        float8=settings.precision == "fp8",
     )
 
 
@@ -46,4 +47,4 @@ def actor_backend(settings: Settings) -> Backend:
         torch.set_num_threads(1)
     registry = Registry(settings.data_dir / "loras")
     registry.watch()
-    return local_backend(lambda: registry)
+    return local_backend(lambda: registry, settings)

@@ -20,6 +20,7 @@ from typing import Any
 from pipelines import text_files
 from pipelines.errors import InvalidRequest, ModelError, TextError
 from pipelines.files import user_path
+from pipelines.models.extras import EXTRAS
 from pipelines.models.families import BY_NAME, BY_PIPELINE, FAMILIES
 from pipelines.models.hub import Repo, cached_file, pulled_names, snapshot
 from pipelines.models.presets import PIXEL_PRESETS, PRESETS, SDXL_PRESETS, Preset
@@ -326,7 +327,8 @@ def sdxl_info() -> ModelInfo:
 
 def pulled_infos() -> list[ModelInfo]:
     """Returns what a list of models says of the hub ids that a user pulled, each with the commit that it stays at."""
-    own = {repo.id for repo in hub_repos(SDXL)} | {family.repo.id for family in FAMILIES.values()}
+    beside = (*hub_repos(SDXL), *EXTRAS.values(), *(family.repo for family in FAMILIES.values()))
+    own = {repo.id for repo in beside}
     names = (name.removesuffix("@main") for name in pulled_names())
     return [_pulled_info(name) for name in names if not is_path(name) and name.partition("@")[0] not in own]
 
@@ -366,6 +368,8 @@ def hub_repos(name: str) -> tuple[Repo, ...]:
         return (SDXL_BASE, SDXL_VAE, TINY_VAE, STYLE, *presets)
     if name == "sdxl-config":
         return (SDXL_CONFIG,)
+    if name in EXTRAS:
+        return (EXTRAS[name],)
     if name in BY_NAME:
         return (BY_NAME[name].repo,)
     if not _HUB_ID.fullmatch(name):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipelines.sdxl.float8 import scaled_linear
+from pipelines.sdxl.float8 import float8_linear, held, hold
 
 WIDEST_FUSED_HEAD = 256
 """Width of a head up to which fused attention kernels are fast."""
@@ -34,8 +34,7 @@ def fuse_attention_inputs(model: nn.Module) -> None:
             continue
         common = _side_by_side([module.to_q, module.to_k, module.to_v])
         module.register_buffer("qkv_weight", common, persistent=False)
-        module.register_buffer("float8_weight", None, persistent=False)  # set by Float8Layers
-        module.register_buffer("float8_scales", None, persistent=False)
+        hold(module, None)  # given one by Float8Layers
         module.set_processor(_FusedInputs())
 
 
@@ -56,6 +55,7 @@ class PromptKV:
         for module in self._layers:
             # a buffer, so that compiled blocks take it as an input and share their code
             module.register_buffer("prompt_kv", None, persistent=False)
+            module.register_buffer("image_kv", None, persistent=False)  # set by References.given
             module.set_processor(_GivenKV())
 
     @contextmanager
@@ -113,10 +113,10 @@ class _FusedInputs:
         if not plain or encoder_hidden_states is not None or attention_mask is not None or hidden_states.ndim != 3:
             return self._plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         batch, tokens, _ = hidden_states.shape
-        if attn.float8_weight is None:
+        if (own := held(attn)) is None:
             qkv = nn.functional.linear(hidden_states, attn.qkv_weight)
         else:
-            qkv = scaled_linear(hidden_states, attn.float8_weight, attn.float8_scales, out=attn.float8_out)
+            qkv = float8_linear(hidden_states, own)
         query, key, value = qkv.view(batch, tokens, 3, attn.heads, -1).permute(2, 0, 3, 1, 4).unbind()
         mixed = nn.functional.scaled_dot_product_attention(query, key, value)
         return attn.to_out[0](mixed.transpose(1, 2).reshape(batch, tokens, -1))
@@ -141,9 +141,17 @@ class _GivenKV:
             return self._plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         batch, tokens, _ = hidden_states.shape
         query = attn.to_q(hidden_states).view(batch, tokens, attn.heads, -1).transpose(1, 2)
-        key, value = prompt_kv.view(batch, prompt_kv.shape[1], 2, attn.heads, -1).permute(2, 0, 3, 1, 4).unbind()
-        mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        mixed = _attend_to(query, prompt_kv)
+        if attn.image_kv is not None:
+            mixed = mixed + _attend_to(query, attn.image_kv)
         return attn.to_out[0](mixed.transpose(1, 2).reshape(batch, tokens, -1))
+
+
+def _attend_to(query: Tensor, kv: Tensor) -> Tensor:
+    """Attention of queries (batch, heads, tokens, d) to keys and values that lie side by side in the last dimension."""
+    batch, heads, _, width = query.shape
+    key, value = kv.view(batch, kv.shape[1], 2, heads, width).permute(2, 0, 3, 1, 4).unbind()
+    return nn.functional.scaled_dot_product_attention(query, key, value)
 
 
 class _MatrixProducts:

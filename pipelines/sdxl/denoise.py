@@ -27,19 +27,26 @@ class Conditioning:
     hidden: Tensor  # (batch, tokens, width): both encoders' hidden states, side by side
     pooled: Tensor  # (batch, width): the second encoder's pooled output
     sizes: Tensor  # (batch, 6): original height, width, crop top, left, target height, width
+    image: Tensor | None = None  # (batch, tokens, width): tokens of reference pictures
+    lines: Tensor | None = None  # (batch, 3, height, width) in 0..1, canvas pixels: the lines of a sketch
 
     def rows(self, indices: Sequence[int]) -> Conditioning:
         """Selects the conditioning of some pictures."""
         index = list(indices)
-        return Conditioning(self.hidden[index], self.pooled[index], self.sizes[index])
+        beside = (None if x is None else x[index] for x in (self.image, self.lines))
+        return Conditioning(self.hidden[index], self.pooled[index], self.sizes[index], *beside)
 
     @staticmethod
     def join(parts: Sequence[Conditioning]) -> Conditioning:
-        """Concatenates several batches into one."""
+        """Concatenates several batches into one. All have image tokens, or none has; likewise lines."""
+        images = [p.image for p in parts if p.image is not None]
+        lines = [p.lines for p in parts if p.lines is not None]
         return Conditioning(
             torch.cat([p.hidden for p in parts]),
             torch.cat([p.pooled for p in parts]),
             torch.cat([p.sizes for p in parts]),
+            torch.cat(images) if images else None,
+            torch.cat(lines) if lines else None,
         )
 
 
@@ -66,16 +73,17 @@ class Keep:
     mask: Tensor  # (batch, 1, h, w): 1 is drawn, 0 is kept
 
 
-def predict_with(unet: Any) -> Predict:
-    """Calls a UNet2DConditionModel with SDXL's conditioning."""
+def predict_with(unet: Any) -> Callable[..., Tensor]:
+    """Calls a UNet2DConditionModel with SDXL's conditioning, and with more of its own arguments where there are any."""
 
-    def predict(latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+    def predict(latents: Tensor, timestep: Tensor, conditioning: Conditioning, **more: Any) -> Tensor:
         return unet(
             latents,
             timestep,
             encoder_hidden_states=conditioning.hidden,
             added_cond_kwargs={"text_embeds": conditioning.pooled, "time_ids": conditioning.sizes},
             return_dict=False,
+            **more,
         )[0]
 
     return predict

@@ -8,15 +8,12 @@ from __future__ import annotations
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from pipelines.adapters.stack import WeightStack
 from pipelines.embedded.words import read_prompt, without_parts
@@ -24,7 +21,7 @@ from pipelines.engine import hardware
 from pipelines.engine.backend import OnStep
 from pipelines.engine.hardware import free_bytes
 from pipelines.engine.light_imports import without_collections
-from pipelines.errors import DrawingError, InvalidRequest, OutOfMemory
+from pipelines.errors import InvalidRequest, ModelError, OutOfMemory
 from pipelines.models.catalog import (
     SDXL_FAMILY,
     Model,
@@ -36,44 +33,25 @@ from pipelines.models.catalog import (
     pulled_infos,
     sdxl_info,
 )
+from pipelines.models.extras import ip_adapter, scribble
 from pipelines.models.presets import PRESETS, Preset
 from pipelines.plain.drawing import PlainModels
-from pipelines.records import Drawing, DrawRequest, ModelInfo, Pixels
-from pipelines.sdxl.denoise import (
-    Conditioning,
-    Conditionings,
-    Keep,
-    denoise,
-    draw_noise,
-    first_step,
-    start_latents,
-)
+from pipelines.records import Drawing, DrawRequest, ModelInfo
 from pipelines.sdxl.fast import FastModel
 from pipelines.sdxl.loading import (
     Resident,
     load_model,
-    make_scheduler,
     pick_device,
     pick_dtype,
     unified_memory,
     weight_bytes,
 )
-from pipelines.sdxl.seamless import circular, rolled
-from pipelines.sdxl.text import Embedding
+from pipelines.sdxl.picture import Sampling, draw_pictures
+from pipelines.sdxl.references import References
 
 MOST_STEPS = 200
 WORK, SMALL_WORK = 3 << 30, 1 << 28
 """Memory beside the weights that a drawing takes: SDXL at 1024x1024, and a model that draws single pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How a request is sampled, after presets and defaults."""
-
-    preset: Preset | None
-    steps: int
-    guidance: float
-    guided: tuple[float, float]
 
 
 def _in_known_words(model: Model, request: DrawRequest) -> tuple[DrawRequest, tuple[str, ...]]:
@@ -104,19 +82,26 @@ class DiffusersBackend:
         find_lora: Callable[[str], Path | str] = Path,
         find_any_lora: Callable[[str], Path | str] | None = None,
         float8: bool = False,
+        find_adapter: Callable[[], Path] = ip_adapter,
+        find_controlnet: Callable[[], Path | None] = scribble,
     ) -> None:
         """Loads nothing. `find_lora` finds a LoRA's file by its name, or raises AdapterError; by default names are
         paths.
 
         `find_any_lora` does so for LoRAs of other families than SDXL as well; default: as `find_lora`.
         `float8`: models of SDXL's size multiply their linear layers in float8.
+        `find_adapter` returns the folder of the IP-Adapter that reads references (ModelError: there is none);
+        `find_controlnet` that of the ControlNet for lines (None: there is none).
         """
         self.device = torch.device(device) if device else pick_device()
         self._find_lora = find_lora
         self._float8 = float8
+        self._find_adapter = find_adapter
+        self._find_controlnet = find_controlnet
         self._plain = PlainModels(self.device, find_any_lora or find_lora, self._admit_bytes, self._make_room)
         self._stacks: dict[str, WeightStack] = {}
         self._fast: dict[str, FastModel] = {}
+        self._references: dict[str, References] = {}
         self.residents: OrderedDict[str, Resident] = OrderedDict()
         self._built: dict[str, Resident] = {}
 
@@ -137,10 +122,13 @@ class DiffusersBackend:
         resident = self.resident(model)
         _check(request, resident)
         self._check_room(resident, request)
+        references = self._reading(resident) if request.references else None
+        if request.lines:
+            self._hold(resident)
         try:
             self._merge(resident, request, plan.preset)
             with torch.inference_mode():
-                images = _draw(resident, self._fast[model.id], request, plan, on_step)
+                images = draw_pictures(resident, self._fast[model.id], references, request, plan, on_step)
         except torch.OutOfMemoryError as error:
             # half the batch is tried next, and the failed drawing's frames hold its tensors as long as the error lives
             traceback.clear_frames(error.__traceback__)
@@ -160,6 +148,7 @@ class DiffusersBackend:
             seconds=time.perf_counter() - begun,
             device=str(self.device),
             unknown_words=tuple(unread),
+            precision=self._fast[model.id].precision,
         )
 
     def resident(self, model: Model) -> Resident:
@@ -182,6 +171,35 @@ class DiffusersBackend:
             self._made_fast(resident)
         self.residents.move_to_end(model.id)
         return self.residents[model.id]
+
+    def _reading(self, resident: Resident) -> References:
+        """The model's adapter for reference pictures, loaded where needed.
+
+        Raises:
+            InvalidRequest: the model takes none.
+            ModelError: it was not pulled, or does not fit.
+        """
+        name = resident.model.id
+        if resident.model.draws_pixels:
+            raise InvalidRequest(f"'{name}' takes no reference pictures. model='sdxl' does.")
+        if name not in self._references:
+            folder = self._find_adapter()
+            self._admit_bytes(resident.model, sum(file.stat().st_size for file in folder.rglob("*.safetensors")))
+            self._references[name] = References(resident, folder)
+            self._fast[name].refer(self._references[name])
+        return self._references[name]
+
+    def _hold(self, resident: Resident) -> None:
+        """Loads the ControlNet that holds the model to lines.
+
+        Raises:
+            ModelError: it was not pulled, or does not fit.
+        """
+        if resident.model.draws_pixels:
+            raise InvalidRequest(f"'{resident.model.id}' is not held to lines. model='sdxl' is.")
+        if (folder := self._find_controlnet()) is None:
+            raise ModelError("The ControlNet is not on this machine. `dgx-pixels models pull scribble` fetches it.")
+        self._fast[resident.model.id].hold(resident, folder)
 
     def _made_fast(self, resident: Resident) -> FastModel:
         compiles = not resident.model.draws_pixels
@@ -271,6 +289,7 @@ class DiffusersBackend:
         self._plain.loaded.pop(model, None)
         self._stacks.pop(model, None)
         self._fast.pop(model, None)
+        self._references.pop(model, None)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -368,130 +387,3 @@ def _check(request: DrawRequest, resident: Resident) -> None:
         raise InvalidRequest(f"init needs {batch} pictures of {request.width}x{request.height}, one for each prompt.")
     if request.mask and (len(request.mask) != len(request.init) or any(m.shape != shape for m in request.mask)):
         raise InvalidRequest("A mask needs a picture to change, of the same size: give init too, one for each mask.")
-
-
-def _draw(
-    resident: Resident, fast: FastModel, request: DrawRequest, plan: Sampling, on_step: OnStep
-) -> tuple[Pixels, ...]:
-    # 1. the prompts
-    away = _guided_away(request, plan)
-    sizes = _size_conditioning(request).to(resident.device, resident.dtype)
-
-    def conditioning(embeddings: Sequence[Embedding]) -> Conditioning:
-        return Conditioning(
-            torch.cat([e.hidden for e in embeddings]),
-            torch.cat([e.pooled for e in embeddings]),
-            sizes.expand(len(embeddings), -1),
-        )
-
-    prompts = resident.prompts
-    conditionings = Conditionings(
-        positive=conditioning([prompts.encode(p) for p in request.prompts]),
-        negative=conditioning([prompts.encode_negative(prompt or "") for prompt in away])
-        if any(prompt is not None for prompt in away)
-        else None,
-        region=conditioning([prompts.encode(request.region.prompt)] * len(away)) if request.region else None,
-        region_weight=_cells(request.region.weight, resident) if request.region else None,
-    )
-    # 2. the noise, and the picture to begin with
-    preset, own = plan.preset, resident.scheduler
-    name = preset.scheduler if preset and preset.scheduler else type(own).__name__
-    scheduler = make_scheduler(name, {**own.config, **(preset.scheduler_changes if preset else {})})
-    scheduler.set_timesteps(plan.steps)
-    generators = [torch.Generator().manual_seed(seed) for seed in request.seeds]
-    shape = (resident.unet.config.in_channels, request.height // resident.scale, request.width // resident.scale)
-    noise = draw_noise(shape, generators, conditionings.positive.hidden)
-    init = _encode(resident, request.init) if request.init else None
-    begin = first_step(plan.steps, request.strength) if request.init else 0
-    keep = None
-    if init is not None and request.mask:
-        mask = _cells(np.stack(request.mask).astype(np.float32), resident, touched=True)
-        keep = Keep(init, noise, mask)
-    # 3. the loop
-    wraps = request.tile_x or request.tile_y
-    predict = fast.predict(plain=wraps)
-    if wraps:
-        predict = rolled(predict, request.seeds[0], request.tile_x, request.tile_y)
-    drafts = preset is not None and preset.tiny_decoder and resident.tiny_vae is not None
-    decoder: Any = resident.tiny_vae if drafts else resident.vae
-    with circular([resident.unet, decoder], request.tile_x, request.tile_y):
-        latents = denoise(
-            predict,
-            scheduler,
-            start_latents(scheduler, noise, init, begin),
-            conditionings,
-            [1.0 if prompt is None else plan.guidance for prompt in away],
-            generators,
-            begin=begin,
-            guided=plan.guided,
-            eta=preset.eta if preset else 0.0,
-            keep=keep,
-            couple=request.couple,
-            on_step=on_step,
-        )
-        # 4. pictures
-        if drafts:
-            images = to_pictures(fast.draft(latents, plain=wraps))
-        else:
-            latents = (latents / resident.vae.config.scaling_factor).to(resident.vae.dtype)
-            images = to_pictures(fast.decode(latents, plain=wraps))
-    for i, mask in enumerate(request.mask):  # exact to the pixel, where a latent cell is several
-        images[i][~mask] = request.init[i][~mask]
-    return tuple(images)
-
-
-def _guided_away(request: DrawRequest, plan: Sampling) -> list[str | None]:
-    """Returns the prompt that guidance moves each picture away from; None: no guidance.
-
-    With a preset that has `part_guidance` it is the prompt without its parts: what is said of them is drawn more often.
-    """
-    batch = len(request.prompts)
-    if plan.guidance <= 1:
-        return [None] * batch
-    if plan.preset and plan.preset.part_guidance and not request.negative:
-        return [bare or None for bare in request.bare_prompts] or [None] * batch
-    return [request.negative] * batch
-
-
-def _size_conditioning(request: DrawRequest) -> Tensor:
-    """Returns SDXL's size conditioning (1, 6): original size, no crop, target size."""
-    target = (request.height, request.width)
-    original = (request.native, request.native) if request.native else target
-    return torch.tensor([[*original, 0, 0, *target]], dtype=torch.float32)
-
-
-def _cells(weight: Any, resident: Resident, touched: bool = False) -> Tensor:
-    """Reduces (batch, h, w) canvas pixels to (batch, 1, h, w) latent cells: the mean, or with `touched` the largest."""
-    pixels = torch.as_tensor(np.ascontiguousarray(weight, np.float32)).unsqueeze(1)
-    pool = functional.max_pool2d if touched else functional.avg_pool2d
-    return pool(pixels, resident.scale).to(resident.device, resident.dtype)
-
-
-def _encode(resident: Resident, images: Sequence[Pixels]) -> Tensor:
-    """Encodes RGBA pictures as latents (batch, c, h, w). A model without an alpha channel gets them over white."""
-    pixels = torch.from_numpy(np.stack(images)).to(resident.device).movedim(-1, 1).to(resident.dtype)
-    alpha = pixels[:, 3:] / 255
-    if resident.vae.config.in_channels == 4:
-        # a transparent pixel is (0, 0, 0, -1), as in training
-        values = torch.cat([(pixels[:, :3] / 127.5 - 1) * alpha.round(), alpha * 2 - 1], dim=1)
-    else:
-        values = (pixels[:, :3] * alpha + 255 * (1 - alpha)) / 127.5 - 1
-    latents = resident.vae.encode(values.to(resident.vae.dtype)).latent_dist.mode()
-    return latents.to(resident.dtype) * resident.vae.config.scaling_factor
-
-
-def to_pictures(values: Tensor) -> list[Pixels]:
-    """Rounds values in -1..1 to RGBA uint8 pictures, on the device: a quarter of the bytes leaves it.
-
-    Raises:
-        DrawingError: a value is NaN or infinite, which would become a black picture.
-    """
-    if not bool(torch.isfinite(values).all()):
-        raise DrawingError(
-            "The model drew values that are not numbers (NaN or infinity), so there is no picture. Draw without LoRAs, "
-            "or with a lower weight; if it happens without any, the model's files are damaged: download them again."
-        )
-    pixels = (values * 127.5 + 127.5).clamp_(0, 255).round_().to(torch.uint8).movedim(1, -1)
-    if pixels.shape[-1] == 3:
-        pixels = functional.pad(pixels, (0, 1), value=255)
-    return list(pixels.cpu().numpy())

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.sdxl.inductor import tuned_code
 from pipelines.sdxl.recording import record, run_aside
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,10 @@ class Captured:
             self._graphs.popitem(last=False)
         return True
 
+    def add_regions(self, regions: Sequence[Region]) -> None:
+        """Compiles these too in graphs that are captured from now on."""
+        self._regions += tuple(regions)
+
     def reset(self) -> None:
         """Drops every graph, because the module's weights moved or changed their layout."""
         self._graphs.clear()
@@ -170,7 +175,7 @@ class Captured:
     def _record_compiled(self, inputs: tuple[Tensor, ...], should_stop: Callable[[], bool]) -> _Graph:
         keep_code()
         plain = _each(self._call(*inputs), torch.clone)
-        with compiled(self._regions, should_stop):
+        with tuned_code(), compiled(self._regions, should_stop):
             # twice: the first call compiles, the second shows that it does not again
             error = max(_difference(self._run_aside(inputs), plain) for _ in range(2))
             if not error < LARGEST_ERROR:

@@ -159,8 +159,8 @@ def draw_batch(
         scores = tuple(c.report.scores["score"] for c in candidates)
         order = sorted(range(len(scores)), key=lambda c: (candidates[c].report.passed, scores[c]), reverse=True)
         best, others = candidates[order[0]], tuple(candidate_seed(recipe.seed, c) for c in order[1:])
-        options = {name: value for name, value in recipe.options.items() if name != "batch"}
-        options["ground"] = backgrounds[i]
+        options = {name: value for name, value in recipe.options.items() if name not in ("batch", "precision")}
+        options |= {"ground": backgrounds[i]} | ({"precision": drawing.precision} if drawing.precision else {})
         own = replace(
             recipe,
             revision=drawing.revision,

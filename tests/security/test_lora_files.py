@@ -131,7 +131,7 @@ def test_a_file_that_was_checked_is_not_read_again_and_a_changed_one_is(tmp_path
 
 def test_a_drawing_with_values_that_are_not_numbers_is_an_error() -> None:
     from pipelines.errors import DrawingError
-    from pipelines.sdxl.diffusion import to_pictures
+    from pipelines.sdxl.picture import to_pictures
 
     values = torch.zeros(1, 3, 8, 8)
     assert to_pictures(values)[0].shape == (8, 8, 4)

@@ -59,7 +59,7 @@ def shapes_ahead(plan: Plan, arms: list[str]) -> list[ahead.Shapes]:
     if "sizes" in arms:
         groups += [(f"step:2:{small}", f"decode:1:{small}") for small in plan.sides[1:]]
     if "ways" in arms:
-        groups += [(f"{name}:2:{side}",) for name in variants.MEASURED]
+        groups += [(f"{name}:2:{side}",) for name in variants.WAYS if name != "ours"]
     if "float8" in arms:
         groups += [(f"step8:{rows}:{side}",) for rows in (2, 1, 2 * batch)]
     if "any shape" in arms:

@@ -12,13 +12,11 @@ from unittest import mock
 
 import torch
 import torch._dynamo
-import torch._inductor.config
 from torch import Tensor
 
 from pipelines.sdxl import graphs
 from pipelines.sdxl.attention import PromptKV, fuse_attention_inputs, split_wide_heads
 from pipelines.sdxl.denoise import Conditioning, predict_with
-from pipelines.sdxl.float8 import Float8Layers
 from pipelines.sdxl.graphs import Captured, compiled_regions
 from tests.bench.measure import Row, measure
 from tests.bench.sdxl.drawing import compare_with_stock
@@ -75,42 +73,14 @@ class Way:
     """How a step is made, beyond compiled regions, channels_last and joined weights."""
 
     whole: bool = False  # ten transformer blocks in a row are one region
-    early: bool = False  # Triton's kernels are launched before the one before has ended
-    persistent: bool = False  # a norm of 1,280 values reads its row once
-    float8: bool = False  # linear layers of the transformer blocks in float8
+    tuned: bool = True  # with the settings of pipelines/sdxl/inductor.py
 
 
 WAYS = {
     "ours": Way(),
     "whole-transformers": Way(whole=True),
-    "early-launch": Way(early=True),
-    "persistent-norms": Way(persistent=True),
-    "early-and-persistent": Way(early=True, persistent=True),
-    "float8-early-and-persistent": Way(early=True, persistent=True, float8=True),
+    "usual-code": Way(tuned=False),
 }
-MEASURED = ("early-launch", "persistent-norms", "early-and-persistent", "float8-early-and-persistent")
-"""What the arm of the ways measures; the others are asked for by name."""
-
-
-def persistent_norms() -> contextlib.ExitStack:
-    """Lets inductor hold rows of up to 2,048 values in registers (its own limit is 1,024)."""
-    from torch._inductor.choices import InductorChoices
-    from torch._inductor.codegen.simd_kernel_features import SIMDKernelFeatures
-    from torch._inductor.runtime.hints import ReductionHint
-    from torch._inductor.virtualized import V
-
-    usual = InductorChoices.should_use_persistent_reduction
-
-    def chosen(features: SIMDKernelFeatures, cooperative_reduction: bool) -> bool:
-        inner = features.get_reduction_hint() == ReductionHint.INNER
-        held = inner and V.graph.sizevars.statically_known_leq(features.reduction_numel, 2048)  # pyright: ignore
-        return held or usual(features, cooperative_reduction)
-
-    stack = contextlib.ExitStack()
-    stack.enter_context(mock.patch.object(InductorChoices, "should_use_persistent_reduction", staticmethod(chosen)))
-    # a change of the cache's key: code of the usual choice is not found again
-    stack.enter_context(torch._inductor.config.patch({"max_pointwise_cat_inputs": 9}))
-    return stack
 
 
 def steps(rig: Rig) -> None:
@@ -134,7 +104,7 @@ def steps(rig: Rig) -> None:
 
 def ways(rig: Rig) -> None:
     """One guided step by each way, on a model of its own."""
-    for name in MEASURED:
+    for name in WAYS:
         way(rig, name, 2, rig.plan.sides[0])
 
 
@@ -143,8 +113,6 @@ def way(rig: Rig, name: str, rows: int, side: int, timed: bool = True) -> None:
     chosen, unet = WAYS[name], rig.build()["unet"] if timed else rig.resident.unet
     fuse_attention_inputs(unet)
     prompt_kv = PromptKV(unet)
-    if chosen.float8:
-        Float8Layers(unet)
     unet.to(memory_format=torch.channels_last)
     torch._dynamo.reset()  # compiled code does not look at the weights' layout again
 
@@ -152,8 +120,7 @@ def way(rig: Rig, name: str, rows: int, side: int, timed: bool = True) -> None:
         with prompt_kv.given(hidden):
             return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
 
-    norms = persistent_norms() if chosen.persistent else contextlib.nullcontext()
-    with norms, torch._inductor.config.patch({"triton.enable_pdl": chosen.early}):
+    with contextlib.nullcontext() if chosen.tuned else mock.patch.object(graphs, "tuned_code", contextlib.nullcontext):
         step = Captured(call, rig.device, compiled_regions(unet, chosen.whole))
         if timed:
             rig.time_step(f"step of {rows} rows, {name}", rows, side, step)
