@@ -27,7 +27,7 @@ from pipelines.models.catalog import (
 )
 from pipelines.models.presets import PRESETS, bucket
 from pipelines.records import DrawRequest, Recipe
-from pipelines.sdxl import diffusion
+from pipelines.sdxl import diffusion, picture
 from pipelines.sdxl.diffusion import DiffusersBackend, plan_sampling
 from pipelines.sprites.draw import draw_sprites
 from tests.random_sdxl import SIZES, build
@@ -213,7 +213,7 @@ def test_no_room_on_the_device_is_an_error_and_the_others_leave(tiny_sdxl: Path,
     def full(*args: Any, **kwargs: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(diffusion, "denoise", full)
+    monkeypatch.setattr(picture, "denoise", full)
     with pytest.raises(OutOfMemory, match="no room for 1 pictures of 64x64"):
         backend.draw(request(str(tiny_sdxl)), nothing)
     assert list(backend.residents) == [str(tiny_sdxl)]
@@ -247,7 +247,7 @@ def test_a_draft_is_decoded_by_the_tiny_decoder_and_wraps_where_it_is_asked_to(
     latents = torch.randn(1, 4, 8, 8)
     moved = []
     for shift in (0, 2):
-        monkeypatch.setattr(diffusion, "denoise", lambda *rest, by=shift, **named: latents.roll(by, -1))
+        monkeypatch.setattr(picture, "denoise", lambda *rest, by=shift, **named: latents.roll(by, -1))
         moved.append(backend.draw(request(str(tiny_sdxl), preset="draft", tile_x=True), nothing).images[0].astype(int))
     assert np.abs(np.roll(moved[0], 16, axis=1) - moved[1]).max() <= 1
 
@@ -278,7 +278,7 @@ def test_what_a_drawing_without_room_held_is_free_before_half_of_it_is_tried(
     backend = DiffusersBackend("cpu")
     engine = Engine(backend)
     held: list[weakref.ref[Any]] = []
-    plain = diffusion.denoise
+    plain = picture.denoise
 
     def scarce(predict: Any, scheduler: Any, latents: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
         assert not any(reference() is not None for reference in held)
@@ -288,7 +288,7 @@ def test_what_a_drawing_without_room_held_is_free_before_half_of_it_is_tried(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return plain(predict, scheduler, latents, *rest, **named)
 
-    monkeypatch.setattr(diffusion, "denoise", scarce)
+    monkeypatch.setattr(picture, "denoise", scarce)
     try:
         four = DrawRequest(str(tiny_sdxl), ("red dragon",) * 4, (1, 2, 3, 4), 64, 64, steps=1)
         assert len(engine.draw(four).images) == 4
