@@ -43,7 +43,7 @@ def bodies(frames: Sequence[Pixels]) -> list[Body]:
 
 
 def _feet(mask: np.ndarray) -> float:
-    """The middle of what is drawn in the lowest quarter."""
+    """Finds the middle of what is drawn in the lowest quarter."""
     rows = np.flatnonzero(mask.any(axis=1))
     low = mask[rows[-1] - (rows[-1] - rows[0]) // 4 :]
     columns = np.flatnonzero(low.any(axis=0))
@@ -59,7 +59,7 @@ def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _core(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """The box that leaves out a share of the drawn pixels on each side."""
+    """Finds the box that leaves out a share of the drawn pixels on each side."""
     if not mask.any():
         return 0, 0, 0, 0
     (left, right), (top, bottom) = (_middle(mask.sum(axis=axis)) for axis in (0, 1))
@@ -72,7 +72,7 @@ def _middle(counts: np.ndarray) -> tuple[int, int]:
 
 
 def _hull(mask: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """The convex hull of the drawn pixels' corners, clockwise on the screen, at most MOST_CORNERS.
+    """Returns the convex hull of the drawn pixels' corners, clockwise on the screen, at most MOST_CORNERS.
 
     Where it has more, the edge is left out whose loss adds least area outside: its neighbours are lengthened until they
     meet.
@@ -103,7 +103,7 @@ def _hull(mask: np.ndarray) -> tuple[tuple[float, float], ...]:
 
 
 def _meeting(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> tuple[float, float] | None:
-    """Where the lines a-b and d-c meet beyond b and c; None where they do not."""
+    """Finds where the lines a-b and d-c meet beyond b and c; None where they do not."""
     first, second = b - a, c - d
     cross = float(first[0] * second[1] - first[1] * second[0])
     if abs(cross) < 1e-9:

@@ -19,7 +19,7 @@ from pipelines.ui.font import colored, text_mask
 
 
 def measured(atlas: Atlas) -> dict[str, Body]:
-    """Frame name -> body; the frames of a clip share their pivot."""
+    """Maps each frame's name to its body; the frames of a clip share their pivot."""
     groups: dict[str, list[Frame]] = {}
     for frame in atlas.frames:
         groups.setdefault(frame.clip or f"\0{frame.name}", []).append(frame)
@@ -48,7 +48,7 @@ def _meta(atlas: Atlas, image_name: str) -> dict[str, Any]:
 
 
 def texture_packer_json(atlas: Atlas, found: Mapping[str, Body], image_name: str) -> bytes:
-    """The layout as TexturePacker's JSON hash: a frame record by each name, clips as `animations`."""
+    """Writes TexturePacker's JSON hash: a frame record by each name, clips as `animations`."""
     frames = {frame.name: _entry(atlas, frame, found[frame.name]) for frame in atlas.frames}
     clips = {clip: list(names) for clip, names in atlas.clips.items()}
     data = {"frames": frames, "animations": clips, "meta": _meta(atlas, image_name)}
@@ -56,7 +56,7 @@ def texture_packer_json(atlas: Atlas, found: Mapping[str, Body], image_name: str
 
 
 def aseprite_json(atlas: Atlas, found: Mapping[str, Body], image_name: str) -> bytes:
-    """The layout as Aseprite's JSON array: durations, and a frame tag for each clip."""
+    """Writes Aseprite's JSON array: durations, and a frame tag for each clip."""
     entries, tags = [], []
     for frame in atlas.frames:
         entry = _entry(atlas, frame, found[frame.name])
@@ -72,7 +72,7 @@ def aseprite_json(atlas: Atlas, found: Mapping[str, Body], image_name: str) -> b
 
 
 def bodies_json(found: Mapping[str, Body], image_name: str) -> bytes:
-    """Pivot, collider, hurt box and convex hull of every frame, in pixels of the whole frame from its upper left."""
+    """Writes pivot, collider, hurt box and hull of every frame, in pixels of the whole frame from its upper left."""
     entries = {
         name: {
             "pivot": list(body.pivot),
@@ -86,7 +86,7 @@ def bodies_json(found: Mapping[str, Body], image_name: str) -> bytes:
 
 
 def bevy_module(atlas: Atlas, found: Mapping[str, Body], path: str) -> str:
-    """A Rust module: the atlas's layout, and of each frame the anchor, collider and hurt box about the pivot.
+    """Writes a Rust module: the atlas's layout, and each frame's anchor, collider and hurt box about the pivot.
 
     Args:
         atlas: the packed frames.
@@ -134,7 +134,7 @@ def _float(value: float) -> str:
 
 
 def numbered(atlas: Atlas, zoom: int = 2) -> Pixels:
-    """A picture for people: every frame in order, enlarged, with its number; a new row for each clip, named."""
+    """Draws a picture for people: every frame in order, enlarged, with its number; a new row for each clip, named."""
     rows: list[tuple[str, list[tuple[int, Pixels]]]] = []
     for index, frame in enumerate(atlas.frames):
         title = frame.clip

@@ -101,7 +101,7 @@ def _explosion(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
 
 
 def _fading(canvas: Canvas, puff: Disc, gone: float) -> None:
-    """A puff of cooling smoke: embers inside at first, then lit smoke, eaten away from below."""
+    """Draws a puff of cooling smoke: embers inside at first, then lit smoke, eaten away from below."""
     x, y, r = puff
     r *= 1.0 - 0.45 * gone
     bands = ((5, 0.0), (6, 0.02), (1, 0.055), (2, 0.085)) if gone < 0.2 else ((5, 0.0), (6, 0.025), (7, 0.075))
@@ -160,7 +160,7 @@ def _heal(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
 
 
 def _plus(canvas: Canvas, x: float, y: float, arm: int, age: float) -> None:
-    """A plus sign with thick arms where there is room, and a dark rim."""
+    """Draws a plus sign with thick arms where there is room, and a dark rim."""
     side = canvas.side
     column, row = int(x * side), int(y * side)
     thick = 0 if arm < 3 else arm // 3
@@ -217,7 +217,7 @@ def _sparkle(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
 
 
 def _glint(canvas: Canvas, x: float, y: float, arm: float) -> None:
-    """A four-pointed star: long thin rays, a body that swells with them."""
+    """Draws a four-pointed star: long thin rays, a body that swells with them."""
     length = round(arm)
     if length < 1:
         canvas.dot(x, y, 3)

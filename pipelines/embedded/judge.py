@@ -71,7 +71,7 @@ class Judge(nn.Module):
 
 
 def pool(features: Tensor) -> Tensor:
-    """Mean and maximum of each channel of the last map: (batch, channels, h, w) -> (batch, 2 * channels)."""
+    """Pools mean and maximum of each channel of the last map: (batch, channels, h, w) -> (batch, 2 * channels)."""
     return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
 
 

@@ -27,7 +27,7 @@ _THIRDS = (0, 3, 5, 8)
 
 
 def pool_thirds(features: Tensor) -> Tensor:
-    """Means and maxima of the judge's last map (batch, channels, 8, 8) by thirds: (batch, 6 * channels)."""
+    """Pools means and maxima of the judge's last map (batch, channels, 8, 8) by thirds: (batch, 6 * channels)."""
     bands = [features[:, :, top:end] for top, end in pairwise(_THIRDS)]
     return torch.cat([pool for band in bands for pool in (band.mean(dim=(2, 3)), band.amax(dim=(2, 3)))], dim=1)
 
@@ -41,7 +41,7 @@ def load_worn() -> tuple[tuple[str, ...], Tensor, Tensor]:
 
 
 def things_asked(prompt: str, things: Sequence[str]) -> tuple[str, ...]:
-    """Which of the things a prompt asks for behind its subject: "knight with a sword and a shield" for both.
+    """Finds the things that a prompt asks for behind its subject: "knight with a sword and a shield" for both.
 
     Of "horned helmet" and "helmet" the longer counts.
     """
@@ -56,7 +56,7 @@ def things_asked(prompt: str, things: Sequence[str]) -> tuple[str, ...]:
 
 
 def worn(features: Tensor, asked: Sequence[str]) -> Tensor:
-    """How well each picture shows what is asked for, 0..1, beside the one that shows it best: (batch,).
+    """Rates 0..1 how well each picture shows what is asked for, beside the one that shows it best: (batch,).
 
     The mean over the things of each one's probability, as a share of the largest of the batch: no farmer of the
     training data has a torch, so that the probability itself says little.

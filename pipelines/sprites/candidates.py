@@ -77,7 +77,7 @@ def mark(candidates: Sequence[Finished], prompt: str) -> list[Finished]:
 
 
 def is_doubtful(scores: Mapping[str, float]) -> bool:
-    """Whether the judge does not see the noun that was asked for in a picture with these scores.
+    """Returns whether the judge does not see the noun that was asked for in a picture with these scores.
 
     Where the prompt says what a figure holds it says nothing: it does not know a farmer with a torch as a farmer.
     """
@@ -85,7 +85,7 @@ def is_doubtful(scores: Mapping[str, float]) -> bool:
 
 
 def part_colors(images: Sequence[Pixels], prompt: str) -> NDArray[np.float64] | None:
-    """How much of a part's colour each picture has, as a share of the one that has most; None where none is said.
+    """Measures how much of a part's colour each picture has, as a share of the most; None where no part is named.
 
     Of hair or a hat the upper part of the figure counts, of a beard what is below the eyes in its middle.
     """
@@ -101,7 +101,7 @@ def part_colors(images: Sequence[Pixels], prompt: str) -> NDArray[np.float64] | 
 
 
 def _region(image: Pixels, where: str) -> Pixels:
-    """The part of a picture that counts: "top" and "chin" are shares of the rows (and columns) of what is drawn."""
+    """Cuts the part of a picture that counts: "top" and "chin" are shares of the rows and columns of what is drawn."""
     rows = np.flatnonzero((image[..., 3] >= 128).any(axis=1))
     if not where or not len(rows):
         return image

@@ -28,7 +28,7 @@ Mask = NDArray[np.bool_]
 
 @cache
 def glyphs() -> dict[str, Mask]:
-    """Character -> (ROWS, width) mask of every glyph, the space included."""
+    """Maps each character to the (ROWS, width) mask of its glyph, the space included."""
     found: dict[str, Mask] = {" ": np.zeros((ROWS, SPACE), bool)}
     for line in Path(__file__).with_name("font.txt").read_text(encoding="utf-8").splitlines():
         if not line or (line[0] == "#" and not set(line[2:]) <= set("#./")):

@@ -111,7 +111,7 @@ def make_kit(words: str, side: int, icons: Mapping[str, Pixels] | None = None, p
 
 
 def _patches(look: Look, side: int, palette: Palette | None) -> dict[str, tuple[Draw, int, int]]:
-    """Name -> how the piece is drawn, and its size on the sheet."""
+    """Maps each piece's name to how it is drawn, and its size on the sheet."""
     wide, low = max(side, 24), max(12 if look.thick > 1 else 9, side * 3 // 8)
     tall = max(12, side * 5 // 8)
     found: dict[str, tuple[Draw, int, int]] = {
@@ -180,7 +180,7 @@ def regions_json(kit: Kit, image_name: str, font_name: str) -> bytes:
 
 
 def stretches(piece: Pixels, insets: Insets) -> bool:
-    """Whether what lies between the insets is one colour along each axis, so that stretching is as exact as tiling."""
+    """Returns whether all between the insets is one colour along each axis: then stretching is as exact as tiling."""
     height, width = piece.shape[:2]
     columns = piece[:, insets.left : width - insets.right]
     rows = piece[insets.top : height - insets.bottom]

@@ -79,7 +79,7 @@ def _search(base: Pixels, larger: list[Pixels], axis: int) -> tuple[int, int] | 
 
 
 def is_exact(draw: Draw, width: int, height: int, insets: Insets) -> bool:
-    """Whether the nine patch equals the drawing, pixel by pixel, at three larger sizes."""
+    """Returns whether the nine patch equals the drawing, pixel by pixel, at three larger sizes."""
     base = draw(width, height)
     sizes = [(width + dx, height + dy) for dx, dy in GROWTHS]
     return all((stretch(base, insets, w, h) == draw(w, h)).all() for w, h in sizes)

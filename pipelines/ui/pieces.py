@@ -103,7 +103,7 @@ def _round(picture: Pixels, cut: int, ink: tuple[int, int, int] | None = None) -
 
 
 def _texture(look: Look, width: int, height: int) -> Pixels:
-    """The material's surface: a few marks on its middle colour that repeat every PERIOD pixels."""
+    """Draws the material's surface: a few marks on its middle colour that repeat every PERIOD pixels."""
     b = look.body
     y, x = np.mgrid[0:height, 0:width] % PERIOD
     picture = np.zeros((height, width, 4), np.uint8)
@@ -130,7 +130,7 @@ def _texture(look: Look, width: int, height: int) -> Pixels:
 
 
 def _stud(picture: Pixels, look: Look, inset: int) -> None:
-    """A rivet of the accent colour in every corner, `inset` pixels inside."""
+    """Draws a rivet of the accent colour in every corner, `inset` pixels inside."""
     height, width = picture.shape[:2]
     size = look.thick + 1
     for top in (inset, height - inset - size):
@@ -141,7 +141,7 @@ def _stud(picture: Pixels, look: Look, inset: int) -> None:
 
 
 def panel(look: Look, width: int, height: int) -> Pixels:
-    """A window: outline, lit border, recessed surface, rivets."""
+    """Draws a window: outline, lit border, recessed surface, rivets."""
     b, t = look.body, look.thick
     picture = _clear(width, height)
     _fill(picture, 0, 0, 0, 0, look.ink)
@@ -159,14 +159,14 @@ def panel(look: Look, width: int, height: int) -> Pixels:
 
 
 def _shade(picture: Pixels, inset: int, dark: tuple[int, int, int]) -> None:
-    """The border's shadow on a recessed surface: one row and one column."""
+    """Draws the border's shadow on a recessed surface: one row and one column."""
     height, width = picture.shape[:2]
     picture[inset, inset : width - inset] = (*dark, 255)
     picture[inset : height - inset, inset] = (*dark, 255)
 
 
 def frame(look: Look, width: int, height: int) -> Pixels:
-    """A rim of the accent colour with a clear middle, to mark what is chosen."""
+    """Draws a rim of the accent colour with a clear middle, to mark what is chosen."""
     a, t = look.accent, look.thick
     picture = _clear(width, height)
     _fill(picture, 0, 0, 0, 0, look.ink)
@@ -188,7 +188,7 @@ def frame(look: Look, width: int, height: int) -> Pixels:
 
 
 def slot(look: Look, width: int, height: int) -> Pixels:
-    """A recessed square for an item."""
+    """Draws a recessed square for an item."""
     b = look.body
     picture = _clear(width, height)
     _fill(picture, 0, 0, 0, 0, look.ink)
@@ -202,7 +202,7 @@ def slot(look: Look, width: int, height: int) -> Pixels:
 
 
 def button(look: Look, state: str, width: int, height: int) -> Pixels:
-    """A button: lit face over a lip; hover is brighter, pressed lies lower without its lip, disabled is grey."""
+    """Draws a button: lit face over a lip; hover is brighter, pressed lies lower without its lip, disabled is grey."""
     a = look.accent if state != "disabled" else look.gray
     lip = look.thick
     face, light, lips = a[2], a[3], a[1]
@@ -231,7 +231,7 @@ def button(look: Look, state: str, width: int, height: int) -> Pixels:
 
 
 def bar(look: Look, width: int, height: int) -> Pixels:
-    """The trough of a bar: an outline with a light rim, dark inside."""
+    """Draws the trough of a bar: an outline with a light rim, dark inside."""
     b = look.body
     picture = _clear(width, height)
     _fill(picture, 0, 0, 0, 0, look.ink)
@@ -244,7 +244,7 @@ def bar(look: Look, width: int, height: int) -> Pixels:
 
 
 def fill(ramp: Ramp, lit: bool, width: int, height: int) -> Pixels:
-    """What fills a bar: a light upper edge, a shaded lower one; `lit` adds a bright line for bars of 12 pixels."""
+    """Draws what fills a bar: a light upper edge, a shaded lower one; `lit` adds a bright line for 12 pixel bars."""
     picture = _clear(width, height)
     picture[:] = (*ramp[2], 255)
     picture[0] = (*ramp[3], 255)
@@ -274,7 +274,7 @@ CURSORS = {
 
 
 def cursor(look: Look, name: str) -> Pixels:
-    """A cursor of CURSORS in white and the look's ink."""
+    """Draws a cursor of CURSORS in white and the look's ink."""
     rows = CURSORS[name][0].split("/")
     picture = _clear(max(map(len, rows)), len(rows))
     colors = {"x": look.ink, "o": look.gray[4], "s": look.gray[3]}

@@ -98,7 +98,7 @@ async def _body(request: Request) -> bytes:
 
 
 async def _lines(work: Callable[[Callable[[int, int, str], None]], object]) -> AsyncIterator[str]:
-    """Does the work in a thread and give the lines of its answer."""
+    """Does the work in a thread and yields the lines of its answer."""
     from pipelines.errors import Cancelled, report
 
     loop = asyncio.get_running_loop()

@@ -113,7 +113,7 @@ def pack_sheet(studio: Studio, request: PackRequest, on_progress: OnProgress, *,
 
 
 def _prompt(titles: Sequence[str]) -> str:
-    """What the atlas holds, in a few words."""
+    """Names what the atlas holds, shortly."""
     named = " ".join(title.replace("_", " ") for title in titles[:3])
     return f"{named} atlas"
 

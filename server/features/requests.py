@@ -63,12 +63,12 @@ def split_motions(given: Any) -> Any:
 
 
 def split_commas(given: Any) -> Any:
-    """A text with commas ("sword, red potion") as a list; anything else as it is."""
+    """Splits a text with commas ("sword, red potion") into a list; anything else stays."""
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
 
 def only_ids(given: Any) -> Any:
-    """A text with commas as a list; results of workflow steps as their asset_ids."""
+    """Splits a text with commas into a list, and takes the asset_ids of workflow steps' results."""
     listed = split_commas(given)
     if not isinstance(listed, list | tuple):
         return listed

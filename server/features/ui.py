@@ -140,7 +140,7 @@ def _name(word: str, taken: dict[str, Pixels]) -> str:
 
 
 def ui_snippet(kit: Kit, path: str, zoom: int = 3) -> str:
-    """Rust that makes an ImageNode of any piece, for Bevy 0.15 and later.
+    """Writes Rust that makes an ImageNode of any piece, for Bevy 0.15 and later.
 
     Args:
         kit: the pieces.

@@ -53,7 +53,7 @@ class Uploads(Middleware):
 
 
 def _keep(uri: str, folder: Path) -> Path:
-    """Write the picture of a data URI into the folder.
+    """Writes the picture of a data URI into the folder.
 
     Raises:
         ToolError: another media type, no base64, or more than MOST_BYTES.

@@ -33,7 +33,7 @@ class KeyOrder:
     """Sends an app's keys one after the other."""
 
     def __init__(self, app: App[None], send: Callable[[Key], Awaitable[None]]) -> None:
-        """`send` delivers a key to what has the focus."""
+        """Takes `send`, which delivers a key to what has the focus."""
         self._app = app
         self._send = send
         self._held: deque[Key] = deque()

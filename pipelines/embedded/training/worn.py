@@ -52,12 +52,12 @@ def read(folder: Path) -> tuple[Tensor, list[frozenset[str]], list[str]]:
 
 
 def shows(tags: frozenset[str], thing: str) -> bool:
-    """Whether a picture with such tags shows the thing."""
+    """Returns whether a picture with such tags shows the thing."""
     return any(tag == word or tag.endswith(f" {word}") for tag in tags for word in (thing, *ALSO.get(thing, ())))
 
 
 def fit(features: Tensor, labels: Tensor, steps: int = 300) -> tuple[Tensor, Tensor]:
-    """Logistic regressions (features, things), (things,) on standardised features, with weight decay."""
+    """Fits logistic regressions (features, things), (things,) on standardised features, with weight decay."""
     generator = torch.Generator().manual_seed(0)
     mean, spread = features.mean(0), features.std(0) + 1e-3
     weight = torch.zeros(features.shape[1], labels.shape[1], requires_grad=True)
@@ -77,7 +77,7 @@ def fit(features: Tensor, labels: Tensor, steps: int = 300) -> tuple[Tensor, Ten
 
 
 def area(scores: Tensor, labels: Tensor) -> float:
-    """The area under the ROC curve; 0 where fewer than five pictures show the thing, or all but five do."""
+    """Computes the area under the ROC curve; 0 where fewer than five pictures show the thing, or all but five do."""
     true, false = int(labels.sum()), int((1 - labels).sum())
     if min(true, false) < 5:
         return 0.0

@@ -164,7 +164,7 @@ def _read(path: Path) -> _Record:
 
 
 def _is_ours(name: str, *, is_folder: bool) -> bool:
-    """Whether init-game writes such a path: no hidden folder, no way out of the game, none but its kinds of file."""
+    """Returns whether init-game writes such a path: no hidden folder, none outside the game, only its kinds of file."""
     place = PurePosixPath(name)
     above = place.parts if is_folder else place.parts[:-1]
     if place.is_absolute() or not place.parts or "\\" in name or any(part.startswith(".") for part in above):
