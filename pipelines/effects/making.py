@@ -55,7 +55,7 @@ def make_effects(
     if not SMALLEST <= side <= LARGEST:
         raise InvalidRequest(f"An effect is drawn at {SMALLEST} to {LARGEST} pixels, not {side}. Give size=32.")
     if frames is not None and not 2 <= frames <= 8:
-        raise InvalidRequest(f"An animation has 2 to 8 frames, not {frames}.")
+        raise InvalidRequest(f"frames={frames} is out of range: give 2 to 8.")
     turned = tuple(directions) != ("",)
     color = ramp_name(words)
     rows: dict[str, list[Pixels]] = {}

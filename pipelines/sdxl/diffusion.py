@@ -381,7 +381,7 @@ def _check(request: DrawRequest, resident: Resident) -> None:
         if pixels < unit or pixels % unit:
             raise InvalidRequest(f"The canvas's {name} is a multiple of {unit} pixels for this model, not {pixels}.")
     if not 0 < request.strength <= 1:
-        raise InvalidRequest(f"strength is above 0 and at most 1, not {request.strength}.")
+        raise InvalidRequest(f"strength={request.strength} is out of range: give more than 0, at most 1.")
     batch, shape = len(request.prompts), (request.height, request.width)
     if request.init and (len(request.init) != batch or any(i.shape[:2] != shape for i in request.init)):
         raise InvalidRequest(f"init needs {batch} pictures of {request.width}x{request.height}, one for each prompt.")

@@ -63,7 +63,7 @@ class Kit:
         """
         insets = self.regions[name].insets
         if insets is None:
-            raise InvalidRequest(f"The piece '{name}' does not stretch.")
+            raise InvalidRequest(f"The piece '{name}' does not stretch. Draw it at its own size.")
         return stretch(self.piece(name), insets, width, height)
 
 

@@ -9,7 +9,6 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from server.cli.console import SafeConsole, shown
-from server.errors import ServerError
 from server.features.requests import Count, DeployRequest, SpriteRequest
 from server.studio import Studio
 
@@ -130,10 +129,8 @@ def status(*, project: Path | None = None) -> None:
 
 def doctor() -> None:
     """Check the machine, and say what to change."""
-    try:
-        from pipelines.engine.hardware import doctor as examine
-    except ImportError:
-        raise ServerError("The machine's check-up is not in this version.") from None
+    from pipelines.engine.hardware import doctor as examine
+
     SafeConsole().print(shown(examine()))
 
 

@@ -168,4 +168,4 @@ def parse_recolor(text: str) -> dict[str, str]:
 def _side(pixels: int) -> int:
     if 1 <= pixels <= 256:
         return pixels
-    raise InvalidRequest(f"A sprite is resized to 1 to 256 pixels, not {pixels}.")
+    raise InvalidRequest(f"A sprite cannot be resized to {pixels} pixels. Give 1 to 256.")

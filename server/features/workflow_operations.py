@@ -264,7 +264,7 @@ def _arrange(studio: Studio, project: Project, wanted: Arrange) -> dict[str, Any
 
     ids = [str(a["asset_id"]) if isinstance(a, dict) else str(a) for a in wanted.asset_ids]
     if not ids:
-        raise ServerError("There is nothing to arrange: no sprite was made.")
+        raise ServerError("There is nothing to arrange: no sprite was made. Give at least one asset_id.")
     found = [studio.find_asset(asset_id, project) for asset_id in ids]
     sheet = grid([read_picture(home.read(asset)) for home, asset in found], wanted.columns)
     first = found[0][1]
