@@ -43,7 +43,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         workflow: Annotated[
             str,
             Field(
-                description="sprite, batch, item_set, character, animation, tileset, fix_folder, or a file of the game."
+                description="sprite, batch, item_set, character, animation, tileset, game_kit, fix_folder, or a file."
             ),
         ],
         ctx: Context,

@@ -195,3 +195,17 @@ def test_a_folder_of_enlarged_sprites_comes_back_as_real_pixels(studio: Studio, 
     assert ran.result.failed == []
     with Image.open(game / "assets/sprites/blue_knight.png") as fixed:
         assert fixed.size == (16, 16)
+
+
+def test_a_game_kit_puts_all_its_kinds_into_the_game(studio: Studio, game: Path) -> None:
+    few = {
+        "sprites": [{"name": "imp", "prompt": "imp", "seed": 1}],
+        "terrains": [{"name": "shore", "upper": "grass", "lower": "water", "seed": 1}],
+        "effects": ["hit"],
+        "icons": "key",
+        "size": 16,
+    }
+    ran = run(studio, "game_kit", few, no_progress)
+    assert len(ran.result.outputs["effects"]) == 1
+    placed = {path.name for path in (game / "assets/kit").iterdir()}
+    assert {"imp.png", "shore.png", "shore.tsx", "ui.png", "ui.json", "ui.fnt", "fx_hit.png"} <= placed
