@@ -1,7 +1,8 @@
 """Flatten the layers of an Aseprite file into the frames that the editor shows.
 
-The arithmetic is Aseprite's: 8-bit products rounded as `t = a * b + 128; (t + t / 256) / 256`, and "normal" blending by
-the alpha of both. A blend mode that is not known here is refused rather than drawn as another one.
+The arithmetic is Aseprite's: 8-bit products rounded as `t = a * b + 128; (t + t / 256) / 256`, "normal" blending by the
+alpha of both, and other modes mixed with normal where the layers below are half transparent (its "new blending method",
+the default since 1.2.11). A blend mode that is not known here is refused rather than drawn as another one.
 """
 
 from __future__ import annotations
@@ -43,17 +44,47 @@ def _hard_light(back: Channel, front: Channel) -> Channel:
     return np.where(front < 128, _product(back, front * 2), _screen(back, front * 2 - 255))
 
 
+def _quotient(a: Channel, b: Channel) -> Channel:
+    """Divides 8-bit values, 255 being 1; `b` is above `a`, so above 0, where the result is used."""
+    return (a * 255 + b // 2) // np.maximum(b, 1)
+
+
+def _color_dodge(back: Channel, front: Channel) -> Channel:
+    rest = 255 - front
+    return np.where(back == 0, 0, np.where(back >= rest, 255, _quotient(back, rest)))
+
+
+def _color_burn(back: Channel, front: Channel) -> Channel:
+    rest = 255 - back
+    return np.where(back == 255, 255, np.where(rest >= front, 0, 255 - _quotient(rest, front)))
+
+
+def _soft_light(back: Channel, front: Channel) -> Channel:
+    b, f = back / 255, front / 255
+    curve = np.where(b <= 0.25, ((16 * b - 12) * b + 4) * b, np.sqrt(b))
+    mixed = np.where(f <= 0.5, b - (1 - 2 * f) * b * (1 - b), b + (2 * f - 1) * (curve - b))
+    return (mixed * 255 + 0.5).astype(np.int32)
+
+
+def _divide(back: Channel, front: Channel) -> Channel:
+    return np.where(back == 0, 0, np.where(back >= front, 255, _quotient(back, front)))
+
+
 _BLENDS: dict[int, Callable[[Channel, Channel], Channel]] = {
     1: _product,
     2: _screen,
     3: lambda back, front: _hard_light(front, back),
     4: lambda back, front: np.minimum(back, front),
     5: lambda back, front: np.maximum(back, front),
+    6: _color_dodge,
+    7: _color_burn,
     8: _hard_light,
+    9: _soft_light,
     10: lambda back, front: np.abs(back - front),
     11: lambda back, front: back + front - 2 * _product(back, front),
     16: lambda back, front: np.minimum(back + front, 255),
     17: lambda back, front: np.maximum(back - front, 0),
+    18: _divide,
 }
 
 
@@ -173,15 +204,30 @@ def _draw(canvas: Pixels, picture: Pixels, cel: Cel, opacity: int, blend: int) -
 def _blended(below: Pixels, above: Pixels, opacity: int, blend: int) -> NDArray[np.int32]:
     """Returns `above` drawn over `below`, both (h, w, 4) RGBA; the values are 0 to 255."""
     front, back = above.astype(np.int32), below.astype(np.int32)
-    front_alpha = _product(front[..., 3:], np.array(opacity, np.int32))
+    plain = _normal(back, front, opacity)
+    if not blend:
+        return plain
     back_alpha = back[..., 3:]
-    color = front[..., :3]
-    if blend:
-        mixed = _BLENDS[blend](back[..., :3], color)
-        color = color + _product(mixed, back_alpha) - _product(color, back_alpha)
+    mixed = _normal(back, np.concatenate([_BLENDS[blend](back[..., :3], front[..., :3]), front[..., 3:]], -1), opacity)
+    front_alpha = _product(front[..., 3:], np.array(opacity, np.int32))
+    merged = _merged(_merged(plain, mixed, back_alpha), mixed, _product(back_alpha, front_alpha))
+    return np.where(back_alpha == 0, plain, merged)
+
+
+def _normal(back: Channel, front: Channel, opacity: int) -> Channel:
+    """Returns `front` over `back`, (h, w, 4) each."""
+    front_alpha = _product(front[..., 3:], np.array(opacity, np.int32))
+    back_alpha, color = back[..., 3:], front[..., :3]
     alpha = front_alpha + back_alpha - _product(back_alpha, front_alpha)
     change = (color - back[..., :3]) * front_alpha
     # C's integer division, which rounds towards zero
     over = back[..., :3] + np.sign(change) * (np.abs(change) // np.maximum(alpha, 1))
     rgb = np.where(back_alpha == 0, color, np.where(front[..., 3:] == 0, back[..., :3], over))
     return np.concatenate([np.clip(rgb, 0, 255), alpha], axis=-1)
+
+
+def _merged(one: Channel, other: Channel, weight: Channel) -> Channel:
+    """Returns a mean of two pictures, `weight` of 255 being the other's; colours of clear pixels do not count."""
+    mean = one + _product(other - one, weight)
+    rgb = np.where(one[..., 3:] == 0, other[..., :3], np.where(other[..., 3:] == 0, one[..., :3], mean[..., :3]))
+    return np.concatenate([rgb, mean[..., 3:]], axis=-1)
