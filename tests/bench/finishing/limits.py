@@ -27,8 +27,8 @@ MOST_BYTES, MOST_SECONDS = 1.5e9, 20.0
 GIVE_UP = 180.0
 
 
-def noise(side: int = SIDE, channels: int = 3) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, channels), np.uint8))
+def noise(side: int = SIDE, channels: int = 3, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, channels), np.uint8))
 
 
 def photo(side: int = SIDE) -> Image.Image:
@@ -112,10 +112,10 @@ CASES: dict[str, tuple[Callable[[], Image.Image | list[Image.Image]], dict[str, 
     "one colour, pitch 1": (lambda: Image.new("RGBA", (SIDE, SIDE), (9, 9, 9, 255)), {"pitch": 1}),
     "clear": (lambda: Image.new("RGBA", (SIDE, SIDE)), {"outline": "outer"}),
     "1x4096": (lambda: Image.new("RGBA", (1, SIDE), (9, 9, 9, 255)), {"width": 4096, "height": 4096}),
-    "2 frames of noise with alpha": (lambda: [noise(channels=4)] * 2, {}),
-    "2 frames of noise with alpha, pitch 4": (lambda: [noise(channels=4)] * 2, {"pitch": 4}),
-    "2 frames of noise with alpha, WebP": (lambda: [noise(channels=4)] * 2, {}),
-    "2 frames of noise, GIF": (lambda: [noise()] * 2, {}),
+    "2 frames of noise with alpha": (lambda: [noise(channels=4, seed=n) for n in (0, 1)], {}),
+    "2 frames of noise with alpha, pitch 4": (lambda: [noise(channels=4, seed=n) for n in (0, 1)], {"pitch": 4}),
+    "2 frames of noise with alpha, WebP": (lambda: [noise(channels=4, seed=n) for n in (0, 1)], {}),
+    "2 frames of noise, GIF": (lambda: [noise(seed=n) for n in (0, 1)], {}),
     "2 frames in cells of 4": (lambda: moving(2, SIDE, 4), {}),
     "2 frames in cells of 4, GIF": (lambda: moving(2, SIDE, 4), {}),
     "2 frames in cells of 4, WebP": (lambda: moving(2, SIDE, 4), {}),
