@@ -342,7 +342,7 @@ def test_a_layout_is_used_or_refused_with_a_sentence(tmp_path: Path, name: str) 
     assert not any(word in said for word in ("Error", "object", "attribute")), said
 
 
-def test_layouts_of_random_json_are_no_crash() -> None:
+def test_layouts_of_random_json_do_not_crash() -> None:
     rng = np.random.default_rng(0)
     values = [0, -1, 8, 1e308, float("inf"), float("nan"), "", "a", None, True, [], {}, [1], {"w": 8}, 10**40, "²"]
     keys = ("frame", "sourceSize", "spriteSourceSize", "rotated", "duration", "filename", "x", "y", "w", "h")
@@ -451,7 +451,7 @@ def test_an_odd_palette_is_refused_with_a_sentence(tmp_path: Path, name: str, co
 
 
 @pytest.mark.parametrize("form", READ_FORMS)
-def test_a_palette_of_random_bytes_is_no_crash(tmp_path: Path, form: str) -> None:
+def test_a_palette_of_random_bytes_does_not_crash(tmp_path: Path, form: str) -> None:
     rng = np.random.default_rng(2)
     starts = {".pal": b"JASC-PAL\n0100\n", ".gpl": b"GIMP Palette\n", ".ase": b"ASEF\0\1\0\0\0\0\0\2\0\1"}
     for _ in range(200):

@@ -103,7 +103,7 @@ def test_check_project_shows_nothing_of_a_source_that_is_a_link_out_of_the_game(
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "folder", "huge"])
 @pytest.mark.parametrize("place", ["src/more.rs", "Cargo.lock", "src/dgx_pixels.rs", ".gitignore"])
-def test_what_is_no_regular_file_of_a_usual_size_stops_nothing(game: Path, kind: str, place: str) -> None:
+def test_what_is_not_a_regular_file_of_a_usual_size_stops_nothing(game: Path, kind: str, place: str) -> None:
     file = game / place
     if kind == "fifo":
         os.mkfifo(file)
@@ -133,7 +133,7 @@ def test_what_is_no_regular_file_of_a_usual_size_stops_nothing(game: Path, kind:
         "[dependencies]\nbevy = '0.19'\nserde = '1\\\"] x'\n",
     ],
 )
-def test_odd_types_in_a_manifest_are_no_crash(game: Path, manifest: str) -> None:
+def test_odd_types_in_a_manifest_do_not_crash(game: Path, manifest: str) -> None:
     (game / "Cargo.toml").write_text(manifest)
     (game / "dgx-pixels.toml").write_text("")  # a game with any manifest
     project = found(game)
@@ -145,7 +145,7 @@ def test_odd_types_in_a_manifest_are_no_crash(game: Path, manifest: str) -> None
 
 
 @pytest.mark.parametrize("lock", ["package = 3", "package = [1, {}]", '[[package]]\nname = ["bevy"]\nversion = {}\n'])
-def test_odd_types_in_a_lock_file_are_no_crash(game: Path, lock: str) -> None:
+def test_odd_types_in_a_lock_file_do_not_crash(game: Path, lock: str) -> None:
     (game / "Cargo.lock").write_text(lock)
     assert examine(found(game))
 

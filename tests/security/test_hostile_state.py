@@ -182,7 +182,9 @@ def start_run(studio: Studio, game: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["pipe", "huge", "folder"])
 @pytest.mark.parametrize("name", ["done.jsonl", "run.json"])
-def test_a_record_of_a_run_that_is_no_usual_file_is_refused(studio: Studio, game: Path, name: str, kind: str) -> None:
+def test_a_record_of_a_run_that_is_not_a_usual_file_is_refused(
+    studio: Studio, game: Path, name: str, kind: str
+) -> None:
     entry = start_run(studio, game) / name
     entry.unlink()
     {"pipe": os.mkfifo, "huge": huge, "folder": Path.mkdir}[kind](entry)
@@ -269,7 +271,7 @@ def test_a_row_of_a_hundred_megabytes_is_not_read(game: Path) -> None:
 @pytest.mark.parametrize("writable", [True, False])
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
 @pytest.mark.parametrize("name", ["library.sqlite", "library.sqlite-wal", "library.sqlite-journal", "library.lock"])
-def test_a_database_that_is_no_file_hangs_nothing(
+def test_a_database_that_is_not_a_file_hangs_nothing(
     game: Path, monkeypatch: pytest.MonkeyPatch, name: str, make: Callable[[Path], None], writable: bool
 ) -> None:
     library, _ = library_with(game)

@@ -153,7 +153,7 @@ def test_folders_of_a_dataset_that_are_links_are_not_entered(game: Path, folder:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "link"])
-def test_a_sketch_or_a_mask_that_is_no_file_hangs_nothing(studio: Studio, game: Path, kind: str) -> None:
+def test_a_sketch_or_a_mask_that_is_not_a_file_hangs_nothing(studio: Studio, game: Path, kind: str) -> None:
     from server.features.edits import edit_sprite
 
     put(game / "mask.png", kind)

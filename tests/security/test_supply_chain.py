@@ -100,6 +100,6 @@ def test_an_audit_without_its_tools_says_what_was_not_checked(
 
 
 @pytest.mark.parametrize("digest", ["G" * 64, "A" * 64, "a" * 63, "", "a" * 64 + "/../x", None])
-def test_a_digest_that_is_not_64_lower_case_hex_digits_is_no_digest(digest: str | None) -> None:
+def test_only_64_lower_case_hex_digits_are_a_digest(digest: str | None) -> None:
     assert not DIGEST.fullmatch(digest or "")
     assert not hub._SHA256.fullmatch(digest or "")

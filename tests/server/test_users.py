@@ -38,7 +38,7 @@ def test_another_process_sees_a_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Ann", "a b", "../ann", "a" * 33, "ann\n"])
-def test_names_that_are_no_file_names_are_refused(tmp_path: Path, name: str) -> None:
+def test_names_that_cannot_be_file_names_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ServerError, match="name"):
         Users(tmp_path).add(name)
 

@@ -192,7 +192,7 @@ def test_the_body_of_a_request_is_read_as_its_workflow() -> None:
         (json.dumps({str(i): {"class_type": "A", "inputs": {}} for i in range(5001)}), "5,001 nodes"),
     ],
 )
-def test_a_file_that_is_no_workflow_is_refused_with_a_sentence(text: str, said: str) -> None:
+def test_a_file_that_is_not_a_workflow_is_refused_with_a_sentence(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         read_workflow(text, "w.json")
 

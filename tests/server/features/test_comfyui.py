@@ -70,7 +70,7 @@ def test_the_lora_folder_is_linked_and_what_is_there_stays(studio: Studio, comfy
     assert (comfyui / "models/checkpoints/sd_xl_base_1.0.safetensors").read_bytes() == b"own"
 
 
-def test_a_folder_that_is_no_comfyui_is_refused(studio: Studio, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_comfyuis_is_refused(studio: Studio, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="not a ComfyUI folder"):
         link_models(tmp_path, (), studio.loras.folder)
 

@@ -152,7 +152,7 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, text: str, words: str) ->
         read_style(file)
 
 
-def test_a_colon_in_the_name_of_a_folder_is_no_port(game: Path) -> None:
+def test_a_colon_in_the_name_of_a_folder_is_not_a_port(game: Path) -> None:
     odd = game.with_name("game:15703")
     game.rename(odd)
     found = find_project(odd, None)

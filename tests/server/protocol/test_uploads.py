@@ -63,7 +63,7 @@ async def test_the_same_picture_is_kept_once(client: Client[Any], game: Path) ->
         (uri(b"%!PS-Adobe"), "picture"),
     ],
 )
-async def test_what_is_no_picture_is_refused(client: Client[Any], game: Path, picture: str, message: str) -> None:
+async def test_what_is_not_a_picture_is_refused(client: Client[Any], game: Path, picture: str, message: str) -> None:
     with pytest.raises(ToolError, match=message):
         await client.call_tool("fix_pixel_art", {"picture": picture})
 

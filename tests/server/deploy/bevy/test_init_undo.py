@@ -135,7 +135,7 @@ def test_a_record_of_a_cloned_game_names_no_file_but_those_of_init_game(changed:
     assert everything(changed.parent) == before
 
 
-def test_what_is_no_record_is_named(changed: Path) -> None:
+def test_what_is_not_a_record_is_named(changed: Path) -> None:
     (changed / ".dgx-pixels/init-game/0002.json").write_text('{"files": 1}')
     with pytest.raises(ProjectError, match=r"0002\.json is not a record"):
         init_game(changed, undo=True, yes=True)
