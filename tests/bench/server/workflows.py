@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.records import no_progress
+from pipelines.records import Pixels, no_progress
 from server.features.workflow_runs import run
 from server.settings import Settings
 from server.studio import Studio
@@ -168,8 +168,8 @@ def animations(studio: Studio, sheet: Path | None, console: Console) -> bool:
             failed = [name for name, held in made.asset.report["gates"].items() if not held]
             cells.append(", ".join(failed) or "pass")
             good &= not failed
-            frames += [np.pad(frame, ((1, 1), (1, 1), (0, 0))) for frame in made.sheet.frames(motion)]
-        rows.append(np.concatenate(frames, axis=1))
+            frames += made.sheet.frames(motion)
+        rows.append(frames)
         table.add_row(prompt, *cells)
     console.print(table)
     if sheet:
@@ -177,9 +177,19 @@ def animations(studio: Studio, sheet: Path | None, console: Console) -> bool:
 
         from server.features.preview import on_chequers
 
-        Image.fromarray(on_chequers(np.concatenate(rows)).repeat(2, 0).repeat(2, 1)).save(sheet, optimize=True)
+        side = 2 + max(max(frame.shape[:2]) for frames in rows for frame in frames)  # some clips have room to move
+        lines = [np.concatenate([_centred(frame, side) for frame in frames], axis=1) for frames in rows]
+        Image.fromarray(on_chequers(np.concatenate(lines)).repeat(2, 0).repeat(2, 1)).save(sheet, optimize=True)
         console.print(f"{sheet}: {len(CHARACTERS)} characters, {' '.join(MOTIONS)}")
     return good
+
+
+def _centred(frame: Pixels, side: int) -> Pixels:
+    """The frame in the middle of side x side clear pixels."""
+    import numpy as np
+
+    top, left = ((side - length) // 2 for length in frame.shape[:2])
+    return np.pad(frame, ((top, side - frame.shape[0] - top), (left, side - frame.shape[1] - left), (0, 0)))
 
 
 def throughput(studio: Studio, console: Console) -> None:
