@@ -27,7 +27,7 @@ from server.settings import Settings
 from server.studio import Studio
 
 CARGO = '[package]\nname = "evalgame"\nversion = "0.1.0"\n\n[dependencies]\nbevy = "0.19"\n'
-CHARACTERS = ("red dragon", "green slime", "brown bat", "black spider", "gray wolf", "blue ghost")
+CHARACTERS = ("orange crab", "green slime", "brown bat", "black spider", "gray wolf", "blue ghost")
 MOTIONS = ("idle", "walk", "attack", "die")
 COLORS = ("red", "blue", "green", "yellow", "purple", "orange", "white", "cyan")
 NOUNS = ("potion", "ring", "scroll", "key", "shield")
