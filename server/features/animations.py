@@ -70,7 +70,8 @@ def generate_animation(
             "Give either a prompt (the sprite is drawn first) or the asset_id of a sprite; or name effects."
         )
     if directions not in DIRECTIONS:
-        raise InvalidRequest(f"directions={directions} is not possible: give 1, 2 or 4.")
+        diagonal = " No diagonal views are drawn: use 4 and show the nearer of two." if directions == 8 else ""
+        raise InvalidRequest(f"directions={directions} is not possible: give 1, 2 or 4.{diagonal}")
     if request.fps is not None and not 1 <= request.fps <= 60:
         raise InvalidRequest(f"fps={request.fps} is out of range: give 1 to 60. 6 to 12 suit pixel art.")
     if request.effects:

@@ -25,6 +25,8 @@ class Pool:
         drawn: sheets of the packs.
         made: tokens, palettes and groups of random figures.
         share_made: how much of a batch is random figures.
+
+    Partners for recombination come from the same pack more often than not: its heads and hats have one place.
     """
 
     def __init__(
@@ -58,10 +60,16 @@ class Pool:
         self.partners = torch.from_numpy(partners).to(device)
         self.partner_cumulative = torch.from_numpy((partner_weight / partner_weight.sum()).cumsum()).float().to(device)
         self.recombined = (
-            torch.from_numpy(np.concatenate([np.where(drawn.steps, 0.45, 0.0), np.full(extra, 0.12)]))
-            .float()
-            .to(device)
+            torch.from_numpy(np.concatenate([np.where(drawn.steps, 0.6, 0.0), np.full(extra, 0.12)])).float().to(device)
         )
+        pack = np.array([name.split("/")[0] for name in drawn.names] + ["made"] * extra)
+        kin = np.array(sorted(partners.tolist(), key=lambda i: str(pack[i])))
+        first = {name: int(np.flatnonzero(pack[kin] == name)[0]) for name in set(pack[kin].tolist())}
+        alike_count = {name: int((pack[kin] == name).sum()) for name in first}
+        self.kin = torch.from_numpy(kin).to(device)
+        self.kin_first = torch.tensor([first.get(name, 0) for name in pack.tolist()], device=device)
+        self.kin_count = torch.tensor([alike_count.get(name, len(kin)) for name in pack.tolist()], device=device)
+        self.splits = self.tokens.flatten(1).amax(1) < COLORS // 2  # there is room for a second tone of each slot
         solid = self.tokens > 0
         self.top = solid.any(-1).float().argmax(-1)  # (n, 4, CELLS): first drawn row
         columns = torch.arange(self.size, device=device).float()
@@ -78,20 +86,28 @@ class Pool:
         other = self.partners[
             torch.searchsorted(self.partner_cumulative, self._random(count)).clamp(max=len(self.partners) - 1)
         ]
+        near = self.kin[self.kin_first[own] + (self._random(count) * self.kin_count[own]).long()]
+        from_pack = self._random(count) < 0.65
+        other = torch.where(from_pack, near, other)
         other = torch.where(self._random(count) < self.recombined[own], other, own)
-        x = self._recombine(own, other)
+        x = self._recombine(own, other, hats=from_pack)
         lab, groups = self._recolour(own, other)
         x = self._mirror(x)
+        x, lab, groups = self._two_tones(x, lab, groups, self.splits[own] & self.splits[other])
         x, lab = self._outline(x, lab, groups)
         return self._stretch(x), lab
 
-    def _recombine(self, own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """Puts the head of one sheet on the body of another, following the body's bob cell by cell."""
+    def _recombine(self, own: torch.Tensor, other: torch.Tensor, hats: torch.Tensor) -> torch.Tensor:
+        """Puts the head of one sheet on the body of another, or (where `hats`) its hat or hair on the other's face.
+
+        The upper part follows the lower one's bob cell by cell.
+        """
         count, size, device = len(own), self.size, self.device
         a, b = self.tokens[own].long(), self.tokens[other].long()
         b = torch.where(b > 0, b + COLORS - 1, b).clamp(max=OUTLINE_SLOT - 1)
         rows = torch.arange(size, device=device)
         share = 0.48 + 0.2 * self._random(count)
+        share = torch.where(hats & (self._random(count) < 0.45), 0.16 + 0.22 * self._random(count), share)
         tall_a, tall_b = size - self.top[own][:, 0, 0].float(), size - self.top[other][:, 0, 0].float()
         head_a, neck_b = (tall_a * share).round().long(), (tall_b * share).round().long()
         neck_b = self.top[other] + neck_b.view(-1, 1, 1)  # (count, 4, CELLS): first row of the body
@@ -147,7 +163,10 @@ class Pool:
         group = torch.cat(groups, 1)[:, :SLOTS]
         hue, chroma, light, contrast, tint_a, tint_b = change.unbind(-1)
         value, a, b = lab.unbind(-1)
-        value = ((value - 0.6) * contrast + 0.6 + light).clamp(0.02, 1)
+        pale = torch.where(r(count, 1) < 0.25, 0.35 + 0.6 * r(count, 1), 1.0)  # drawn keys are often pale
+        contrast, chroma = contrast * pale, chroma * (0.3 + 0.7 * pale)
+        level = 0.45 + 0.3 * r(count, 1)
+        value = ((value - level) * contrast + level + light).clamp(0.02, 1)
         turned = torch.stack(
             [
                 value,
@@ -162,6 +181,44 @@ class Pool:
         """Mirrors half of the sheets: cells flipped, left and right and the two steps exchanged."""
         flipped = x.flip(-1)[:, [0, 2, 1, 3]][:, :, [0, 2, 1]]
         return torch.where((self._random(len(x)) < 0.5).view(-1, 1, 1, 1, 1), flipped, x)
+
+    def _two_tones(
+        self, x: torch.Tensor, lab: torch.Tensor, groups: torch.Tensor, possible: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Draws some slots of some sheets in two tones: by chance, below a row, or on one side of a cell."""
+        count, size, half = len(x), self.size, COLORS // 2
+        chosen = possible & (self._random(count) < 0.45)
+        split = (self._random(count, SLOTS) < 0.6) & chosen.view(-1, 1)
+        present = torch.zeros(count, SLOTS, device=self.device).scatter_(1, x.view(count, -1), 1.0) > 0
+        split &= present & (groups > 0)
+        split[:, [0, OUTLINE_SLOT]] = False
+        tone = torch.arange(SLOTS, device=self.device) + half
+        tone = tone.clamp(max=SLOTS - 1).expand(count, -1)
+        change = torch.stack(
+            [
+                (self._random(count, SLOTS) - 0.5) * 0.16,
+                (self._random(count, SLOTS) - 0.5) * 0.04,
+                (self._random(count, SLOTS) - 0.5) * 0.04,
+            ],
+            -1,
+        )
+        target = torch.where(split, tone, 0)
+        fresh = torch.zeros_like(split).scatter_(1, target, True)
+        fresh[:, 0] = False
+        made = torch.zeros_like(lab).scatter_add_(
+            1, target.unsqueeze(-1).expand(-1, -1, 3), (lab + change) * split.unsqueeze(-1)
+        )
+        lab = torch.where(fresh.unsqueeze(-1), made, lab)
+        groups = torch.where(fresh, torch.zeros_like(groups).scatter_add_(1, target, groups * split), groups)
+        rows = torch.arange(size, device=self.device).view(1, 1, 1, size, 1)
+        columns = torch.arange(size, device=self.device).view(1, 1, 1, 1, size)
+        mode, line = self._random(count, 1, 1, 1, 1), self._random(count, 1, 1, 1, 1)
+        chance = self._random(*x.shape) < 0.15 + 0.35 * line
+        below = rows >= size * (0.3 + 0.5 * line)
+        aside = columns >= size * (0.35 + 0.3 * line)
+        here = torch.where(mode < 0.5, chance, torch.where(mode < 0.8, below, aside))
+        here &= split.gather(1, x.view(count, -1)).view(x.shape)
+        return torch.where(here, x + half, x), lab, groups
 
     def _outline(self, x: torch.Tensor, lab: torch.Tensor, groups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Takes the drawn outline off some, and puts an outline of 1 or 2 px in one slot around some."""

@@ -31,6 +31,9 @@ from pipelines.embedded.training.motion_measure import figures, mean_figures
 from pipelines.pixels.oklab import from_oklab
 
 RATE, DECAY, DROPOUT = 6e-4, 0.03, 0.15
+ROW_WEIGHTS = (0.6, 1.3, 1.3, 0.9)
+"""Weight of the loss for the rows of DIRECTIONS; the side views are what a player must tell apart."""
+
 SIZES = (16, 16, 16, 16, 24)
 """Cell sizes of consecutive steps."""
 
@@ -74,11 +77,12 @@ def hide(count: int, size: int, device: str) -> torch.Tensor:
 
 
 def hidden_loss(net: SheetNet, x: torch.Tensor, lab: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    """Computes the mean cross-entropy of the hidden pixels, after every colour became one of the key's."""
+    """Computes the mean cross-entropy of the hidden pixels by ROW_WEIGHTS, in the key's colours only."""
     x, used = key_palette(x, lab)
     scores = net(x, hidden, slot_features(x[:, 0, 0], lab), used)
     loss = torch.nn.functional.cross_entropy(scores.reshape(-1, SLOTS), x.reshape(-1), reduction="none").view(x.shape)
-    return (loss * hidden).sum() / hidden.sum().clamp(min=1)
+    weight = hidden * loss.new_tensor(ROW_WEIGHTS).view(1, 4, 1, 1, 1)
+    return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
 class Held:
@@ -156,9 +160,20 @@ def _compile(net: SheetNet, pools: dict[int, Pool], batch: int, device: str) -> 
 
 
 def train(
-    data: Path, out: Path, seconds: float, *, seed: int = 0, batch: int = 256, made: int = 9000, workers: int = 16
+    data: Path,
+    out: Path,
+    seconds: float,
+    *,
+    seed: int = 0,
+    batch: int = 256,
+    made: int = 9000,
+    made_share: float = 0.35,
+    workers: int = 16,
 ) -> None:
-    """Trains for so many seconds and writes weights and a log (sheet-log.jsonl) into `out`; weights also on the way."""
+    """Trains for so many seconds; writes the weights that did best on held-out outlines and a log into `out`.
+
+    The score is the mean of the side views' outline likeness and the share of right colours.
+    """
     start = time.monotonic()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(seed)
@@ -167,8 +182,8 @@ def train(
     learned = {size: part.only(~np.isin(part.outline, held_out)) for size, part in sheets.items()}
     learned[24] = widened(learned[16], learned[24])
     pools = {
-        16: Pool(learned[16], draw_figures(made, 16, workers), device),
-        24: Pool(learned[24], draw_figures(made // 3, 24, workers, made), device, 0.4),
+        16: Pool(learned[16], draw_figures(made, 16, workers), device, made_share),
+        24: Pool(learned[24], draw_figures(made // 3, 24, workers, made), device, made_share),
     }
     held = Held(sheets[16], held_out, device)
     seen = Held(learned[16], np.unique(learned[16].outline[learned[16].steps])[::3], device)
@@ -188,10 +203,20 @@ def train(
         print(line, file=log, flush=True)
 
     say(parameters=sum(p.numel() for p in net.parameters()), device=device, ready=round(time.monotonic() - start, 1))
-    step, smooth = 0, 0.0
-    next_look = time.monotonic() + max(60.0, seconds * 0.2)
-    while (now := time.monotonic() - start) < seconds:
-        share = now / seconds
+
+    def look(**record: Any) -> None:
+        nonlocal best
+        found = held.measure(average)
+        say(**record, at=round(time.monotonic() - start, 1), held=found, seen=seen.measure(average))
+        if (score := (found["sides"] + found["colour"]) / 2) > best:
+            best = score
+            save_parts(average, out)
+
+    step, best = 0, 0.0
+    began = time.monotonic()
+    next_look = began + max(60.0, seconds * 0.2)
+    while (now := time.monotonic()) < start + seconds:
+        share = (now - began) / (start + seconds - began)
         rate = (
             RATE
             * min(1, (step + 1) / 300)
@@ -214,14 +239,11 @@ def train(
         get_ema_multi_avg_fn(min(0.999, (1 + step) / (10 + step)))(averages, weights, step)
         step += 1
         if step in (1, 5, 20, 50) or step % 200 == 0:
-            smooth = float(loss.detach())
-            say(step=step, at=round(time.monotonic() - start, 1), loss=round(smooth, 4))
+            say(step=step, at=round(time.monotonic() - start, 1), loss=round(float(loss.detach()), 4))
         if time.monotonic() > next_look:
-            next_look = time.monotonic() + max(40.0, seconds * 0.18)
-            say(step=step, at=round(now, 1), rate=rate, held=held.measure(average), seen=seen.measure(average))
-            save_parts(average, out)
-    save_parts(average, out)
-    say(step=step, seconds=round(time.monotonic() - start, 1), held=held.measure(average), seen=seen.measure(average))
+            next_look = time.monotonic() + max(40.0, seconds * 0.08)
+            look(step=step, rate=rate)
+    look(step=step)
 
 
 def main(run: Callable[..., None] = train) -> None:
@@ -233,6 +255,7 @@ def main(run: Callable[..., None] = train) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--figures", type=int, default=9000)
+    parser.add_argument("--made-share", type=float, default=0.35, help="share of random figures in a batch")
     parser.add_argument("--workers", type=int, default=16)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -243,6 +266,7 @@ def main(run: Callable[..., None] = train) -> None:
         seed=options.seed,
         batch=options.batch,
         made=options.figures,
+        made_share=options.made_share,
         workers=options.workers,
     )
 

@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.animation.figures import MIRROR_SYMMETRY, symmetry
-from pipelines.embedded.motion.sampling import Painted, paint_walk
-from pipelines.embedded.motion.weights import sheet_net
+from pipelines.animation.figures import symmetry
+from pipelines.animation.small import painted_sheet
+from pipelines.embedded.motion.sides import readable
+from pipelines.embedded.motion.slots import DIRECTIONS, key_slots
+from pipelines.embedded.motion.weights import side_net
 from pipelines.embedded.training.motion_data import prepare, read_walks
 from pipelines.embedded.training.motion_measure import figures, mean_figures
 
@@ -42,9 +44,11 @@ FOREIGN = (
 """Characters of packs that were not learned from, front views: the first picture that each word finds."""
 
 
-def paint(key: NDArray[np.uint8], seed: int = 0) -> list[Painted]:
-    """Three sheets of a key as the product paints them, the least surprising first."""
-    return paint_walk(sheet_net(), key, mirrored=symmetry(key) >= MIRROR_SYMMETRY, seed=seed)
+def told(cells: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Chances that the side judge recognises each direction of a sheet (4, CELLS, size, size, 4): (4,)."""
+    size = cells.shape[2]
+    key = key_slots(cells.reshape(-1, size, 4))
+    return readable(side_net(), key.tokens.reshape(1, *cells.shape[:4]), key.lab)[0].exp().numpy()
 
 
 def nearest(cells: NDArray[np.uint8], learned: NDArray[np.bool_]) -> float:
@@ -114,19 +118,25 @@ def main() -> None:
         at = np.flatnonzero((small.outline == number) & small.steps)
         if at.size:
             tested.append(str(small.names[at[0]]))
-    found, copied, near, rows, surprises = [], [], 0, [], []
+    found, copied, near, rows, surprises, sides = [], [], 0, [], [], []
     start = time.process_time()
     for name in tested:
         real = walks[name]
-        painted = paint(real[0, 0])
-        found.append(figures(painted[0].cells, real))
+        cells, painted = painted_sheet(real[0, 0])
+        found.append(figures(cells, real))
+        sides.append([told(cells), told(real)])
         copied.append(figures(np.broadcast_to(real[0, 0], real.shape), real))
-        near += nearest(painted[0].cells, learned) > NEAR
-        surprises.append(painted[0].surprise)
-        rows.append([real[0, 0], real, painted[0].cells])
+        near += nearest(cells, learned) > NEAR
+        surprises.append(painted.surprise)
+        rows.append([real[0, 0], real, cells])
     spent = (time.process_time() - start) / len(tested)
-    print(f"{len(tested)} held-out outlines, the least surprising of three seeds each")
+    print(f"{len(tested)} held-out outlines, the best of three seeds each")
     print("painted", mean_figures(found))
+    for name, mean in zip(("painted", "the artist's"), np.mean(sides, axis=0), strict=True):
+        print(
+            f"direction told by the side judge, {name}: "
+            + ", ".join(f"{n} {v:.2f}" for n, v in zip(DIRECTIONS, mean, strict=True))
+        )
     print("key copied", mean_figures(copied))
     print(f"near-copies of a learned sheet (outline likeness over {NEAR}): {near}")
     print(f"processor seconds for a sheet with three seeds: {spent:.2f}")
@@ -137,9 +147,9 @@ def main() -> None:
     if options.packs:
         others = []
         for word, key in foreign_keys(options.packs).items():
-            painted = paint(key)
-            others.append([key, painted[0].cells, painted[1].cells])
-            print(f"{word}: surprise {painted[0].surprise:.3f}, symmetry {symmetry(key):.2f}")
+            cells, painted = painted_sheet(key)
+            others.append([key, cells])
+            print(f"{word}: surprise {painted.surprise:.3f}, sides {painted.sides:.2f}, symmetry {symmetry(key):.2f}")
         if options.picture:
             picture(others, options.picture.with_name(f"{options.picture.stem}-foreign.png"))
 

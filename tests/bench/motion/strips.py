@@ -3,8 +3,9 @@
     python -m tests.bench.motion.strips draw OUT [--sheets DATA/sheets] [--keys OUT]
     python -m tests.bench.motion.strips score OUT ANSWERS.json
 
-`draw` writes OUT/strips/NNN.png (one clip each, in random order), OUT/questions.md and OUT/key.json. A judge who has
-seen only strips and questions writes ANSWERS.json: {"NNN": {"motion": ..., "direction": ..., "one": true}}.
+`draw` writes OUT/strips/NNN.png (one clip each, in random order), OUT/judge (the same strips on numbered sheets, and
+the questions) and OUT/key.json. A judge who has seen only OUT/judge writes ANSWERS.json:
+{"NNN": {"motion": ..., "direction": ..., "one": true}}.
 """
 
 from __future__ import annotations
@@ -22,34 +23,34 @@ from numpy.typing import NDArray
 from pipelines.records import Pixels, no_progress
 
 SMALL = (
-    "knight",
-    "wizard",
-    "red haired woman",
-    "skeleton",
-    "pirate",
-    "green orc",
-    "king",
-    "ninja",
-    "old man",
-    "goblin",
-    "archer",
-    "princess",
+    "soldier",
+    "witch",
+    "blonde woman",
+    "zombie",
+    "farmer",
+    "dwarf",
+    "queen",
+    "monk",
+    "boy",
+    "vampire",
+    "elf",
+    "viking",
 )
-"""Characters of the embedded model that are drawn at 16 px."""
+"""Characters of the embedded model that are drawn at 16 px: the third list, which no rule was chosen on."""
 
 LARGE = (
-    "knight with sword and shield",
-    "wizard with staff",
-    "barbarian with axe",
-    "skeleton warrior with sword",
-    "pirate with sword",
-    "orc with club",
-    "queen in red dress",
-    "ninja",
-    "monk in brown robe",
-    "viking with axe",
-    "archer with bow",
-    "spearman with spear",
+    "soldier with spear",
+    "witch with staff",
+    "dwarf with hammer",
+    "zombie",
+    "bandit with dagger",
+    "goblin with club",
+    "king in purple robe",
+    "samurai with katana",
+    "priest in white robe",
+    "paladin with sword and shield",
+    "elf with bow",
+    "farmer with pitchfork",
 )
 """Characters of the embedded model that are drawn at 32 px."""
 
@@ -59,7 +60,7 @@ FRAMES = 6
 _BACKDROP = np.array([112, 122, 132], np.uint8)
 
 
-def draw_keys(seed: int = 100) -> dict[str, Pixels]:
+def draw_keys(seed: int = 500) -> dict[str, Pixels]:
     """Front views that the embedded model draws, its best of eight by its own score: name -> RGBA."""
     from server.features.requests import SpriteRequest
     from server.features.sprites import generate_sprites
@@ -106,6 +107,24 @@ def strip_of(frames: list[Pixels], zoom: int) -> NDArray[np.uint8]:
         shown.append(np.where(padded[..., 3:] > 0, padded[..., :3], _BACKDROP).astype(np.uint8))
         shown.append(np.zeros((shown[-1].shape[0], 1, 3), np.uint8))
     return np.concatenate(shown[:-1], axis=1).repeat(zoom, 0).repeat(zoom, 1)
+
+
+def sheets_of(strips: Path, out: Path, each: int = 26, columns: int = 2) -> None:
+    """Writes the strips as OUT/sheet-N.png, `each` on a sheet, with their numbers and nothing else."""
+    from PIL import Image, ImageDraw
+
+    wide, high = 1050, 166
+    paths = sorted(strips.glob("*.png"))
+    for number, start in enumerate(range(0, len(paths), each), start=1):
+        part = paths[start : start + each]
+        sheet = Image.new("RGB", (wide * columns, high * -(-each // columns)), "white")
+        pen = ImageDraw.Draw(sheet)
+        for i, path in enumerate(part):
+            x, y = i % columns * wide, i // columns * high
+            pen.text((x + 4, y + 76), path.stem, fill="black")
+            with Image.open(path) as strip:
+                sheet.paste(strip, (x + 44, y + 3))
+        sheet.save(out / f"sheet-{number}.png", optimize=True)
 
 
 def clips_of(keys: dict[str, Pixels], real: dict[str, NDArray[np.uint8]]) -> list[tuple[dict[str, Any], list[Pixels]]]:
@@ -180,9 +199,12 @@ def draw(out: Path, sheets: Path | None, keys: Path | None) -> None:
         Image.fromarray(strip_of(frames, zoom)).save(strips / f"{number:03d}.png", optimize=True)
         answers[f"{number:03d}"] = fact
     (out / "key.json").write_text(json.dumps(answers, indent=1) + "\n")
-    (out / "questions.md").write_text(
-        f"# {len(order)} strips\n\nEach picture in strips/ shows the {FRAMES} frames of one motion of a game character,"
-        " from left to right.\n"
+    judge = out / "judge"
+    judge.mkdir(exist_ok=True)
+    sheets_of(strips, judge)
+    (judge / "questions.md").write_text(
+        f"# {len(order)} strips\n\nThe pictures sheet-*.png hold numbered strips; each shows the {FRAMES} frames of one"
+        " motion of a game character,\nfrom left to right. A strip may be enlarged before it is looked at.\n"
         "Say for each, without knowing how it was made:\n\n"
         "- motion: idle, walk, attack, die\n"
         "- direction: which way the character looks: down (at you), up (away), left, right\n"

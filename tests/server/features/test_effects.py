@@ -65,3 +65,9 @@ def test_a_workflow_step_draws_effects(studio: Studio) -> None:
     done = step.run(AnimationRequest.model_validate({"effects": "hit, heal", "size": 16, "seed": 2}), no_progress)
     assert done["prompt"] == "hit heal"
     assert "sprite_id" not in done
+
+
+def test_eight_directions_are_refused_with_what_to_do_instead(studio: Studio) -> None:
+    request = AnimationRequest(prompt="knight", motions=("walk",), directions=8, size=16)
+    with pytest.raises(InvalidRequest, match="No diagonal views are drawn: use 4"):
+        generate_animation(studio, request, no_progress)
