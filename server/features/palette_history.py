@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +27,28 @@ from server.library.store import sha256
 
 _LIST = "files.json"
 _HOME = "palette_undo"
+_LOCK_SECONDS = 60.0
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Runs the block while no other thread or process changes pictures of the same game (or of no game).
+
+    Raises:
+        ServerError: another one has not ended within a minute, or the place of the lock is a symbolic link.
+        OSError: the disk refuses.
+    """
+    from filelock import FileLock, Timeout
+
+    home = _place(folder).parent
+    home.mkdir(parents=True, exist_ok=True)
+    if link := first_link(home):
+        raise ServerError(f"{link} is a symbolic link, which is not followed. Remove it.")
+    try:
+        with FileLock(home / "lock", timeout=_LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise ServerError(f"Another process is changing pictures of {folder}. Try again when it has ended.") from error
 
 
 def keep(folder: Path, new: Mapping[Path, bytes]) -> None:

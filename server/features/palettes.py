@@ -123,9 +123,10 @@ def undo(folder: Path) -> tuple[int, tuple[str, ...]]:
         ServerError: nothing was replaced in this folder, or it was undone.
         OSError: a file cannot be written.
     """
-    from server.features.palette_history import restore
+    from server.features.palette_history import exclusive, restore
 
-    return restore(folder)
+    with exclusive(folder):
+        return restore(folder)
 
 
 def _left_out(path: Path, picture: Pixels) -> str:
@@ -158,18 +159,19 @@ def _write(folder: Path, changes: list[Change], palette: Palette) -> None:
     """Replaces the files, after their bytes were kept."""
     from pipelines.pixels.png import encode_png
     from pipelines.pixels.png_chunks import carry_chunks
-    from server.features.palette_history import keep
+    from server.features.palette_history import exclusive, keep
     from server.library.store import write_atomically
 
-    new: dict[Path, bytes] = {}
-    for change in changes:
-        # an indexed file has no colours under its clear pixels
-        hidden = bool(change.after[change.after[..., 3] == 0].any())
-        png = encode_png(change.after, None, None if hidden else palette)
-        new[change.path] = carry_chunks(png, read_bytes(change.path, PICTURE_LIMIT))
-    keep(folder, new)
-    for path, data in new.items():
-        write_atomically(path, data)
+    with exclusive(folder):
+        new: dict[Path, bytes] = {}
+        for change in changes:
+            # an indexed file has no colours under its clear pixels
+            hidden = bool(change.after[change.after[..., 3] == 0].any())
+            png = encode_png(change.after, None, None if hidden else palette)
+            new[change.path] = carry_chunks(png, read_bytes(change.path, PICTURE_LIMIT))
+        keep(folder, new)
+        for path, data in new.items():
+            write_atomically(path, data)
 
 
 def _read(paths: list[Path]) -> tuple[list[tuple[Path, Pixels]], tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,30 @@ def test_normal_maps_are_known_by_look_and_sprites_are_not() -> None:
     blue = opaque.copy()
     blue[..., :3] = (128, 128, 255)
     assert not looks_like_normal_map(blue)
+
+
+def test_two_that_write_onto_one_folder_together_leave_whole_files_and_one_way_back(art: Path) -> None:
+    """Each keeps what the other wrote, or the originals: never half of a list."""
+    others = [Palette.from_words(words) for words in (PALETTE.words, ("000000", "ffffff"), ("ff0000", "00ff00"))]
+    original = contents(art)
+    failed: list[BaseException] = []
+
+    def repaint(palette: Palette) -> None:
+        try:
+            for _ in range(15):
+                palettes.apply(art, palette, write=True)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=repaint, args=(palette,)) for palette in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    changed = [name for name, data in contents(art).items() if data != original[name]]
+    count, left = palettes.undo(art)
+    assert not left
+    assert count <= len(changed)
+    for name in contents(art):
+        assert read_picture(art / name).shape[2] == 4
