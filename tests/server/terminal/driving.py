@@ -12,6 +12,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 from rich.segment import Segment
+from textual.events import Paste
 from textual.pilot import Pilot
 
 from server.terminal.app import StudioApp
@@ -44,8 +45,11 @@ async def settled(pilot: Pilot[None]) -> None:
 
 
 async def write(pilot: Pilot[None], text: str) -> None:
-    """Type a text."""
-    await pilot.press(*("space" if letter == " " else letter for letter in text))
+    """Type the first letter of a text and paste the rest: every key redraws the window."""
+    await pilot.press(text[0])
+    assert pilot.app.focused
+    pilot.app.focused.post_message(Paste(text[1:]))
+    await pilot.pause()
 
 
 def window_text(pilot: Pilot[None]) -> str:
