@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[int, int, str], None]
 """The same contract as `pipelines.records.OnProgress`."""
+NO_LORAS = "none"
+"""The LoRAs of a drawing without any, although the game's style has some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,8 @@ class Desk(Protocol):
         ...
 
     def draw(self, fields: Mapping[str, Any], count: int, on_progress: OnProgress) -> Batch:
-        """Draws `count` sprites; `fields` are those of `SpriteRequest`."""
+        """Draws `count` sprites; `fields` are those of `SpriteRequest`, and `loras`: `mygame@0.8 + glow`, NO_LORAS, or
+        empty for those of the game's style."""
         ...
 
     def find(self, text: str = "", kind: str = "", limit: int = 50, offset: int = 0) -> tuple[list[Piece], int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.desk.desk import Batch, Contest, Finding, Home, OnProgress, Piece, Place, Placed, Shown, Training
+from server.desk.desk import NO_LORAS, Batch, Contest, Finding, Home, OnProgress, Piece, Place, Placed, Shown, Training
 
 if TYPE_CHECKING:
     from loras.jobs import Job
@@ -70,11 +70,15 @@ class LocalDesk:
 
     def draw(self, fields: Mapping[str, Any], count: int, on_progress: OnProgress) -> Batch:
         """See `Desk`."""
+        from server.features.comparisons.compare import parse_variant
         from server.features.requests import SpriteRequest
         from server.features.sprites import generate_sprites
 
-        request = SpriteRequest.model_validate(dict(fields))
-        done = generate_sprites(self._studio, request, on_progress, project=self._project, count=count)
+        given = dict(fields)
+        stack = str(given.pop("loras", ""))
+        loras = None if not stack else () if stack == NO_LORAS else parse_variant(f"+ {stack}", "").loras
+        request = SpriteRequest.model_validate(given)
+        done = generate_sprites(self._studio, request, on_progress, project=self._project, count=count, loras=loras)
         pieces = tuple(_piece(one.asset) for one in done.sprites)
         return Batch(pieces, tuple(one.image for one in done.sprites), done.unknown_words, done.seconds)
 

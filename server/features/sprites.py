@@ -14,7 +14,7 @@ from server.features.save import save_asset
 from server.features.sketches import sketch_of, with_sketch
 
 if TYPE_CHECKING:
-    from pipelines.records import OnProgress, Pixels, Recipe
+    from pipelines.records import LoraWeight, OnProgress, Pixels, Recipe
     from pipelines.sprites.draw import Sprite
     from server.features.requests import SpriteRequest
     from server.library.records import Asset
@@ -45,7 +45,13 @@ class DrawnSprites:
 
 
 def generate_sprites(
-    studio: Studio, request: SpriteRequest, on_progress: OnProgress, *, project: str | None = None, count: int = 1
+    studio: Studio,
+    request: SpriteRequest,
+    on_progress: OnProgress,
+    *,
+    project: str | None = None,
+    count: int = 1,
+    loras: Sequence[LoraWeight] | None = None,
 ) -> DrawnSprites:
     """Draws `count` sprites and keeps them in the game's library.
 
@@ -54,6 +60,7 @@ def generate_sprites(
         on_progress: called from this thread; raising from it cancels the drawing.
         project: the game's root; None: the game around the working directory, else the user's own library.
         count: 1 to 16 sprites with seeds one after another.
+        loras: replace the stack of the game's style.
 
     Raises:
         ServerError, ProjectError, LibraryError: the game or the library cannot be used.
@@ -65,6 +72,8 @@ def generate_sprites(
     game = studio.project(project)
     library = studio.library(game)
     recipe = with_sketch(studio, game, library, request, sprite_recipe(studio, game, request, count))
+    if loras is not None:
+        recipe = replace(recipe, loras=tuple(loras))
     sketch = sketch_of(studio, game, recipe)
     sprites = draw_sprites(studio.engine, recipe, count, on_progress, sketch)
     drawn = [keep_sprite(studio, library, sprite) for sprite in sprites]

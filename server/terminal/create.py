@@ -14,7 +14,7 @@ from textual.events import Resize
 from textual.widgets import Input, Static
 
 from pipelines.choices import Outline
-from server.desk.desk import Batch, OnProgress, Piece, Shown
+from server.desk.desk import NO_LORAS, Batch, OnProgress, Piece, Shown
 from server.terminal.dialogs import Line
 from server.terminal.facts import facts_line, swatches
 from server.terminal.fields import Choice, Prompt
@@ -39,6 +39,10 @@ WELCOME = Text.assemble(
     " shows all keys",
     justify="center",
 )
+FIELDS = ("size", "model", "loras", "preset", "palette", "outline")
+"""The choices that are fields of a drawing."""
+WEIGHTS = (1.0, 0.6)
+"""Of each LoRA, to choose from; l writes others."""
 _BAR = 10
 
 
@@ -66,6 +70,7 @@ class CreateScreen(Frame):
         Binding("k", "keep", "Keep seed", tooltip="Draw this seed again with the next prompt"),
         Binding("r", "again", "Again", tooltip="The same prompt with other seeds"),
         Binding("e", "edit", "Edit", tooltip="Draw the sprite over with a changed prompt"),
+        Binding("l", "loras", "LoRAs", show=False, tooltip="Write LoRAs with weights: mygame@0.8 + glow@0.5"),
         Binding("x", "cancel", "Cancel", show=False, tooltip="Cancel the last thing in the queue"),
         Binding("plus,equals_sign", "zoom(1)", "Larger", show=False),
         Binding("minus", "zoom(-1)", "Smaller", show=False),
@@ -80,6 +85,8 @@ class CreateScreen(Frame):
         self._waiting: Task | None = None
         """What is drawn while the stage is empty."""
         self._deploy_next = False
+        self._written: list[str] = []
+        """LoRA stacks that were written by hand."""
         self._tells = False
         """The welcome's place tells how far the drawing is: its lines are as many as before."""
 
@@ -92,6 +99,7 @@ class CreateScreen(Frame):
                 yield Choice("Size", SIZES, empty=f"{home.size} (game's)", id="size")
                 yield Choice("Count", COUNTS, id="count")
                 yield Choice("Model", (home.model,), id="model")
+                yield Choice("LoRAs", ("", NO_LORAS), empty="game's", id="loras")
                 yield Choice("Preset", ("",), empty="model's own", id="preset")
                 yield Choice("Palette", ("", "none"), empty="game's", id="palette")
                 yield Choice("Outline", ("", *get_args(Outline)), empty="game's", id="outline")
@@ -118,6 +126,7 @@ class CreateScreen(Frame):
         self.query_one("#size", Choice).set_empty(f"{home.size} (game's)")
         self.query_one("#model", Choice).offer(home.models)
         self._offer_presets()
+        self._offer_loras()
         self.query_one("#palette", Choice).offer(("", "none", *home.palettes))
         if not self._made and home.newest is not None and home.newest.kind == "sprite":
             newest = home.newest
@@ -127,6 +136,10 @@ class CreateScreen(Frame):
     def _offer_presets(self) -> None:
         model = self.query_one("#model", Choice).value
         self.query_one("#preset", Choice).offer(("", *self.studio.home.presets.get(model, ())))
+
+    def _offer_loras(self, chosen: str | None = None) -> None:
+        offered = [f"{name}@{weight:g}" for name in self.studio.home.loras for weight in WEIGHTS]
+        self.query_one("#loras", Choice).offer(dict.fromkeys(("", NO_LORAS, *offered, *self._written)), chosen)
 
     def _greet(self, piece: Piece, shown: Shown) -> None:
         if not self._made:
@@ -140,8 +153,7 @@ class CreateScreen(Frame):
         self._draw(event.value.strip() or EXAMPLE)
 
     def _draw(self, prompt: str) -> None:
-        values = {name: self.query_one(f"#{name}", Choice).value for name in ("size", "model", "preset", "palette")}
-        values["outline"] = self.query_one("#outline", Choice).value
+        values = {name: self.query_one(f"#{name}", Choice).value for name in FIELDS}
         fields: dict[str, Any] = {"prompt": prompt} | {name: value for name, value in values.items() if value}
         if "size" in fields:
             fields["size"] = int(fields["size"])
@@ -322,6 +334,18 @@ class CreateScreen(Frame):
                 self._wait(self.studio.ask(f"edit: {prompt}", lambda report: desk.edit(fields, report), self._drawn))
 
             self.app.push_screen(Line("Draw it over as what? Empty: a variation.", made.piece.prompt), edited)
+
+    def action_loras(self) -> None:
+        """Writes LoRAs with weights."""
+
+        def written(stack: str | None) -> None:
+            if stack is not None:
+                self._written += [stack.strip()]
+                self._offer_loras(stack.strip())
+
+        now = self.query_one("#loras", Choice).value
+        title = f"LoRAs with weights. Empty: the game's; {NO_LORAS}: without."
+        self.app.push_screen(Line(title, now, "mygame@0.8 + glow@0.5"), written)
 
     def action_cancel(self) -> None:
         """Cancels the last thing in the queue."""

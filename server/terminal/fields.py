@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -69,7 +69,7 @@ class Choice(Widget, can_focus=True):
         """All values."""
         return self._values
 
-    def offer(self, values: Sequence[str], value: str | None = None) -> None:
+    def offer(self, values: Iterable[str], value: str | None = None) -> None:
         """Takes other values, and keeps the chosen one where it is among them."""
         wanted = self.value if value is None else value
         self._values = tuple(values) or ("",)

@@ -220,3 +220,22 @@ async def test_what_was_said_of_the_last_drawing_goes_when_another_begins(
         assert "Drawn in" not in window_text(pilot)
         backend.gate.release(100)
         await settled(pilot)
+
+
+async def test_loras_are_chosen_or_written_with_their_weights(
+    open_studio: OpenStudio, backend: FakeBackend, game: Path
+) -> None:
+    (game / "dgx-pixels.toml").write_text('[[loras]]\nname = "glow"\nweight = 0.4\n')
+    async with open_studio() as pilot:
+        choice = pilot.app.screen.query_one("#loras", Choice)
+        stacks = []
+        for stack in (None, "none", "moss@0.8 + glow@0.5"):
+            if stack is not None:
+                await pilot.press("escape", "tab", "l", "ctrl+u")
+                await write(pilot, stack)
+                await pilot.press("enter")
+                await until(pilot, lambda stack=stack: choice.value == stack)
+            await pilot.press("escape", "ctrl+u", "c", "a", "t", "enter")
+            await settled(pilot)
+            stacks.append([(lora.name, lora.weight) for lora in backend.requests[-1].loras])
+        assert stacks == [[("glow", 0.4)], [], [("moss", 0.8), ("glow", 0.5)]]
