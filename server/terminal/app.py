@@ -6,11 +6,11 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import Event, Key
+from textual.events import Event, Key, Resize
 from textual.screen import ModalScreen, Screen
 
 from server.desk.desk import Desk, Home, OnProgress, Placed
@@ -20,6 +20,9 @@ from server.terminal.frame import SCREENS, Frame
 from server.terminal.keys import KeyOrder
 from server.terminal.themes import DARK, LIGHT
 from server.terminal.work import Ended, Task, start
+
+if TYPE_CHECKING:
+    from server.terminal.graphics import Graphics
 
 TICK = 1 / 10
 """Seconds between two looks at the progress of what runs."""
@@ -51,12 +54,15 @@ class StudioApp(App[None]):
         Binding("ctrl+q", "quit", "Quit", priority=True),
     ]
 
-    def __init__(self, desk: Desk, *, plain: bool = False, light: bool = False) -> None:
+    def __init__(
+        self, desk: Desk, *, plain: bool = False, light: bool = False, graphics: Graphics | None = None
+    ) -> None:
         """
         Args:
             desk: who answers.
             plain: draw pictures as shades of text.
             light: the terminal's background is light.
+            graphics: what the terminal draws large pictures with; None: cells.
         """
         super().__init__()
         for theme in (DARK, LIGHT):
@@ -64,6 +70,7 @@ class StudioApp(App[None]):
         self.set_reactive(App.theme, (LIGHT if light else DARK).name)  # set later, all styles would be read once more
         self.desk = desk
         self.plain = plain or self.no_color
+        self.graphics = None if self.plain else graphics
         self.home = Home()
         self.awake = False
         self.opened: list[Frame] = []
@@ -230,6 +237,12 @@ class StudioApp(App[None]):
             await self._keys.take(event)
         else:
             await super().on_event(event)
+
+    def on_resize(self, event: Resize) -> None:
+        """Takes the new size of a cell over, as after another font size, where the terminal tells it."""
+        if self.graphics is not None and (pixels := event.pixel_size) and event.size:
+            width, height = pixels.width // event.size.width, pixels.height // event.size.height
+            self.graphics.cell = (width, height) if width and height else self.graphics.cell
 
     def action_go(self, name: str) -> None:
         """Shows another screen; a dialog is answered first."""

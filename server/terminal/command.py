@@ -31,7 +31,10 @@ LOG = "studio.log"
 
 
 def studio(
-    *, project: Path | None = None, connect: str = "", pictures: Literal["auto", "blocks", "text"] = "auto"
+    *,
+    project: Path | None = None,
+    connect: str = "",
+    pictures: Literal["auto", "kitty", "sixel", "blocks", "text"] = "auto",
 ) -> None:
     """Draw, compare and deploy in the terminal, without an assistant.
 
@@ -43,7 +46,8 @@ def studio(
         The address of a running `dgx-pixels serve --http`, whose library, models and queue it shares;
         DGX_PIXELS_HTTP_TOKEN must hold that server's token.
     pictures
-        blocks: two pixels in a cell; text: shades, for terminals without colours or Unicode; auto: as the terminal can.
+        kitty, sixel: the terminal's graphics; blocks: two pixels in a cell; text: shades, for terminals without colours
+        or Unicode; auto: as the terminal can.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ServerError("The studio needs a terminal. In a script use `dgx-pixels generate` and `deploy`.")
@@ -69,10 +73,11 @@ def _run(connect: str, project: str | None, pictures: str) -> tuple[StudioApp, P
     with _errors_in_a_file() as log:
         desk = _desk(connect, project)  # its process starts while the first screen does
         from server.terminal.app import StudioApp
-        from server.terminal.probe import light_background, speaks_unicode
+        from server.terminal.probe import ask, graphics_of, is_light, speaks_unicode
 
         plain = pictures == "text" or (pictures == "auto" and not speaks_unicode())
-        app = StudioApp(desk, plain=plain, light=light_background())
+        answer = ask()
+        app = StudioApp(desk, plain=plain, light=is_light(answer), graphics=graphics_of(answer, pictures))
         _end_with_the_terminal(app)
         gc.freeze()  # what is loaded stays: looking through it would hold keys for a tenth of a second
         gc.enable()

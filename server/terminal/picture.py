@@ -1,20 +1,23 @@
-"""The widget of one picture or one playing clip, at a whole zoom, in half blocks or shades."""
+"""The widget of one picture or one playing clip, at a whole zoom: graphics of the terminal, half blocks or shades."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from rich.control import Control
 from rich.segment import Segment
 from textual.events import Resize
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
 
-from server.terminal.cells import MOST_ZOOM, fit, half_blocks, shades, size_in_cells
+from server.terminal.cells import CHEQUERS, MOST_ZOOM, fit, half_blocks, shades, size_in_cells
 
 if TYPE_CHECKING:
     from pipelines.records import Pixels
+    from server.terminal.app import StudioApp
+    from server.terminal.graphics import Drawing, Graphics
 
 
 class Picture(Widget):
@@ -34,6 +37,10 @@ class Picture(Widget):
         self._zoom = 0
         self._drawn: dict[tuple[int, int], list[Strip]] = {}
         self._timer: Timer | None = None
+        self._drawings: dict[int, Drawing | None] = {}
+        """The terminal's graphics of the frames, as long as size, zoom and pan stay."""
+        self._sent: set[int] = set()
+        """Numbers of the pictures that Kitty holds."""
         self.pan = (0, 0)
 
     def show(self, picture: Pixels | None) -> None:
@@ -45,10 +52,21 @@ class Picture(Widget):
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
-        self._frames, self._at, self._drawn, self.pan = frames, 0, {}, (0, 0)
+        self._frames, self._at, self.pan = frames, 0, (0, 0)
+        self._forget()
         if len(frames) > 1 and fps > 0:
             self._timer = self.set_interval(1 / fps, self._advance)
         self.refresh()
+
+    def _forget(self) -> None:
+        """Draws all frames once more."""
+        self._drawn, self._drawings = {}, {}
+
+    @property
+    def _graphics(self) -> Graphics | None:
+        """The terminal's graphics; a dialog dims what is below it, which they cannot be."""
+        graphics = cast("StudioApp", self.app).graphics
+        return graphics if graphics is not None and self.screen.is_current else None
 
     def _advance(self) -> None:
         self._at = (self._at + 1) % max(len(self._frames), 1)
@@ -60,12 +78,19 @@ class Picture(Widget):
         if not self._frames:
             return 1
         height, width = self._frames[0].shape[:2]
+        if (graphics := cast("StudioApp", self.app).graphics) is not None:
+            from server.terminal.graphics import fit_pixels
+
+            return self._zoom or fit_pixels(width, height, self.size.width, self.size.height, graphics.cell)
         return self._zoom or fit(width, height, self.size.width, self.size.height)
 
     def change_zoom(self, by: int) -> None:
         """Makes the picture larger or smaller by whole steps; 0 goes back to what fits."""
-        self._zoom = min(max(self.zoom + by, 1), MOST_ZOOM) if by else 0
-        self._drawn, self.pan = {}, (0, 0)
+        graphics = cast("StudioApp", self.app).graphics
+        most = MOST_ZOOM if graphics is None else MOST_ZOOM * graphics.cell[0]
+        self._zoom = min(max(self.zoom + by, 1), most) if by else 0
+        self.pan = (0, 0)
+        self._forget()
         self.refresh()
 
     @property
@@ -78,17 +103,23 @@ class Picture(Widget):
         """Whether the picture is larger than its room."""
         if (frame := self.frame) is None:
             return False
-        columns, rows = size_in_cells(frame.shape[1], frame.shape[0], self.zoom)
+        if (graphics := cast("StudioApp", self.app).graphics) is not None:
+            columns = -(-frame.shape[1] * self.zoom // graphics.cell[0])
+            rows = -(-frame.shape[0] * self.zoom // graphics.cell[1])
+        else:
+            columns, rows = size_in_cells(frame.shape[1], frame.shape[0], self.zoom)
         return columns > self.size.width or rows > self.size.height
 
     def move(self, columns: int, rows: int) -> None:
         """Looks at another part of a picture that is cut off."""
         self.pan = (self.pan[0] + columns, self.pan[1] + rows) if self.cut else (0, 0)
+        self._drawings = {}
         self.refresh()
 
     def on_resize(self, _: Resize) -> None:
         """Chooses the zoom again: the largest that fits may be another one."""
         self.pan = (0, 0)
+        self._drawings = {}
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -96,7 +127,9 @@ class Picture(Widget):
         width, style = self.size.width, self.rich_style
         if (frame := self.frame) is None:
             return Strip.blank(width, style)
-        zoom = self.zoom
+        if (graphics := self._graphics) is not None and (drawing := self._drawing(frame, graphics)) is not None:
+            return self._graphics_line(y, drawing, graphics)
+        zoom = fit(frame.shape[1], frame.shape[0], width, self.size.height) if graphics else self.zoom
         columns, rows = size_in_cells(frame.shape[1], frame.shape[0], zoom)
         left, top = (width - columns) // 2, (self.size.height - rows) // 2
         if columns > width:
@@ -119,3 +152,43 @@ class Picture(Widget):
                 Strip(Segment.apply_style(line, style), columns) for line in draw(self._frames[self._at], zoom)
             ]
         return self._drawn[key]
+
+    def _drawing(self, frame: Pixels, graphics: Graphics) -> Drawing | None:
+        """The frame for the terminal; None where its graphics cannot show it."""
+        if self._at not in self._drawings:
+            from server.features.preview import on_chequers
+            from server.terminal.graphics import canvas, draw
+
+            room = (self.size.width, self.size.height)
+            whole = canvas(on_chequers(frame, CHEQUERS), self.zoom, room, self.pan, graphics.cell)
+            self._drawings[self._at] = draw(whole, graphics) if whole.size else None
+        return self._drawings[self._at]
+
+    def _graphics_line(self, y: int, drawing: Drawing, graphics: Graphics) -> Strip:
+        from server.terminal.graphics import placeholders, raw
+
+        width, height, style = self.size.width, self.size.height, self.rich_style
+        left, top = (width - drawing.columns) // 2, (height - drawing.rows) // 2
+        if graphics.kind == "sixel":
+            if y < height - 1:
+                return Strip.blank(width, style)
+            place = self.region.offset  # behind the last line: the cells below it are written before
+            move = Control.move_to(place.x + left, place.y + top).segment.text
+            last = [Segment(" " * (width - 1), style), raw(f"\x1b7{move}{drawing.data}\x1b8"), Segment(" ", style)]
+            return Strip(last, width)
+        if not top <= y < top + drawing.rows:
+            return Strip.blank(width, style)
+        cells = [placeholders(drawing, y - top)]
+        if y == top and drawing.number not in self._sent:
+            cells.insert(0, raw(self._exchange(drawing)))
+        right = width - left - drawing.columns
+        return Strip.join([Strip.blank(left, style), Strip(cells, drawing.columns), Strip.blank(right, style)])
+
+    def _exchange(self, drawing: Drawing) -> str:
+        """What sends a picture to Kitty, and frees those that are shown no longer."""
+        from server.terminal.graphics import kitty_delete
+
+        used = {other.number for other in self._drawings.values() if other}
+        gone = self._sent - used
+        self._sent = (self._sent & used) | {drawing.number}
+        return "".join(map(kitty_delete, sorted(gone))) + drawing.data

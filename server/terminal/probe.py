@@ -1,7 +1,8 @@
-"""What the terminal is like, asked before Textual reads its input: the background's colour, Unicode.
+"""What the terminal is like, asked before Textual reads its input: background, graphics, the size of a cell, Unicode.
 
-The question is OSC 11 (xterm's control sequences, "Change VT100 text background color"), followed by DA1, which every
-terminal answers: no waiting for terminals that do not know the first.
+The questions are OSC 11 (xterm's control sequences, "Change VT100 text background color"), Kitty's query of graphics
+and CSI 16 t (the size of a cell). DA1 comes last: every terminal answers it, so that there is no waiting for those that
+do not know the others. The 4 in its answer is Sixel.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 import select
 import sys
 import time
+
+from server.terminal.graphics import Graphics
 
 PATIENCE = 0.2
 """Seconds that an answer may take; over a slow line the dark theme is taken."""
@@ -26,9 +29,42 @@ def speaks_unicode() -> bool:
     return os.environ.get("TERM") != "linux"
 
 
-def light_background() -> bool:
-    """Returns whether the terminal's background is light."""
-    return is_light(_ask("\x1b]11;?\x1b\\\x1b[c"))
+def ask() -> str:
+    """Returns the terminal's answers; empty where it gives none."""
+    multiplexer = "TMUX" in os.environ or os.environ.get("TERM", "").startswith(("screen", "tmux", "linux", "dumb"))
+    kitty = "" if multiplexer else "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
+    return _ask(f"\x1b]11;?\x1b\\{kitty}\x1b[16t\x1b[c")
+
+
+def graphics_of(answer: str, wanted: str = "auto") -> Graphics | None:
+    """Returns the graphics that answers to `ask` tell of, of the kind that is wanted; None: cells.
+
+    Sixel comes first: some terminals know Kitty's protocol without its placeholders, and all of them know Sixel.
+    """
+    attributes = re.search(r"\x1b\[\?([0-9;]*)c", answer)
+    size = re.search(r"\x1b\[6;(\d+);(\d+)t", answer)
+    cell = (int(size[2]), int(size[1])) if size else _cell()
+    if not all(cell):
+        return None
+    if wanted == "sixel" or (wanted == "auto" and attributes and "4" in attributes[1].split(";")):
+        return Graphics("sixel", cell)
+    if wanted == "kitty" or (wanted == "auto" and "_Gi=31;OK" in answer and os.environ.get("COLORTERM")):
+        return Graphics("kitty", cell)
+    return None
+
+
+def _cell() -> tuple[int, int]:
+    """The pixels of a cell as the system knows them; zeros where it does not."""
+    try:
+        import fcntl
+        import struct
+        import termios
+
+        answer = fcntl.ioctl(sys.__stdout__.fileno(), termios.TIOCGWINSZ, b"\0" * 8)  # type: ignore[union-attr]
+        rows, columns, width, height = struct.unpack("HHHH", answer)
+    except (ImportError, OSError, ValueError, AttributeError):
+        return 0, 0
+    return width // max(columns, 1), height // max(rows, 1)
 
 
 def is_light(answer: str) -> bool:

@@ -13,6 +13,7 @@ from server.desk.local import LocalDesk
 from server.settings import Settings
 from server.studio import Studio
 from server.terminal.app import StudioApp
+from server.terminal.graphics import Graphics
 from tests.fakes import FakeBackend
 from tests.server.terminal.driving import OpenStudio, settled, until
 
@@ -29,9 +30,11 @@ def open_studio(game: Path, settings: Settings, backend: FakeBackend) -> OpenStu
     import pipelines.embedded.judge  # noqa: F401 (what marks candidates imports torch: not within a test's patience)
 
     @asynccontextmanager
-    async def opened(size: tuple[int, int] = (80, 24), *, plain: bool = False) -> AsyncIterator[Pilot[None]]:
+    async def opened(
+        size: tuple[int, int] = (80, 24), *, plain: bool = False, graphics: Graphics | None = None
+    ) -> AsyncIterator[Pilot[None]]:
         quiet = settings.model_copy(update={"preload": "none"})
-        app = StudioApp(LocalDesk(lambda: Studio(quiet, backend)), plain=plain)
+        app = StudioApp(LocalDesk(lambda: Studio(quiet, backend)), plain=plain, graphics=graphics)
         async with app.run_test(size=size) as pilot:
             await until(pilot, lambda: app.awake)
             await settled(pilot)
