@@ -148,7 +148,7 @@ class _GivenKV:
 
 
 def _attend_to(query: Tensor, kv: Tensor) -> Tensor:
-    """Attention of queries (batch, heads, tokens, d) to keys and values that lie side by side in the last dimension."""
+    """Attends from queries (batch, heads, tokens, d) to keys and values that lie side by side in the last dimension."""
     batch, heads, _, width = query.shape
     key, value = kv.view(batch, kv.shape[1], 2, heads, width).permute(2, 0, 3, 1, 4).unbind()
     return nn.functional.scaled_dot_product_attention(query, key, value)

@@ -173,7 +173,7 @@ class DiffusersBackend:
         return self.residents[model.id]
 
     def _reading(self, resident: Resident) -> References:
-        """The model's adapter for reference pictures, loaded where needed.
+        """Returns the model's adapter for reference pictures, loaded where needed.
 
         Raises:
             InvalidRequest: the model takes none.

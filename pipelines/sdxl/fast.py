@@ -144,7 +144,7 @@ class FastModel:
     def _call_unet(
         self, latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor, *beside: Tensor
     ) -> Tensor:
-        """`beside`: image tokens (3 dimensions) and lines (4 dimensions), where there are any."""
+        """Calls the UNet; `beside` holds image tokens (3 dimensions) and lines (4 dimensions), where there are any."""
         more: dict[str, Any] = {}
         conditioning = Conditioning(hidden, pooled, sizes)
         with ExitStack() as given:

@@ -48,14 +48,14 @@ def hold(module: nn.Module, own: Float8Weight | None) -> None:
 
 
 def held(module: Any) -> Float8Weight | None:
-    """The weight that `hold` gave a module."""
+    """Returns the weight that `hold` gave a module."""
     if module.float8_weight is None:
         return None
     return Float8Weight(module.float8_weight, module.float8_inverse, module.float8_scale, module.float8_one)
 
 
 def float8_linear(x: Tensor, own: Float8Weight, bias: Tensor | None = None) -> Tensor:
-    """x @ weight.T + bias in float8, in x's dtype. x: (..., in)."""
+    """Computes x @ weight.T + bias in float8, in x's dtype. x: (..., in)."""
     rows = x.reshape(-1, x.shape[-1])
     small = (rows.float() * own.inverse).clamp(-LARGEST, LARGEST).to(E4M3)
     if x.is_cuda:
@@ -77,12 +77,12 @@ def rounded(weight: Tensor, bound: Tensor) -> Float8Weight:
 
 
 def norm_bound(norm: Any) -> Tensor:
-    """What each output of a layer norm is at most in size: (width,), float32."""
+    """Bounds the size of each output of a layer norm: (width,), float32."""
     return norm.weight.float().abs() * norm.weight.shape[0] ** 0.5 + norm.bias.float().abs()
 
 
 def linear_bound(layer: nn.Linear, norm: Any) -> Tensor:
-    """What each output of a linear layer after a layer norm is at most in size: (out,), float32."""
+    """Bounds the size of each output of a linear layer after a layer norm: (out,), float32."""
     weight = layer.weight.float()
     length = (weight * norm.weight.float()).norm(dim=1) * norm.weight.shape[0] ** 0.5
     fixed = weight @ norm.bias.float()
@@ -90,7 +90,7 @@ def linear_bound(layer: nn.Linear, norm: Any) -> Tensor:
 
 
 def geglu_bound(layer: nn.Linear, norm: Any) -> Tensor:
-    """What each output of a GEGLU after a layer norm is at most in size; gelu(x) is at most x, and at least -0.17."""
+    """Bounds the size of each output of a GEGLU after a layer norm; gelu(x) is at most x, and at least -0.17."""
     value, gate = linear_bound(layer, norm).chunk(2)
     return value * gate.clamp(min=0.17)
 

@@ -53,7 +53,9 @@ class Lines:
             network.to(memory_format=torch.channels_last)
 
     def residuals(self, latents: Tensor, timestep: Tensor, conditioning: Conditioning, lines: Tensor) -> dict[str, Any]:
-        """What the UNet's call takes beside its inputs. `lines`: (batch, 3, height, width) in 0..1, canvas pixels."""
+        """Computes what the UNet takes beside its inputs; `lines` (batch, 3, height, width) are 0..1, in canvas
+        pixels.
+        """
 
         def call() -> tuple[list[Tensor], Tensor]:
             return self.network(
@@ -75,7 +77,7 @@ class Lines:
 
 
 def lines_of(pictures: Sequence[Pixels]) -> Tensor:
-    """White lines on black where colours or alpha change: (batch, 3, height, width) in 0..1."""
+    """Draws white lines on black where colours or alpha change: (batch, 3, height, width) in 0..1."""
     from scipy.ndimage import gaussian_gradient_magnitude
 
     drawn = []

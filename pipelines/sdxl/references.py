@@ -117,7 +117,7 @@ class References:
 
 
 def _pipeline(resident: Resident) -> Any:
-    """diffusers' pipeline around the UNet, which has the loader."""
+    """Makes diffusers' pipeline around the UNet, which has the loader."""
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 
     absent: dict[str, Any] = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
@@ -127,7 +127,7 @@ def _pipeline(resident: Resident) -> Any:
 
 
 def _square(picture: Pixels) -> Any:
-    """The picture over white, centred on a square that is no smaller than what the encoder sees, its pixels sharp."""
+    """Puts the picture over white, centred on a square that is no smaller than what the encoder sees, pixels sharp."""
     from PIL import Image
 
     alpha = picture[..., 3:].astype(np.float32) / 255

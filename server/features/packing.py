@@ -113,7 +113,7 @@ def pack_sheet(studio: Studio, request: PackRequest, on_progress: OnProgress, *,
 
 
 def _prompt(titles: Sequence[str]) -> str:
-    """Names what the atlas holds, shortly."""
+    """Describes what the atlas holds in one line."""
     named = " ".join(title.replace("_", " ") for title in titles[:3])
     return f"{named} atlas"
 
