@@ -380,17 +380,14 @@ def resized(picture: Pixels, height: int, width: int) -> Pixels:
 
 
 def _lines(picture: Pixels, count: int) -> Pixels:
-    lines = list(picture)
-    spread = 0
-    while len(lines) != count and len(lines) > 2:
-        differ = np.array(
-            [float((lines[i] != lines[i + 1]).any(axis=-1).sum()) for i in range(1, len(lines) - 2)] or [0]
-        )
-        order = np.argsort(differ + 0.01 * np.abs(np.arange(len(differ)) - (spread * 7 % max(len(differ), 1))))
-        at = 1 + int(order[0])
-        spread += 1
-        if len(lines) > count:
-            del lines[at]
-        else:
-            lines.insert(at, lines[at].copy())
-    return np.stack(lines)
+    inner = np.arange(1, len(picture) - 1)
+    if count == len(picture) or not inner.size:
+        return picture
+    differ = (picture[inner] != picture[inner + 1]).any(axis=-1).sum(axis=-1)
+    order = inner[np.argsort(differ, kind="stable")]
+    times = np.ones(len(picture), np.intp)
+    if count < len(picture):
+        times[order[: len(picture) - count]] = 0
+    else:
+        np.add.at(times, np.resize(order, count - len(picture)), 1)  # each once before any a second time
+    return np.repeat(picture, times, axis=0)
