@@ -31,6 +31,8 @@ PAGE_SIZE = 500
 """Assets per page: about 2 kB each for sprites, so that a page opens quickly."""
 _LARGEST_SIDE = 8192
 """Pixels; a canvas of a larger side is not shown by browsers."""
+_MAPS = ("preview.png", "preview.numbered.png")
+"""Pictures of an asset in use: a tileset's map, a kit's window, an atlas's numbered frames."""
 _COLOR = re.compile(r"[0-9a-f]{6}")
 
 
@@ -110,8 +112,11 @@ def _entry(library: Library, asset: Asset, deployed: Sequence[str], *, veiled: b
     """Returns what the page shows of an asset; `veiled` hides what drew it, until the blind comparison has a vote."""
     try:
         png = library.read(asset)
-        preview_map = next((f.name for f in asset.files if asset.kind == "tileset" and f.name == "preview.png"), None)
+        names = [f.name for f in asset.files] if asset.kind in ("tileset", "sheet") else []
+        preview_map = next((name for name in names if name in _MAPS), None)
         map_png = library.read(asset, preview_map) if preview_map else b""
+        normal = library.read(asset, "normal.png") if "normal.png" in names else b""
+        pieces = _pieces(library.read(asset, "ui.json")) if "ui.json" in names else {}
     except LibraryError:
         return None
     width, height = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
@@ -128,6 +133,8 @@ def _entry(library: Library, asset: Asset, deployed: Sequence[str], *, veiled: b
         "height": height,
         "png": data_uri(png),
         "map": data_uri(map_png) if map_png else None,
+        "normal": data_uri(normal) if normal and normal[16:24] == png[16:24] else None,
+        "pieces": pieces,
         "sheet": _sheet(asset.details.get("sheet")),
         "palette": [c for c in palette if isinstance(c, str) and _COLOR.fullmatch(c)]
         if isinstance(palette, list)
@@ -137,6 +144,25 @@ def _entry(library: Library, asset: Asset, deployed: Sequence[str], *, veiled: b
         "recipe": _recipe(asset.recipe, veiled=veiled),
         "paths": [*(f"{folder}/{file.name}" for file in asset.files), *deployed],
     }
+
+
+def _pieces(data: bytes) -> dict[str, Any]:
+    """The nine patches of a kit by name, rectangle and insets as four numbers each; none where a value is not one."""
+    try:
+        found = json.loads(data)["pieces"].items()
+        pieces = {
+            str(name): {
+                "rect": [int(side) for side in piece["rect"]],
+                "insets": [int(piece["insets"][side]) for side in ("left", "right", "top", "bottom")],
+            }
+            for name, piece in found
+            if "insets" in piece
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+    fine = (p["rect"] + p["insets"] for p in pieces.values() if len(p["rect"]) == 4)
+    whole = [all(0 <= value <= _LARGEST_SIDE for value in values) for values in fine]
+    return pieces if len(whole) == len(pieces) and all(whole) else {}
 
 
 def _sheet(sheet: Any) -> dict[str, Any] | None:

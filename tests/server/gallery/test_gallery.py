@@ -201,3 +201,32 @@ def test_the_page_is_the_app_view_of_the_list_of_assets(studio: Studio, golem: A
             assert "ui/initialize" in content.text
 
     anyio.run(look)
+
+
+def test_a_kit_shows_its_window_and_its_nine_patches(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    insets = {"left": 1, "right": 2, "top": 3, "bottom": 4}
+    pieces = {"panel": {"rect": [0, 0, 9, 9], "insets": insets}, "icon_key": {"rect": [9, 0, 1, 1]}}
+    files = {"sheet.png": PNG, "ui.json": json.dumps({"pieces": pieces}).encode(), "preview.png": PNG}
+    library.add("sheet", files, Recipe("sheet", "wood ui", 1, 1, 7))
+    entry = data_of(gallery_page(library))["assets"][0]
+    assert entry["map"].startswith("data:image/png")
+    assert entry["pieces"] == {"panel": {"rect": [0, 0, 9, 9], "insets": [1, 2, 3, 4]}}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"pieces": 1}', '{"pieces": {"a": {"rect": ["<b>"], "insets": {}}}}'])
+def test_a_kit_of_a_foreign_library_cannot_break_the_page(tmp_path: Path, text: str) -> None:
+    library = Library(tmp_path)
+    library.add("sheet", {"sheet.png": PNG, "ui.json": text.encode()}, Recipe("sheet", "wood ui", 1, 1, 7))
+    assert data_of(gallery_page(library))["assets"][0]["pieces"] == {}
+
+
+def test_an_atlas_brings_its_normal_map_and_its_numbered_picture(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    files = {"sheet.png": PNG, "normal.png": PNG, "preview.numbered.png": PNG}
+    library.add("sheet", files, Recipe("sheet", "imp atlas", 1, 1, 7))
+    library.add("sprite", {"sprite.png": PNG}, Recipe("sprite", "imp", 1, 1, 7))
+    entries = {entry["prompt"]: entry for entry in data_of(gallery_page(library))["assets"]}
+    assert entries["imp atlas"]["normal"].startswith("data:image/png")
+    assert entries["imp atlas"]["map"].startswith("data:image/png")
+    assert entries["imp"]["normal"] is None
