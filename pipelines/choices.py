@@ -7,7 +7,18 @@ from typing import Literal
 Outline = Literal["none", "outer", "inner", "selective"]
 Preset = Literal["turbo", "guided", "quality", "fast", "draft"]
 """Of all models together; `Model.presets` says which one model has."""
-Layout = Literal["wang16", "blob47", "edge16", "platformer", "seamless", "variations"]
+Layout = Literal[
+    "wang16",
+    "blob47",
+    "edge16",
+    "platformer",
+    "seamless",
+    "variations",
+    "isometric",
+    "hex_pointy",
+    "hex_flat",
+    "animated",
+]
 Border = Literal["auto", "grassy", "soft", "crisp"]
 Method = Literal["composite", "joint"]
 Axes = Literal["both", "x", "y"]

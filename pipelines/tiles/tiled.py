@@ -33,7 +33,7 @@ class Naming:
 
 def write_tsx(layout: Layout, naming: Naming, image: str, tile_size: int, count: int, columns: int, rows: int) -> bytes:
     """Writes a Tiled tileset with its Wang set; `image` is the atlas beside it, `count` the number of tiles in use."""
-    return _xml(_tileset(layout, naming, image, tile_size, count, columns, rows))
+    return xml_bytes(_tileset(layout, naming, image, tile_size, count, columns, rows))
 
 
 def _tileset(
@@ -105,7 +105,7 @@ def _map(indices: Indices, tileset: ET.Element, tile_size: int) -> bytes:
     layer = ET.SubElement(root, "layer", {"id": "1", "name": "ground", **size})
     data = ET.SubElement(layer, "data", {"encoding": "csv"})
     data.text = "\n" + ",\n".join(",".join(str(i + 1) for i in row) for row in indices.tolist()) + "\n"
-    return _xml(root)
+    return xml_bytes(root)
 
 
 def write_sheet(
@@ -122,7 +122,11 @@ def write_sheet(
         "lower": naming.lower,
         **table(layout, count),
     }
-    # lists of numbers on one line each
+    return sheet_bytes(data)
+
+
+def sheet_bytes(data: dict[str, Any]) -> bytes:
+    """Returns a layout file: JSON with one line for each entry."""
     lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items())
     return f"{{\n{lines}\n}}\n".encode()
 
@@ -132,6 +136,7 @@ def strip(tiles: Sequence[Pixels]) -> Pixels:
     return np.concatenate(list(tiles))
 
 
-def _xml(root: ET.Element) -> bytes:
+def xml_bytes(root: ET.Element) -> bytes:
+    """Returns an indented XML file."""
     ET.indent(root, " ")
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="utf-8") + b"\n"

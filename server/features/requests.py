@@ -176,7 +176,7 @@ class TilesetRequest(Request):
         Layout,
         Field(
             description="wang16: corners, for a dual grid. blob47: all 8 neighbours. edge16: paths. platformer: side "
-            "view. seamless: one tile. variations: tiles of one terrain."
+            "view. seamless: one tile. variations, hex: of one terrain. animated: water, lava."
         ),
     ] = "wang16"
     border: Border = "auto"

@@ -50,7 +50,7 @@ def generate_tileset(
         ServerError, LibraryError: an earlier set is unknown, or the library cannot be used.
         PipelineError: an option cannot be used, or the drawing was cancelled.
     """
-    from pipelines.tiles.tileset import draw_tileset
+    from pipelines.tiles.projected import draw_set
 
     started = time.perf_counter()
     game = studio.project(project)
@@ -82,7 +82,7 @@ def generate_tileset(
         candidates=request.candidates or 0,
         options=options,
     )
-    tileset = draw_tileset(studio.engine, recipe, on_progress, given)
+    tileset = draw_set(studio.engine, recipe, on_progress, given)
     tileset = replace(tileset, recipe=record_bases(studio, tileset.recipe))
     library = studio.library(game)
     asset = save_asset(
@@ -108,7 +108,12 @@ def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:
     `path` is the atlas in assets/, `minor` the 19 of Bevy 0.19 (0: unknown). Empty for a Bevy without TilemapChunk
     (before 0.17).
     """
+    from pipelines.tiles.projected import ProjectedSet
+    from server.features.tile_snippets import moving_system, placed_sprites
+
     count, size = len(tileset.tiles), tileset.recipe.width
+    if isinstance(tileset, ProjectedSet) and tileset.layout.name != "animated":
+        return placed_sprites(tileset, path)
     name = path.removesuffix(".png")
     if minor and minor < 17:
         return ""
@@ -123,6 +128,7 @@ def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:
         load, note = f'asset_server.load_with_settings("{name}_strip.png", {settings})', ""
     else:
         load, note = f'asset_server.load_builder().with_settings({settings}).load("{name}_strip.png")', ""
+    moving = moving_system(tileset) if isinstance(tileset, ProjectedSet) else ""
     rows, columns = tileset.map.shape
     numbers = "".join(f"        [{', '.join(map(str, row))}],\n" for row in tileset.map.tolist())
     # chunks count their rows from the bottom since 0.18
@@ -138,6 +144,7 @@ def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:
         + f"    let (chunk_size, tile_display_size) = (UVec2::new({columns}, {rows}), UVec2::splat({size}));\n"
         + "    let chunk = TilemapChunk { chunk_size, tile_display_size, tileset, ..default() };\n"
         + "    commands.spawn((chunk, TilemapChunkTileData(tiles)));\n}\n"
+        + moving
     )
 
 
@@ -151,6 +158,7 @@ def _terrain(studio: Studio, game: Project | None, asset_id: str, which: str) ->
     """Returns the prompt and the texture of an earlier set's terrain."""
     from pipelines.pixels.png import read_picture
     from pipelines.tiles.layouts import find_layout
+    from pipelines.tiles.projected import PROJECTED
     from pipelines.tiles.tileset import terrain_of
 
     library, asset = studio.find_asset(asset_id, game)
@@ -160,6 +168,11 @@ def _terrain(studio: Studio, game: Project | None, asset_id: str, which: str) ->
             "kind='tileset' shows them), or name the terrain, for example 'grass'."
         )
     options = asset.recipe.options
+    if options.get("layout") in PROJECTED:
+        raise InvalidRequest(
+            f"Asset {asset_id} has the layout {options['layout']}, which cannot be continued. Continue a square set "
+            "(wang16), or name the terrain."
+        )
     atlas = read_picture(library.read(asset))
     texture = terrain_of(atlas, find_layout(str(options.get("layout", ""))), asset.recipe.width, which)
     return re.sub(r"\s+", " ", str(options.get(which, which))), texture

@@ -16,6 +16,7 @@ from pipelines.engine.engine import Engine
 from pipelines.records import Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
 from pipelines.tiles.layouts import find_layout
+from pipelines.tiles.projected import PROJECTED, draw_set
 from pipelines.tiles.tileset import Tileset, draw_tileset
 
 OFFSCREEN = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
@@ -43,6 +44,27 @@ def test_tmxrasterizer_draws_our_map_as_our_own_preview_does(engine: Engine, tmp
     subprocess.run(command, env=OFFSCREEN, check=True, capture_output=True, timeout=60)
     with Image.open(tmp_path / "map.png") as picture:
         np.testing.assert_array_equal(np.array(picture.convert("RGBA")), tileset.preview)
+
+
+@pytest.mark.parametrize(
+    ("layout", "size"),
+    [("isometric", 16), ("isometric", 32), ("hex_pointy", 16), ("hex_flat", 16), ("hex_flat", 32), ("animated", 16)],
+)
+def test_tmxrasterizer_draws_projected_maps_as_our_own_preview_does(
+    engine: Engine, tmp_path: Path, layout: str, size: int
+) -> None:
+    """Tiled's picture ends at the grid: the sides of an isometric map's front are below it."""
+    options = {"layout": layout, "upper": "grass", "lower": "water" if PROJECTED[layout].two else ""}
+    tileset = draw_set(engine, Recipe("tileset", "grass water", size, size, 3, options=options))
+    for name, data in tileset.files().items():
+        (tmp_path / name).write_bytes(data)
+    command = ["tmxrasterizer", str(tmp_path / "map.tmx"), str(tmp_path / "map.png")]
+    subprocess.run(command, env=OFFSCREEN, check=True, capture_output=True, timeout=60)
+    with Image.open(tmp_path / "map.png") as picture:
+        theirs = np.array(picture.convert("RGBA"))
+    below = size // 2 if layout == "isometric" else 0
+    assert theirs.shape[0] == tileset.preview.shape[0] - below
+    np.testing.assert_array_equal(theirs, tileset.preview[: theirs.shape[0]])
 
 
 def test_terraingenerator_takes_every_tile_of_the_corner_set_as_it_is(engine: Engine, tmp_path: Path) -> None:

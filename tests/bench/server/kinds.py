@@ -31,6 +31,8 @@ from pipelines.pixels.named_palettes import named_palette
 from pipelines.pixels.palette import Palette
 from pipelines.pixels.png import encode_png, read_picture
 from pipelines.records import Pixels, no_progress
+from pipelines.tiles.geometry import compose
+from pipelines.tiles.tileset import Tileset
 from pipelines.ui.kit import make_kit
 from pipelines.ui.pieces import MATERIALS
 from server.settings import Settings
@@ -172,6 +174,47 @@ def framed(picture: Pixels, side: int) -> Pixels:
     return np.pad(picture, ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0)))
 
 
+SETS = (
+    ("isometric", "grass", "water", 16),
+    ("isometric", "stone floor", "lava", 16),
+    ("isometric", "sand", "", 32),
+    ("hex_pointy", "grass", "", 16),
+    ("hex_flat", "sand", "", 32),
+    ("animated", "grass", "water", 16),
+    ("animated", "lava", "", 16),
+)
+"""(layout, upper, lower, tile size)."""
+
+
+def tiles(seeds: int) -> Made:
+    """Draws projected and animated sets with the embedded model; shows the first of each, animated ones in 4 frames."""
+    from server.features.requests import TilesetRequest
+    from server.features.tilesets import generate_tileset
+
+    reports: dict[str, list[Report]] = {}
+    shown: list[Tileset] = []
+    with studio() as desk:
+        for layout, upper, lower, size in SETS:
+            made = []
+            for seed in range(1, seeds + 1):
+                wanted = {"upper": upper, "lower": lower, "layout": layout, "tile_size": size, "seed": seed}
+                made.append(generate_tileset(desk, TilesetRequest.model_validate(wanted), no_progress).tileset)
+            reports[f"tiles {layout} {upper} {lower} {size} px"] = [one.report for one in made]
+            shown.append(made[0])
+    grass, stone, sand, pointy, flat, shore, lava = shown
+    shores = [moment(shore, frame)[:64, :112] for frame in range(4)]
+    pools = [moment(lava, frame)[:64, :112] for frame in range(4)]
+    first = beside(grass.preview, stone.preview, grass.atlas)
+    second = beside(sand.preview, pointy.preview, flat.preview[:120])
+    return reports, stacked([first, second, beside(*shores), beside(*pools)], gap=6)
+
+
+def moment(tileset: Tileset, frame: int) -> Pixels:
+    """The sample map of an animated set at a frame."""
+    count = len(tileset.tiles) // 4
+    return compose(tileset.tiles[frame * count : (frame + 1) * count], tileset.map)
+
+
 @contextmanager
 def studio() -> Iterator[Studio]:
     """A studio with the embedded model and an empty library."""
@@ -183,7 +226,7 @@ def studio() -> Iterator[Studio]:
             desk.close()
 
 
-KINDS: dict[str, Callable[[int], Made]] = {"effects": effects, "ui": ui, "atlas": atlas}
+KINDS: dict[str, Callable[[int], Made]] = {"effects": effects, "ui": ui, "atlas": atlas, "tiles": tiles}
 
 
 def stacked(pictures: Sequence[Pixels], gap: int = 2) -> Pixels:

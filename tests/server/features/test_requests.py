@@ -14,6 +14,7 @@ from pipelines.models.presets import PRESETS
 from pipelines.pixels.palette import Palette
 from pipelines.records import Pixels, no_progress
 from pipelines.tiles.layouts import LAYOUTS
+from pipelines.tiles.projected import PROJECTED
 from pipelines.tiles.wang import BORDERS
 from server.features.requests import AnimationRequest, SpriteRequest
 from server.features.save import shown_colors
@@ -23,7 +24,7 @@ from tests.fakes import fake_picture
 
 
 def test_the_choices_are_those_that_the_pipelines_know() -> None:
-    assert get_args(choices.Layout) == tuple(LAYOUTS)
+    assert get_args(choices.Layout) == (*LAYOUTS, *PROJECTED)
     assert set(get_args(choices.Border)) == {"auto", *BORDERS}
     assert set(get_args(choices.Preset)) == set(PRESETS)
 

@@ -80,3 +80,33 @@ def test_the_rust_suits_the_game_s_bevy(studio: Studio, minor: int, holds: list[
 def test_a_bevy_without_tilemaps_gets_no_rust(studio: Studio) -> None:
     made = generate_tileset(studio, TilesetRequest(upper="grass", lower="water", tile_size=16, seed=1), no_progress)
     assert bevy_snippet(made.tileset, "tiles/shore.png", 16) == ""
+
+
+@pytest.mark.parametrize(
+    ("layout", "lower", "holds"),
+    [
+        ("isometric", "water", ["(column - row) * 16.0", "from_grid(size, 4, 4", "UVec2::new(32, 24)"]),
+        ("hex_pointy", "", ["row % 2.0 * 8.0", "row * -12.0"]),
+        ("hex_flat", "", ["column * 12.0", "column % 2.0 * 8.0"]),
+        ("animated", "water", ["fn move_tiles", "tile.tileset_index % 16 + frame * 16", "RowCount { rows: 64 }"]),
+    ],
+)
+def test_projected_sets_are_deployed_and_have_rust_of_their_own(
+    studio: Studio, game: Path, layout: str, lower: str, holds: list[str]
+) -> None:
+    wanted = TilesetRequest.model_validate(
+        {"upper": "grass", "lower": lower, "layout": layout, "tile_size": 16, "seed": 1}
+    )
+    made = generate_tileset(studio, wanted, no_progress)
+    snippet = bevy_snippet(made.tileset, "tiles/map.png", 20)
+    assert all(part in snippet for part in holds)
+    deploy(studio, made.asset.id, "tiles/map.png", overwrite=False, verify=False)
+    assert 'source="map.tsx"' in (game / "assets/tiles/map.tmx").read_text(encoding="utf-8")
+    assert generate_tileset(studio, wanted, no_progress).asset.id == made.asset.id
+
+
+def test_a_projected_set_is_not_continued(studio: Studio) -> None:
+    wanted = TilesetRequest(upper="grass", layout="hex_flat", tile_size=16, seed=1)
+    made = generate_tileset(studio, wanted, no_progress)
+    with pytest.raises(PipelineError, match="cannot be continued"):
+        generate_tileset(studio, TilesetRequest(upper="sand", lower=made.asset.id, seed=1), no_progress)

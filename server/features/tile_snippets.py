@@ -1,0 +1,60 @@
+"""Rust for tilesets that are no plain TilemapChunk: isometric and hexagonal maps as sprites, liquids that move."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.tiles.projected import ProjectedSet
+
+
+def placed_sprites(tileset: ProjectedSet, path: str) -> str:
+    """Returns a startup system with its imports that shows the set's sample map as sprites, for Bevy 0.15 and later.
+
+    Args:
+        tileset: an isometric or hexagonal set.
+        path: the atlas in assets/.
+    """
+    height, width = tileset.tiles[0].shape[:2]
+    columns, rows = tileset.atlas.shape[1] // width, tileset.atlas.shape[0] // height
+    size = float(tileset.recipe.width)
+    place = {
+        "isometric": f"((column - row) * {size:.1f}, (column + row) * {-size / 2:.1f})",
+        "hex_pointy": f"(column * {size:.1f} + row % 2.0 * {size / 2:.1f}, row * {-size * 0.75:.1f})",
+        "hex_flat": f"(column * {size * 0.75:.1f}, row * {-size:.1f} - column % 2.0 * {size / 2:.1f})",
+    }[tileset.layout.name]
+    map_rows, map_columns = tileset.map.shape
+    numbers = "".join(f"        [{', '.join(map(str, row))}],\n" for row in tileset.map.tolist())
+    return (
+        "use bevy::prelude::*;\n\n"
+        f"/// A sample map; {path.removesuffix('.png')}.sheet.json says which tile is for which mask.\n"
+        "fn spawn_tiles(\n    mut commands: Commands,\n    asset_server: Res<AssetServer>,\n"
+        "    mut layouts: ResMut<Assets<TextureAtlasLayout>>,\n) {\n"
+        f"    let size = UVec2::new({width}, {height});\n"
+        f"    let layout = layouts.add(TextureAtlasLayout::from_grid(size, {columns}, {rows}, None, None));\n"
+        f'    let image = asset_server.load("{path}");\n'
+        f"    let map: [[usize; {map_columns}]; {map_rows}] = [\n{numbers}    ];\n"
+        "    for (row, line) in map.iter().enumerate() {\n        for (column, &index) in line.iter().enumerate() {\n"
+        "            let (column, row) = (column as f32, row as f32);\n"
+        f"            let (x, y): (f32, f32) = {place};\n"
+        "            let atlas = TextureAtlas { layout: layout.clone(), index };\n"
+        "            // tiles further down lie in front\n"
+        "            let place = Transform::from_xyz(x, y, y * -0.001);\n"
+        "            commands.spawn((Sprite::from_atlas_image(image.clone(), atlas), place));\n        }\n    }\n}\n"
+    )
+
+
+def moving_system(tileset: ProjectedSet) -> str:
+    """Returns a system that shows the next frame of an animated set's tiles, to stand behind its startup system."""
+    from pipelines.tiles.projected import FRAME_MS
+
+    count = len(tileset.square.tiles)
+    return (
+        "\n/// Moves the liquid: `app.add_systems(Update, move_tiles)`.\n"
+        "fn move_tiles(time: Res<Time>, mut shown: Local<u16>, mut chunks: Query<&mut TilemapChunkTileData>) {\n"
+        f"    let frame = (time.elapsed_secs() / {FRAME_MS / 1000}) as u16 % {tileset.frames};\n"
+        "    if frame == *shown {\n        return;\n    }\n    *shown = frame;\n"
+        "    for mut tiles in &mut chunks {\n        for tile in tiles.0.iter_mut().flatten() {\n"
+        f"            tile.tileset_index = tile.tileset_index % {count} + frame * {count};\n"
+        "        }\n    }\n}\n"
+    )
