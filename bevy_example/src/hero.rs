@@ -144,8 +144,8 @@ fn carry_the_sword(
         Visibility::Hidden
     });
     let middle = feet.0 + Vec2::Y * 14.0 + facing.0 * 24.0;
-    // The picture's blade points to the upper right; quarter turns keep its pixels whole.
-    let quarters = (facing.0.to_angle() / std::f32::consts::FRAC_PI_2).round();
+    // The picture's blade points to the upper left; quarter turns keep its pixels whole.
+    let quarters = (facing.0.to_angle() / std::f32::consts::FRAC_PI_2).round() - 1.0;
     *transform = Transform::from_translation(middle.round().extend(90.0)).with_rotation(
         Quat::from_rotation_z(quarters * std::f32::consts::FRAC_PI_2),
     );
