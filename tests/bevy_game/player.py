@@ -15,6 +15,7 @@ from tests.bevy_game.toolchain import binary
 CRATE = binary(VERSION)
 FEET, HERO, MONSTER = f"{CRATE}::actors::Feet", f"{CRATE}::hero::Hero", f"{CRATE}::monsters::Monster"
 RULES = f"{CRATE}::state::Game"
+CLOCK = "bevy_time::time::Time<bevy_time::virt::Virtual>"
 TEXT = "bevy_sprite::text2d::Text2d"
 SPEED, REACH = 110.0, 62.0
 KEY, DOOR, LANE = (-80.0, 131.0), -32.0, -48.0
@@ -39,11 +40,16 @@ class Player:
     Args:
         game: runs already, in a build with `dgx_pixels_extras`.
         watch: called after every look, for example to take a picture.
+        speed: of the game's clock; 0.25 runs it in slow motion, for machines that draw slowly.
     """
 
-    def __init__(self, game: Game, watch: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, game: Game, watch: Callable[[], None] = lambda: None, speed: float = 1.0) -> None:
         self._game = game
         self._watch = watch
+        self._speed = speed
+        if speed != 1.0:
+            change = {"resource": CLOCK, "path": ".context.relative_speed", "value": speed}
+            game.client.call("world.mutate_resources", change)
 
     def wins(self, seconds: float = 90.0) -> bool:
         """Fetches the key, opens the gate and leaves; False where the hero falls or the time ends."""
@@ -87,7 +93,8 @@ class Player:
         return " ".join(str(row["components"][TEXT]) for row in texts)
 
     def press(self, key: str, ms: int) -> None:
-        """Holds a key down, and waits as long."""
+        """Holds a key down for `ms` of the game's clock, and waits as long."""
+        ms = round(ms / self._speed)
         try:
             self._game.client.call("brp_extras/send_keys", {"keys": [key], "duration_ms": ms})
         except BrpError:

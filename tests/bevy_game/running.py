@@ -90,8 +90,8 @@ class Game:
         assert self._process.poll() is None, f"the game ended:\n{self.log}"
         try:
             discovery = self.client.discover(timeout=2.0)
-            if not self._draws:
-                return True
+            if not self._draws:  # the first frames compile shaders and answer late
+                return all(self.client.discover(timeout=0.3) for _ in range(5))
         except BrpError:
             return False
         # Sprites are drawn once their shaders are compiled; until then the screen has one colour.

@@ -25,6 +25,8 @@ from tests.bevy_game.player import FEET, HERO, Player
 from tests.bevy_game.running import Game, copy_game, free_port, wait_for
 
 SECONDS, PER_SECOND, MOST_BYTES = 20.0, 8, 2_000_000
+SPEED = 0.25
+"""Of the game's clock while pictures are taken: a machine that draws slowly makes the same moving picture."""
 
 
 def main() -> None:
@@ -35,9 +37,10 @@ def main() -> None:
     frames: list[tuple[float, Image.Image]] = []
 
     def watch() -> None:
-        if not frames or time.monotonic() - frames[-1][0] > 1 / PER_SECOND:
+        now = time.monotonic() * SPEED
+        if not frames or now - frames[-1][0] > 1 / PER_SECOND:
             try:
-                frames.append((time.monotonic(), shot(game)))
+                frames.append((now, shot(game)))
             except (BrpError, AssertionError):
                 return
 
@@ -46,8 +49,8 @@ def main() -> None:
         try:
             game.start()
             start = shot(game)
-            player = Player(game, watch)
-            while not player.wins(seconds=300):  # taking pictures slows the player down
+            player = Player(game, watch, SPEED)
+            while not player.wins(seconds=400):
                 frames.clear()
                 wait_for("the end of the lost game", lambda: "You fell" in player.line(), limit=60)
                 player.press("Enter", 60)
@@ -111,7 +114,7 @@ def beside(left: Image.Image, right: Image.Image) -> Image.Image:
 
 
 def write_gif(frames: list[tuple[float, Image.Image]], path: Path) -> None:
-    """The last seconds as a GIF of at most `MOST_BYTES`, with fewer frames where that is needed."""
+    """Writes the last seconds as a GIF of at most `MOST_BYTES`, with fewer frames where that is needed."""
     last = [(at, image) for at, image in frames if at > frames[-1][0] - SECONDS]
     palette = last[len(last) // 2][1].quantize(96, dither=Image.Dither.NONE)
     for every in (1, 2, 3, 4):
