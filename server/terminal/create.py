@@ -243,15 +243,15 @@ class CreateScreen(Frame):
         wall.styles.height = rows + 2 if large else 1
         wall.one_line = not large
         self.query_one("#stage").set_class(self.size.height < 30, "low")
-        self.call_after_refresh(self._facts_again)
 
+    @on(Picture.Fitted, "#big")
     def _facts_again(self) -> None:
         if (made := self._current) is not None:
             self._show_facts(made.piece)
 
     def tick(self) -> None:
         """Shows the queue."""
-        lines = Text()
+        lines = Text(no_wrap=True, overflow="ellipsis")
         for task in [task for task in self.studio.tasks if not task.quiet][-6:]:
             done = round(_BAR * task.done / task.total) if task.total else 0
             lines.append("━" * done, "bold")

@@ -65,6 +65,8 @@ class LibraryScreen(Frame):
         self._shown: dict[str, Shown] = {}
         self._total = 0
         self._clip = 0
+        self._note = ""
+        """What plays, behind the facts of the chosen one."""
 
     def body(self) -> ComposeResult:
         """See `Frame.body`."""
@@ -192,15 +194,21 @@ class LibraryScreen(Frame):
 
     def _show(self, piece: Piece) -> None:
         shown, big = self._shown[piece.id], self.query_one("#big", Picture)
-        note = ""
+        self._note = ""
         if shown.clips:
             name = list(shown.clips)[self._clip % len(shown.clips)]
             big.play(shown.clips[name], shown.fps[name])
-            note = f"{name}, {len(shown.clips[name])} frames, c plays the next"
+            self._note = f"{name}, {len(shown.clips[name])} frames, c plays the next"
         else:
             big.show(shown.picture)
-        self.query_one("#facts", Static).update(facts_line(piece, big, note))
+        self._facts_again()
         self.query_one("#swatches", Static).update(swatches(piece.palette))
+
+    @on(Picture.Fitted, "#big")
+    def _facts_again(self) -> None:
+        if (piece := self._current) and piece.id in self._shown:
+            facts = facts_line(piece, self.query_one("#big", Picture), self._note)
+            self.query_one("#facts", Static).update(facts)
 
     # keys
 
@@ -225,8 +233,7 @@ class LibraryScreen(Frame):
     def action_zoom(self, by: int) -> None:
         """Makes the picture larger or smaller by whole steps."""
         self.query_one("#big", Picture).change_zoom(by)
-        if (piece := self._current) and piece.id in self._shown:
-            self.query_one("#facts", Static).update(facts_line(piece, self.query_one("#big", Picture)))
+        self._facts_again()
 
     def action_pan(self, columns: int, rows: int) -> None:
         """Looks at another part of a picture that is larger than its room."""

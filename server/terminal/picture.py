@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from rich.control import Control
 from rich.segment import Segment
 from textual.events import Resize
+from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
@@ -27,6 +29,17 @@ class Picture(Widget):
     """
 
     DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; }"
+
+    @dataclass
+    class Fitted(Message):
+        """The room has another size, so what fits may be another zoom."""
+
+        picture: Picture
+
+        @property
+        def control(self) -> Picture:
+            """See `Message.control`."""
+            return self.picture
 
     def __init__(self, *, plain: bool = False, id: str | None = None, classes: str | None = None) -> None:
         """Prepares an empty picture; `plain` draws shades of text instead of colours."""
@@ -121,6 +134,7 @@ class Picture(Widget):
         self.pan = (0, 0)
         self._drawings = {}
         self.refresh()
+        self.post_message(self.Fitted(self))
 
     def render_line(self, y: int) -> Strip:
         """See `Widget.render_line`."""

@@ -20,6 +20,9 @@ from textual.pilot import Pilot
 from server.terminal.app import StudioApp
 from server.terminal.graphics import PLACEHOLDER, Graphics
 
+CELL_WIDTH = 12.2
+"""Of the pictures that Textual makes of a window."""
+
 
 class OpenStudio(Protocol):
     """See the fixture `open_studio`."""
@@ -57,12 +60,17 @@ async def write(pilot: Pilot[None], text: str) -> None:
 
 def window_text(pilot: Pilot[None]) -> str:
     """What the window shows, in reading order, with single spaces."""
+    return " ".join(" ".join(window_lines(pilot)).split())
+
+
+def window_lines(pilot: Pilot[None]) -> list[str]:
+    """The lines of the window, without spaces at their ends, read from the picture that Textual makes of it."""
     svg = pilot.app.export_screenshot()
-    rows: dict[float, list[tuple[float, str]]] = {}
-    for x, y, text in re.findall(r'<text[^>]* x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>', svg):
-        rows.setdefault(float(y), []).append((float(x), html.unescape(text).replace("\xa0", " ")))
-    lines = ("".join(text for _, text in sorted(row)) for _, row in sorted(rows.items()))
-    return " ".join(" ".join(lines).split())
+    lines: dict[float, str] = {}
+    for x, y, text in re.findall(r'<text[^>]* x="([\d.]+)" y="([\d.]+)" textLength=[^>]*>([^<]*)</text>', svg):
+        column = round(float(x) / CELL_WIDTH)
+        lines[float(y)] = lines.get(float(y), "").ljust(column) + html.unescape(text).replace("\xa0", " ")
+    return [line.rstrip() for _, line in sorted(lines.items())]
 
 
 def decode_half_blocks(lines: list[list[Segment]]) -> NDArray[np.uint8]:
