@@ -69,6 +69,7 @@ def draw_sprites(
     count: int = 1,
     on_progress: OnProgress = no_progress,
     sketch: Pixels | None = None,
+    references: tuple[Pixels, ...] = (),
 ) -> list[Sprite]:
     """Draws `count` sprites with seeds recipe.seed, +1, ...; of `recipe.candidates` each the best is kept.
 
@@ -79,6 +80,7 @@ def draw_sprites(
         recipe: `options` may have `ground`: "auto" (by the prompt), "transparent" or "opaque", and `sketch` (its
             `strength` in 0..1: how much of the sketch is forgotten).
         sketch: (h, w, 4) RGBA, any size: the picture to begin with, where the recipe has one.
+        references: pictures whose style is taken, where the recipe has some (`options.reference`).
 
     Raises:
         InvalidRequest: a size that the model does not draw, or an unknown option.
@@ -88,11 +90,13 @@ def draw_sprites(
         raise InvalidRequest("count and candidates are at least 1.")
     origin = recipe.options.get("batch")
     if not origin or count > 1:
-        return draw_batch(engine, [replace(recipe, seed=recipe.seed + i) for i in range(count)], on_progress, sketch)
+        return draw_batch(
+            engine, [replace(recipe, seed=recipe.seed + i) for i in range(count)], on_progress, sketch, references
+        )
     options = {name: value for name, value in recipe.options.items() if name != "batch"}
     batch = zip(origin["prompts"], origin["seeds"], strict=True)
     whole = [replace(recipe, prompt=prompt, seed=seed, options=options) for prompt, seed in batch]
-    return [draw_batch(engine, whole, on_progress, sketch)[origin["at"]]]
+    return [draw_batch(engine, whole, on_progress, sketch, references)[origin["at"]]]
 
 
 def draw_batch(
@@ -100,6 +104,7 @@ def draw_batch(
     recipes: Sequence[Recipe],
     on_progress: OnProgress = no_progress,
     sketch: Pixels | None = None,
+    references: tuple[Pixels, ...] = (),
 ) -> list[Sprite]:
     """Draws a sprite for each recipe as one batch. The recipes differ only in prompt and seed.
 
@@ -112,6 +117,7 @@ def draw_batch(
     first = recipes[0]
     if any(replace(r, prompt=first.prompt, seed=first.seed) != first for r in recipes):
         raise InvalidRequest("Sprites that are drawn together differ in nothing but prompt and seed.")
+    check_references(first, references)
     model = find_model(first.model)
     for recipe in recipes:
         _check(recipe, model)
@@ -131,7 +137,7 @@ def draw_batch(
     guidance = 0.0
     init = _first_canvas(first, passes[0], sketch, backgrounds[0], model) if _begins(first, sketch) else None
     for index, batch in enumerate(batches):
-        drawing = _draw(engine, first, passes, batch, init, _part_of(on_progress, index, len(batches)))
+        drawing = _draw(engine, first, passes, batch, init, references, _part_of(on_progress, index, len(batches)))
         unknown |= dict.fromkeys(drawing.unknown_words)
         guidance = max(guidance, drawing.guidance)  # a batch in which a prompt names a part has more
         for canvas in drawing.images:
@@ -256,6 +262,7 @@ def _draw(
     passes: Sequence[_Pass],
     batch: Sequence[tuple[str, int]],
     init: Pixels | None,
+    references: tuple[Pixels, ...],
     on_progress: OnProgress,
 ) -> Drawing:
     """Draws one batch of (prompt, seed) through all passes; the first begins with `init` where there is one."""
@@ -277,10 +284,24 @@ def _draw(
             loras=recipe.loras,
             init=tuple(_resized(image, one.width) for image in drawing.images) if drawing else begin,
             strength=REFINE if drawing else strength,
+            references=references,
+            lines=bool(begin) and not drawing and bool(recipe.options["sketch"].get("lines")),
         )
         drawing = engine.draw(request, _part_of(on_progress, index, len(passes)))
     assert drawing is not None
     return drawing
+
+
+def check_references(recipe: Recipe, references: Sequence[Pixels]) -> None:
+    """Checks that a recipe's references are here.
+
+    Raises:
+        InvalidRequest: they are not.
+    """
+    if len(recipe.options.get("reference", {}).get("assets", ())) != len(references):
+        raise InvalidRequest(
+            "This recipe was drawn after references, which are not here. Give them: reference=<files>."
+        )
 
 
 def _begins(recipe: Recipe, sketch: Pixels | None) -> bool:

@@ -100,7 +100,14 @@ def _tile_ties(mask: int, size: int, margin: int) -> Ties:
 
 
 def draw_joint(
-    engine: Engine, recipe: Recipe, model: Model, upper: str, lower: str, rim: Rim, on_progress: OnProgress
+    engine: Engine,
+    recipe: Recipe,
+    model: Model,
+    upper: str,
+    lower: str,
+    rim: Rim,
+    on_progress: OnProgress,
+    references: tuple[Pixels, ...] = (),
 ) -> tuple[list[Pixels], Drawing]:
     """Returns the 16 corner tiles (recipe.width square, opaque) in one batch, and the drawing that they came from.
 

@@ -148,6 +148,7 @@ def draw_set(
     recipe: Recipe,
     on_progress: OnProgress = no_progress,
     given: Mapping[str, Pixels] | None = None,
+    references: tuple[Pixels, ...] = (),
 ) -> Tileset:
     """Draws a tileset of any layout: a square one as `draw_tileset`, or one of PROJECTED.
 
@@ -156,7 +157,7 @@ def draw_set(
     """
     layout = PROJECTED.get(str(recipe.options.get("layout", "")))
     if layout is None:
-        return draw_tileset(engine, recipe, on_progress, given)
+        return draw_tileset(engine, recipe, on_progress, given, references)
     lower = str(recipe.options.get("lower", "")).strip()
     if not layout.two and lower:
         raise InvalidRequest(f"The layout {layout.name} has one terrain. Leave lower= out, and make a set for each.")
@@ -166,7 +167,8 @@ def draw_set(
         inner = "wang16" if lower else "seamless"
     else:
         inner = "wang16" if lower else "variations"
-    square = draw_tileset(engine, replace(recipe, options={**recipe.options, "layout": inner}), on_progress, given)
+    own = replace(recipe, options={**recipe.options, "layout": inner})
+    square = draw_tileset(engine, own, on_progress, given, references)
     settled = replace(square.recipe, options=recipe.options, candidates=square.recipe.candidates)
     if layout.name == "isometric":
         return _isometric(square, settled, layout)

@@ -119,7 +119,12 @@ def canvas_of(model: Model, size: int, prompt: str = "") -> tuple[int, int]:
 
 
 def texture_request(
-    recipe: Recipe, model: Model, prompt: str, seeds: Sequence[int], wraps: tuple[bool, bool]
+    recipe: Recipe,
+    model: Model,
+    prompt: str,
+    seeds: Sequence[int],
+    wraps: tuple[bool, bool],
+    references: tuple[Pixels, ...] = (),
 ) -> DrawRequest:
     """Returns the drawing of one texture of recipe.width a seed; `wraps` says in which axes (x, y)."""
     side, native = canvas_of(model, recipe.width, prompt)
@@ -138,15 +143,22 @@ def texture_request(
         loras=recipe.loras,
         tile_x=wraps[0],
         tile_y=wraps[1],
+        references=references,
     )
 
 
 def draw_textures(
-    engine: Engine, recipe: Recipe, model: Model, prompt: str, wraps: tuple[bool, bool], on_progress: OnProgress
+    engine: Engine,
+    recipe: Recipe,
+    model: Model,
+    prompt: str,
+    wraps: tuple[bool, bool],
+    on_progress: OnProgress,
+    references: tuple[Pixels, ...] = (),
 ) -> tuple[list[Texture], Drawing]:
     """Draws recipe.candidates textures of a terrain; returns them best first, with the drawing that they came from."""
     seeds = [terrain_seed(recipe.seed, prompt, i) for i in range(recipe.candidates)]
-    drawing = engine.draw(texture_request(recipe, model, prompt, seeds, wraps), on_progress)
+    drawing = engine.draw(texture_request(recipe, model, prompt, seeds, wraps, references), on_progress)
     natives = [to_native(image, recipe.width, model) for image in drawing.images]
     return judge(natives, wraps, usual_color(prompt)), drawing
 

@@ -17,6 +17,7 @@ from pipelines.pixels.palette import Palette, extract_palette, lock
 from pipelines.pixels.png import encode_png
 from pipelines.pixels.quantize import color_counts
 from pipelines.records import Drawing, OnProgress, Pixels, Recipe, no_progress
+from pipelines.sprites.draw import check_references
 from pipelines.tiles.blob import blob_from_corners, join_sides
 from pipelines.tiles.geometry import BLOB_MASKS, compose, lay_out
 from pipelines.tiles.joint import draw_joint, ease, freeze
@@ -102,6 +103,7 @@ def draw_tileset(
     recipe: Recipe,
     on_progress: OnProgress = no_progress,
     given: Mapping[str, Pixels] | None = None,
+    references: tuple[Pixels, ...] = (),
 ) -> Tileset:
     """Makes a tileset. Same recipe and terrains, same device: same bytes.
 
@@ -112,11 +114,13 @@ def draw_tileset(
             crisp), `method` (composite, joint), `axes` (both, x, y; for seamless), `variants` (of a variations set).
         on_progress: see OnProgress.
         given: terrains of earlier sets that are taken as they are, by "upper" or "lower": (size, size, 4), wrapping.
+        references: pictures whose style is taken, where the recipe has some (`options.reference`).
 
     Raises:
         InvalidRequest: an option that cannot be used.
         PipelineError: what the engine raised.
     """
+    check_references(recipe, references)
     model = find_model(recipe.model)
     layout = check_recipe(recipe, model)
     if not recipe.candidates:
@@ -130,7 +134,7 @@ def draw_tileset(
                 f"The {name} terrain of the earlier set has {texture.shape[1]} px tiles, this set {recipe.width} px. "
                 f"Ask for tile_size={texture.shape[1]}, or make the earlier set again in the other size."
             )
-    work = _Work(engine, recipe, model, layout, given, on_progress)
+    work = _Work(engine, recipe, model, layout, given, references, on_progress)
     tiles = work.tiles()
     atlas = lay_out(tiles, layout.columns)
     shown = [sides(layout, index, _wraps(recipe)) for index in range(len(tiles))]
@@ -265,10 +269,11 @@ class _Work:
         model: Model,
         layout: Layout,
         given: Mapping[str, Pixels],
+        references: tuple[Pixels, ...],
         on_progress: OnProgress,
     ) -> None:
         self.engine, self.recipe, self.model, self.layout, self.given = engine, recipe, model, layout, given
-        self.on_progress = on_progress
+        self.references, self.on_progress = references, on_progress
         self.locked = Palette.from_words(recipe.palette) if recipe.palette else None
         self.palette = self.locked or Palette("none", ((0, 0, 0),))
         self.kept: set[tuple[int, int, int]] = set()
@@ -370,7 +375,7 @@ class _Work:
         options, recipe = self.recipe.options, self.recipe
         _, rim = scale_border(self._border(), recipe.width)
         words = str(options["upper"]), str(options["lower"])
-        tiles, drawing = draw_joint(self.engine, recipe, self.model, *words, rim, self.on_progress)
+        tiles, drawing = draw_joint(self.engine, recipe, self.model, *words, rim, self.on_progress, self.references)
         self._note(drawing)
         drawn, shown = freeze(tiles), [corner_sides(mask) for mask in range(16)]
         for most in EASED:
@@ -415,7 +420,8 @@ class _Work:
         for index, name in enumerate(wanted):
             prompt = str(self.recipe.options[name])
             part = _part_of(self.on_progress, index, len(wanted))
-            group, drawing = draw_textures(self.engine, self.recipe, self.model, prompt, _wraps(self.recipe), part)
+            wraps = _wraps(self.recipe)
+            group, drawing = draw_textures(self.engine, self.recipe, self.model, prompt, wraps, part, self.references)
             self._note(drawing)
             self.drawn = [texture.image for texture in group]
             best = _best(group, list(found.values()))

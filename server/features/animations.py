@@ -83,7 +83,10 @@ def generate_animation(
         poses(motion, request.frames or FRAMES)  # raises before anything is drawn
 
     unknown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if request.asset_id:
+        if request.reference:
+            raise InvalidRequest("reference goes with a prompt: the sprite of asset_id is taken as it is.")
         game = studio.project(project)
         home, key = studio.find_asset(request.asset_id, game)
         if key.kind != "sprite":
@@ -95,13 +98,14 @@ def generate_animation(
     else:
         drawn = generate_sprites(studio, request.sprite(), on_progress, project=project)
         game, library, unknown = drawn.project, drawn.library, drawn.unknown_words
+        notes = drawn.notes
         key, image = drawn.sprites[0].asset, drawn.sprites[0].image
 
     sheet, made = make_sheet(image, request, key.recipe, on_progress)
     preview = animated_preview(sheet)
     asset = _keep(library, request, sheet, key, check_clips(sheet, image, stands=made.stands), preview, made)
     on_progress(1, 1, "done")
-    return DrawnAnimation(game, library, asset, key, sheet, preview, made_of(made.how), tuple(made.notes), unknown)
+    return DrawnAnimation(game, library, asset, key, sheet, preview, made_of(made.how), (*notes, *made.notes), unknown)
 
 
 def _effects(studio: Studio, request: AnimationRequest, project: str | None) -> DrawnAnimation:

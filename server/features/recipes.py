@@ -59,7 +59,11 @@ def sprite_recipe(studio: Studio, project: Project | None, request: SpriteReques
 def _options() -> set[str]:
     from pipelines.records import Recipe
 
-    return SpriteRequest.model_fields.keys() - {field.name for field in fields(Recipe)} - {"size", "sketch", "strength"}
+    return (
+        SpriteRequest.model_fields.keys()
+        - {field.name for field in fields(Recipe)}
+        - {"size", "sketch", "strength", "reference"}
+    )
 
 
 def compose_recipe(
@@ -109,6 +113,11 @@ def of_the_game(project: Project, request: R, where: str) -> R:
         named = getattr(request, name, "")
         if re.search(r"[./\\~]", named):
             changed[name] = local_picture(project.root, named, f"{where}: {name}")
+    if named := getattr(request, "reference", ""):
+        paths = [part.strip() for part in named.split(",")]
+        where = f"{where}: reference"
+        inside = [local_picture(project.root, p, where) if re.search(r"[./\\~]", p) else p for p in paths]
+        changed["reference"] = ", ".join(inside)
     return request.model_copy(update={n: value for n, value in changed.items() if value != getattr(request, n)})
 
 

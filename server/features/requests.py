@@ -80,6 +80,11 @@ def as_options(given: Any) -> Any:
     return ", ".join(f"{name}={value}" for name, value in given.items()) if isinstance(given, dict) else given
 
 
+def joined(given: Any) -> Any:
+    """Joins a list of texts by commas; anything else stays."""
+    return ", ".join(map(str, given)) if isinstance(given, list | tuple) else given
+
+
 def within(least: int, most: int) -> AfterValidator:
     """Checks that a number is None or from `least` to `most`."""
 
@@ -105,7 +110,7 @@ NEGATIVE_HELP = "What not to draw."
 Prompt = Annotated[str, AfterValidator(check_prompt), Field(description="What to draw.")]
 OptionalPrompt = Annotated[str, AfterValidator(lambda text: check_prompt(text) if text.strip() else "")]
 AssetId = Annotated[str, Field(description="Of an earlier result.")]
-Side = Annotated[int | None, Field(description="Pixels; default: the game's, else 32.")]
+Side = Annotated[int | None, Field(description="Default: the game's, else 32.")]
 OneSide = int | None
 Seed = Annotated[int | None, Field(description=SEED_HELP, ge=0)]
 ModelName = Annotated[str, Field(description=MODEL_HELP)]
@@ -118,6 +123,11 @@ PaletteChoice = Annotated[
 Colors = Annotated[int | None, within(2, 64), Field(description="2 to 64, without a palette.")]
 Count = Annotated[int, within(1, 16), Field(description="1 to 16.")]
 Candidates = Annotated[int | None, within(1, 16), Field(description="Draw 1 to 16, keep the best.")]
+
+
+Reference = Annotated[
+    str, BeforeValidator(joined), AfterValidator(str.strip), Field(description="Style: files or asset_ids.")
+]
 
 
 class Request(BaseModel):
@@ -154,8 +164,9 @@ class SpriteRequest(Request):
     outline: Annotated[Literal["", Outline], Field(description="Empty: the game's.")] = ""
     candidates: Candidates = None
     dither: Annotated[int, Field(description="0, 2, 4 or 8.")] = 0
-    sketch: Annotated[str, AfterValidator(str.strip), Field(description="Begin with it: a file or asset_id.")] = ""
-    strength: Annotated[float, Field(description="Of the sketch: 0.3 stays near.")] = 0.7
+    sketch: Annotated[str, AfterValidator(str.strip), Field(description="Begin with: file or asset_id.")] = ""
+    strength: Annotated[float, Field(description="Sketch: 0.3 stays near.")] = 0.7
+    reference: Reference = ""
 
 
 class TilesetRequest(Request):
@@ -164,12 +175,12 @@ class TilesetRequest(Request):
     upper: Annotated[
         str,
         AfterValidator(check_prompt),
-        Field(description="Terrain on top ('grass'), or an earlier set's asset_id: its lower terrain."),
+        Field(description="Terrain on top ('grass'), or an earlier set's asset_id: its lower one."),
     ]
     lower: Annotated[
         str,
         AfterValidator(one_line),
-        Field(description="Terrain below ('water'), or an asset_id: its upper terrain. Empty: transparent."),
+        Field(description="Terrain below ('water'), or an asset_id: its upper one. Empty: transparent."),
     ] = ""
     tile_size: Annotated[int | None, Field(description="8, 16, ... 64; default: the game's, else 16.")] = None
     layout: Annotated[
@@ -183,6 +194,7 @@ class TilesetRequest(Request):
     method: Annotated[Method, Field(description="composite: painted borders; joint (wang16): softer.")] = "composite"
     axes: Annotated[Axes, Field(description="Where it repeats.")] = "both"
     variants: Annotated[int, Field(description="For variations: 2 to 12.")] = 4
+    reference: Reference = ""
     seed: Seed = None
     model: ModelName = ""
     negative: Negative = ""
@@ -213,6 +225,7 @@ class AnimationRequest(Request):
         FrameMethod, Field(description="auto; painted: up to 24 px; puppet: people from 25 px; warp.")
     ] = "auto"
     size: Side = None
+    reference: Reference = ""
     seed: Seed = None
     model: ModelName = ""
     palette: PaletteChoice = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
@@ -37,10 +37,12 @@ def with_sketch(
     if not 0 < request.strength <= 1:
         raise InvalidRequest(f"strength={request.strength:g} is out of range: give more than 0, at most 1.")
     if file := find_picture(game, request.sketch):
-        asset = _keep(library, file)
+        asset = keep_picture(library, file, "sketch")
     else:
         asset = studio.find_asset(request.sketch, game)[1].id
-    sketch = {"asset": asset, "strength": request.strength}
+    sketch: dict[str, Any] = {"asset": asset, "strength": request.strength}
+    if _holds_to_lines(recipe):
+        sketch["lines"] = True
     return replace(recipe, options=recipe.options | {"sketch": sketch})
 
 
@@ -61,7 +63,17 @@ def sketch_of(studio: Studio, game: Project | None, recipe: Recipe) -> Pixels | 
     return read_picture(home.read(asset))
 
 
-def _keep(library: Library, file: Path) -> str:
+def _holds_to_lines(recipe: Recipe) -> bool:
+    """Whether the model is SDXL, and a ControlNet for lines was pulled."""
+    from pipelines.models.catalog import SDXL_FAMILY, find_model
+    from pipelines.models.extras import scribble
+
+    model = find_model(recipe.model)
+    return model.family == SDXL_FAMILY and not model.draws_pixels and scribble() is not None
+
+
+def keep_picture(library: Library, file: Path, use: str) -> str:
+    """Keeps a picture of a request as an asset, and returns its id. `use`: "sketch" or "reference"."""
     import numpy as np
     from PIL import Image
 
@@ -74,6 +86,6 @@ def _keep(library: Library, file: Path) -> str:
         image.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
         picture = np.array(image.convert("RGBA"))
     height, width = picture.shape[:2]
-    name = " ".join(file.stem.replace("_", " ").replace("-", " ").split()) or "sketch"
-    recipe = Recipe("sprite", name, width, height, 0, model="", options={"from": file.name, "sketch_of": "a sprite"})
+    name = " ".join(file.stem.replace("_", " ").replace("-", " ").split()) or use
+    recipe = Recipe("sprite", name, width, height, 0, model="", options={"from": file.name, f"{use}_of": "a sprite"})
     return save_asset(library, recipe, picture, {"passed": True, "gates": {}, "scores": {}}, indexed=False).id

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import Cancelled, InvalidRequest, PipelineError
 from server.features.lora_bases import record_bases
 from server.features.recipes import of_the_game, sprite_recipe
+from server.features.references import references_of, with_references
 from server.features.save import save_asset
 from server.features.sketches import sketch_of, with_sketch
 
@@ -42,6 +43,7 @@ class DrawnSprites:
     sprites: tuple[Drawn, ...]
     unknown_words: tuple[str, ...]
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def generate_sprites(
@@ -74,11 +76,12 @@ def generate_sprites(
     recipe = with_sketch(studio, game, library, request, sprite_recipe(studio, game, request, count))
     if loras is not None:
         recipe = replace(recipe, loras=tuple(loras))
-    sketch = sketch_of(studio, game, recipe)
-    sprites = draw_sprites(studio.engine, recipe, count, on_progress, sketch)
+    recipe, notes = with_references(studio, game, library, request.reference, recipe)
+    sketch, references = sketch_of(studio, game, recipe), references_of(studio, game, recipe)
+    sprites = draw_sprites(studio.engine, recipe, count, on_progress, sketch, references)
     drawn = [keep_sprite(studio, library, sprite) for sprite in sprites]
     unknown = dict.fromkeys(word for one in drawn for word in one.unknown_words)
-    return DrawnSprites(game, library, tuple(drawn), tuple(unknown), time.perf_counter() - started)
+    return DrawnSprites(game, library, tuple(drawn), tuple(unknown), time.perf_counter() - started, notes)
 
 
 def generate_each(
@@ -101,13 +104,16 @@ def generate_each(
             asked = of_the_game(game, request, "generate_sprite") if game else request
             recipe = sprite_recipe(studio, game, asked, len(requests))
             recipe = with_sketch(studio, game, library, asked, recipe)
+            recipe, _ = with_references(studio, game, library, asked.reference, recipe)
             groups.setdefault(replace(recipe, prompt="", seed=0).to_json(), []).append((index, recipe))
         except Exception as error:  # of this request alone
             outcomes[index] = error
     for group in groups.values():
-        sketch = sketch_of(studio, game, group[0][1])
+        sketch, references = sketch_of(studio, game, group[0][1]), references_of(studio, game, group[0][1])
         recipes = [recipe for _, recipe in group]
-        for (index, _), sprite in zip(group, _draw_group(studio, recipes, on_progress, sketch), strict=True):
+        for (index, _), sprite in zip(
+            group, _draw_group(studio, recipes, on_progress, sketch, references), strict=True
+        ):
             try:
                 outcomes[index] = sprite if isinstance(sprite, Exception) else keep_sprite(studio, library, sprite)
             except Exception as error:
@@ -116,19 +122,23 @@ def generate_each(
 
 
 def _draw_group(
-    studio: Studio, recipes: list[Recipe], on_progress: OnProgress, sketch: Pixels | None
+    studio: Studio,
+    recipes: list[Recipe],
+    on_progress: OnProgress,
+    sketch: Pixels | None,
+    references: tuple[Pixels, ...],
 ) -> Sequence[Sprite | Exception]:
     """Draws one batch; if that fails, one recipe at a time, so that each has its own error."""
     from pipelines.sprites.draw import draw_batch
 
     try:
-        return draw_batch(studio.engine, recipes, on_progress, sketch)
+        return draw_batch(studio.engine, recipes, on_progress, sketch, references)
     except Cancelled:
         raise
     except PipelineError as error:
         if len(recipes) == 1:
             return [error]
-    return [sprite for recipe in recipes for sprite in _draw_group(studio, [recipe], on_progress, sketch)]
+    return [sprite for recipe in recipes for sprite in _draw_group(studio, [recipe], on_progress, sketch, references)]
 
 
 def keep_sprite(studio: Studio, library: Library, sprite: Sprite) -> Drawn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import InvalidRequest
 from server.features.lora_bases import record_bases
 from server.features.recipes import compose_recipe
+from server.features.references import references_of, with_references
 from server.features.save import save_asset
 from server.library.store import ASSET_ID
 from server.project.style import Style
@@ -36,6 +37,7 @@ class DrawnTileset:
     asset: Asset
     tileset: Tileset
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def generate_tileset(
@@ -82,9 +84,10 @@ def generate_tileset(
         candidates=request.candidates or 0,
         options=options,
     )
-    tileset = draw_set(studio.engine, recipe, on_progress, given)
-    tileset = replace(tileset, recipe=record_bases(studio, tileset.recipe))
     library = studio.library(game)
+    recipe, notes = with_references(studio, game, library, request.reference, recipe)
+    tileset = draw_set(studio.engine, recipe, on_progress, given, references_of(studio, game, recipe))
+    tileset = replace(tileset, recipe=record_bases(studio, tileset.recipe))
     asset = save_asset(
         library,
         tileset.recipe,
@@ -99,7 +102,7 @@ def generate_tileset(
             "tiles": len(tileset.tiles),
         },
     )
-    return DrawnTileset(game, library, asset, tileset, time.perf_counter() - started)
+    return DrawnTileset(game, library, asset, tileset, time.perf_counter() - started, notes)
 
 
 def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:

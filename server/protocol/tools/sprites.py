@@ -90,7 +90,7 @@ def _answer(done: DrawnSprites, prompt: str) -> ToolResult:
         )
         for sprite in done.sprites
     ]
-    warnings = base_warnings(*(sprite.asset.recipe for sprite in done.sprites))
+    warnings = [*done.notes, *base_warnings(*(sprite.asset.recipe for sprite in done.sprites))]
     if done.unknown_words:
         warnings.append(f"The model does not know: {', '.join(done.unknown_words)}. Use plainer words for these.")
     for item in items:

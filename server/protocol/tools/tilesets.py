@@ -88,7 +88,7 @@ def _answer(done: DrawnTileset) -> ToolResult:
 
     asset, tileset = done.asset, done.tileset
     recipe, size = asset.recipe, asset.recipe.width
-    warnings = [*base_warnings(recipe), *tileset.warnings]
+    warnings = [*done.notes, *base_warnings(recipe), *tileset.warnings]
     if tileset.unknown_words:
         warnings.append(f"The model does not know: {', '.join(tileset.unknown_words)}. Use plainer words for these.")
     if failed := [name for name, held in tileset.report.gates.items() if not held]:
