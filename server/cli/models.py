@@ -22,7 +22,8 @@ def models(
     action
         list or pull.
     name
-        What to pull: "sdxl" (with its decoder, pixel-art LoRA and fast presets), "sdxl-config" (for single files), or
+        What to pull: "sdxl" (with its decoder, pixel-art LoRA and fast presets), "sdxl-config" (for single files),
+        "ip-adapter" (for reference pictures), "scribble" (for the lines of a sketch), or
         a hub id: owner/name, owner/name@revision.
     yes
         Pull without asking.
