@@ -125,9 +125,7 @@ Count = Annotated[int, within(1, 16), Field(description="1 to 16.")]
 Candidates = Annotated[int | None, within(1, 16), Field(description="Draw 1 to 16, keep the best.")]
 
 
-Reference = Annotated[
-    str, BeforeValidator(joined), AfterValidator(str.strip), Field(description="Style: files or asset_ids.")
-]
+Pictures = Annotated[str, BeforeValidator(joined), AfterValidator(str.strip)]
 
 
 class Request(BaseModel):
@@ -166,7 +164,7 @@ class SpriteRequest(Request):
     dither: Annotated[int, Field(description="0, 2, 4 or 8.")] = 0
     sketch: Annotated[str, AfterValidator(str.strip), Field(description="Begin with: file or asset_id.")] = ""
     strength: Annotated[float, Field(description="Sketch: 0.3 stays near.")] = 0.7
-    reference: Reference = ""
+    reference: Annotated[Pictures, Field(description="Style: files or asset_ids.")] = ""
 
 
 class TilesetRequest(Request):
@@ -194,7 +192,7 @@ class TilesetRequest(Request):
     method: Annotated[Method, Field(description="composite: painted borders; joint (wang16): softer.")] = "composite"
     axes: Annotated[Axes, Field(description="Where it repeats.")] = "both"
     variants: Annotated[int, Field(description="For variations: 2 to 12.")] = 4
-    reference: Reference = ""
+    reference: Pictures = ""
     seed: Seed = None
     model: ModelName = ""
     negative: Negative = ""
@@ -225,7 +223,7 @@ class AnimationRequest(Request):
         FrameMethod, Field(description="auto; painted: up to 24 px; puppet: people from 25 px; warp.")
     ] = "auto"
     size: Side = None
-    reference: Reference = ""
+    reference: Pictures = ""
     seed: Seed = None
     model: ModelName = ""
     palette: PaletteChoice = ""
