@@ -91,7 +91,7 @@ def large_model(monkeypatch: pytest.MonkeyPatch, device: str, *, shared: bool, f
     monkeypatch.setattr(diffusion, "unified_memory", lambda: shared)
     monkeypatch.setattr(diffusion, "free_bytes", lambda device: free)
     picture = np.zeros((32, 32, 4), np.uint8)
-    monkeypatch.setattr(diffusion, "_draw", lambda resident, fast, request, *rest: (picture,) * len(request.prompts))
+    monkeypatch.setattr(diffusion, "draw_pictures", lambda a, b, c, request, *rest: (picture,) * len(request.prompts))
     return backend
 
 
