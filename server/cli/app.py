@@ -64,12 +64,13 @@ def main(arguments: list[str] | None = None) -> None:
         serve()
         return
     try:
-        if given == ["studio"]:  # its first screen comes before the command-line parser is loaded
-            from server.terminal.command import studio
+        if given[:1] == ["studio"]:  # its first screen comes before the command-line parser is loaded
+            from server.terminal.command import options_of, studio
 
-            studio()
-        else:
-            _parse(given)
+            if (options := options_of(given[1:])) is not None:
+                studio(**options)
+                return
+        _parse(given)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

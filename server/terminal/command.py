@@ -8,11 +8,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 from server.errors import ServerError
 
@@ -30,11 +30,28 @@ LOG = "studio.log"
 """The file in the user's data folder that gets log records, and what libraries print, while the studio is open."""
 
 
+Pictures = Literal["auto", "kitty", "sixel", "blocks", "text"]
+
+
+def options_of(words: Sequence[str]) -> dict[str, Any] | None:
+    """Returns the options of the command where all are written as `--name value`; None: the parser has to read them.
+
+    The parser takes longer to load than the first screen.
+    """
+    read: dict[str, Callable[[str], Any]] = {"--project": Path, "--connect": str, "--pictures": str}
+    pairs = list(zip(words[::2], words[1::2], strict=False))
+    if len(words) % 2 or any(name not in read or value.startswith("-") for name, value in pairs):
+        return None
+    options = {name.removeprefix("--"): read[name](value) for name, value in pairs}
+    known = options.get("pictures", "auto") in get_args(Pictures)
+    return options if known and len(options) == len(pairs) else None
+
+
 def studio(
     *,
     project: Path | None = None,
     connect: str = "",
-    pictures: Literal["auto", "kitty", "sixel", "blocks", "text"] = "auto",
+    pictures: Pictures = "auto",
 ) -> None:
     """Draw, compare and deploy in the terminal, without an assistant.
 

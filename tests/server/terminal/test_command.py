@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from server.cli.app import main
+from server.terminal.command import options_of
 from server.terminal.probe import is_light
 
 
@@ -36,3 +41,43 @@ def test_the_first_screen_is_imported_without_what_draws() -> None:
 )
 def test_the_theme_follows_the_terminals_background(answer: str, light: bool) -> None:
     assert is_light(answer) is light
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ([], {}),
+        (["--project", "games/mine"], {"project": Path("games/mine")}),
+        (
+            ["--connect", "http://127.0.0.1:8765", "--pictures", "text"],
+            {"connect": "http://127.0.0.1:8765", "pictures": "text"},
+        ),
+        (["--help"], None),
+        (["--project"], None),
+        (["--project=games/mine"], None),
+        (["--project", "--connect"], None),
+        (["--project", "a", "--project", "b"], None),
+        (["--pictures", "oil"], None),
+        (["games/mine", "x"], None),
+    ],
+)
+def test_plain_options_are_read_without_the_parser(words: list[str], options: dict[str, object] | None) -> None:
+    assert options_of(words) == options
+
+
+def test_a_server_that_is_not_there_is_told_before_the_screen_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    master, slave = pty.openpty()
+    run = subprocess.run(
+        [sys.executable, "-m", "server", "studio", "--connect", f"127.0.0.1:{port}"],
+        stdin=slave,
+        stdout=slave,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DGX_PIXELS_DATA_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    os.close(slave)
+    os.close(master)
+    assert run.returncode == 1
+    assert f"serve --http --port {port}" in " ".join(run.stderr.split())
