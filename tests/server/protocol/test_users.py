@@ -53,10 +53,17 @@ async def connect(game: Path, settings: Settings, users: Users) -> AsyncIterator
     app = server.http_app(json_response=True, stateless_http=True)
 
     def http(
-        headers: dict[str, str] | None = None, timeout: Any = None, auth: httpx2.Auth | None = None
+        headers: dict[str, str] | None = None,
+        timeout: Any = None,
+        auth: httpx2.Auth | None = None,
+        follow_redirects: bool = True,  # given by fastmcp, and not in the protocol of its factory
     ) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app), headers=headers, auth=auth, timeout=timeout or 60
+            transport=httpx2.ASGITransport(app),
+            headers=headers,
+            auth=auth,
+            timeout=timeout or 60,
+            follow_redirects=follow_redirects,
         )
 
     @asynccontextmanager
