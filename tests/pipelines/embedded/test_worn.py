@@ -29,6 +29,7 @@ def test_what_should_be_worn_and_held_is_read_behind_the_subject(prompt: str, th
     assert set(things_asked(prompt, load_worn()[0])) == things
 
 
+@pytest.mark.slow
 def test_things_are_learned_from_tags_where_groups_that_were_left_out_show_them(tmp_path: Path):
     random = np.random.default_rng(0)
     rows = []
