@@ -52,8 +52,12 @@ class Tmux:
 
     def wait(self, text: str) -> str:
         """The window as soon as it shows a text."""
+        return self.wait_for(re.escape(text))
+
+    def wait_for(self, text: str) -> str:
+        """The window as soon as a regular expression is found in it."""
         deadline = time.monotonic() + PATIENCE
-        while text not in (shown := self.window()):
+        while not re.search(text, shown := self.window()):
             assert time.monotonic() < deadline, f"'{text}' did not come:\n{self._tmux('capture-pane', '-p')}"
             time.sleep(0.05)
         return shown
@@ -162,8 +166,8 @@ def test_without_colours_or_unicode_pixels_are_shades_of_text(open_tmux: OpenTmu
         tmux.wait("draws it")
         tmux.press("cat", "Enter")
         tmux.wait("puts it into the game, k")
-        assert "\u2580" not in tmux.window()
-        assert re.search(r"[.:=+*#%@-]{12}", tmux.window())
+        shown = tmux.wait_for(r"[.:=+*#%@-]{12}")
+        assert "\u2580" not in shown
         tmux.kill()
 
 
