@@ -40,7 +40,8 @@ _ROUNDING = 0.08
 """Squared error of values that were rounded to bytes (1/12)."""
 _CLIP_ROUNDS = 5
 _CONVERGED = 0.99
-"""Of the error of the round before, above which another round is not worth its time."""
+"""Of the error of the round before, above which another round is not worth the seconds that it takes in a large one."""
+_LARGE = 1 << 22
 _BAND = 256
 """Rows or columns that are solved for together: 16 MiB of numbers for a side of 4096 pixels."""
 _NO_OVERSHOOT = ("nearest", "bilinear")
@@ -331,7 +332,7 @@ def _solved(image: Pixels, map_x: _Map, map_y: _Map, rounds: int) -> tuple[Value
                 if target is not None:
                     target[rows] = np.where(out, again, values)
             error += float(np.square(np.clip(again, 0, top) - values).sum())
-        if not rounds or target is None or error > _CONVERGED * before:
+        if not rounds or target is None or (height * width > _LARGE and error > _CONVERGED * before):
             return native, error / image.size
         rounds, before = rounds - 1, error
 
