@@ -46,7 +46,7 @@ use bevy::winit::WinitPlugin;
 use bevy_asset_loader::prelude::*;
 use bevy_aseprite_ultra::prelude::*;
 use bevy_ecs_ldtk::prelude::*;
-use bevy_ecs_tiled::prelude::{TiledMap, TiledPlugin};
+use bevy_ecs_tiled::prelude::{TiledMap, TiledPlugin, TilemapAnchor};
 
 #[derive(States, Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
 enum Loading {
@@ -117,7 +117,8 @@ fn ldtk(mut commands: Commands, server: Res<AssetServer>) {
 }
 
 fn tiled(mut commands: Commands, server: Res<AssetServer>) {
-    commands.spawn((TiledMap(server.load(std::env::var("READS").unwrap())), corner()));
+    let map = TiledMap(server.load(std::env::var("READS").unwrap()));
+    commands.spawn((map, TilemapAnchor::BottomLeft, corner()));
 }
 """
 
