@@ -133,8 +133,15 @@ def _float(value: float) -> str:
     return "0.0" if text in ("-0.", "0.") else f"{text}0" if text.endswith(".") else text
 
 
-def numbered(atlas: Atlas, zoom: int = 2) -> Pixels:
-    """Draws a picture for people: every frame in order, enlarged, with its number; a new row for each clip, named."""
+MOST_SHOWN = 1 << 23
+"""Pixels of a numbered picture; rows of frames that do not fit are left out of it."""
+
+
+def numbered(atlas: Atlas) -> Pixels:
+    """Draws a picture for people: every frame in order with its number; a new row for each clip, named.
+
+    Frames are shown at twice their size where that stays within MOST_SHOWN pixels.
+    """
     rows: list[tuple[str, list[tuple[int, Pixels]]]] = []
     for index, frame in enumerate(atlas.frames):
         title = frame.clip
@@ -142,6 +149,9 @@ def numbered(atlas: Atlas, zoom: int = 2) -> Pixels:
             rows.append((title, []))
         rows[-1][1].append((index, frame.image))
     columns = max(len(row) for _, row in rows)
+    high, wide = (max(frame.image.shape[axis] for frame in atlas.frames) for axis in (0, 1))
+    zoom = 2 if len(rows) * columns * high * wide * 4 <= MOST_SHOWN else 1
+    rows = rows[: max(1, MOST_SHOWN // ((high * zoom + 24) * (wide * zoom + 4) * columns))]
     cell_w = max(frame.image.shape[1] for frame in atlas.frames) * zoom + 4
     cell_h = max(frame.image.shape[0] for frame in atlas.frames) * zoom + 12
     titled = any(title for title, _ in rows)

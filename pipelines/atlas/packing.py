@@ -14,8 +14,8 @@ import numpy as np
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels
 
-LARGEST = 4096
-"""Pixels of an atlas's side."""
+LARGEST = 2048
+"""Pixels of an atlas's side: layers need some ten numbers for each pixel."""
 MOST_FRAMES = 1024
 GAP = 1
 
@@ -145,7 +145,9 @@ def _shelves(sizes: Sequence[tuple[int, int]], power_of_two: bool) -> tuple[list
         if power_of_two:
             across, down = (1 << (side - 1).bit_length() for side in (across, down))
         found = (across * down, max(across, down), spots, across, down)
-        if best is None or found[:2] < best[:2]:
+        if max(across, down) > LARGEST and best is not None and best[1] <= LARGEST:
+            continue
+        if best is None or best[1] > LARGEST >= found[1] or found[:2] < best[:2]:
             best = found
     assert best is not None
     if best[1] > LARGEST:

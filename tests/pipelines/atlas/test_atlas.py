@@ -159,5 +159,10 @@ def test_the_numbered_picture_shows_every_frame() -> None:
 def test_what_cannot_be_packed_says_why() -> None:
     with pytest.raises(InvalidRequest, match="1 to 1024"):
         pack([])
-    with pytest.raises(InvalidRequest, match="4096"):
-        pack([Frame(str(i), np.full((3000, 3000, 4), i, np.uint8)) for i in range(1, 4)])
+    with pytest.raises(InvalidRequest, match="2048"):
+        pack([Frame(str(i), np.full((1500, 1500, 4), i, np.uint8)) for i in range(1, 4)])
+
+
+def test_the_numbered_picture_of_large_frames_stays_small() -> None:
+    large = [Frame(f"f{i}", np.full((1000, 600, 4), 255 - i, np.uint8)) for i in range(3)]
+    assert numbered(pack(large)).size <= 4 * (1 << 23)
