@@ -184,7 +184,7 @@ class DiffusersBackend:
             raise InvalidRequest(f"'{name}' takes no reference pictures. model='sdxl' does.")
         if name not in self._references:
             folder = self._find_adapter()
-            self._admit_bytes(resident.model, sum(file.stat().st_size for file in folder.rglob("*.safetensors")))
+            self._admit_beside(resident.model, folder)
             self._references[name] = References(resident, folder)
             self._fast[name].refer(self._references[name])
         return self._references[name]
@@ -199,7 +199,10 @@ class DiffusersBackend:
             raise InvalidRequest(f"'{resident.model.id}' is not held to lines. model='sdxl' is.")
         if (folder := self._find_controlnet()) is None:
             raise ModelError("The ControlNet is not on this machine. `dgx-pixels models pull scribble` fetches it.")
-        self._fast[resident.model.id].hold(resident, folder)
+        fast = self._fast[resident.model.id]
+        if not fast.holds_lines:
+            self._admit_beside(resident.model, folder)
+            fast.hold(resident, folder)
 
     def _made_fast(self, resident: Resident) -> FastModel:
         compiles = not resident.model.draws_pixels
@@ -224,6 +227,21 @@ class DiffusersBackend:
             raise OutOfMemory(
                 f"'{model.id}' needs {needed / 1e9:.1f} GB of memory, and {self.device} has {free / 1e9:.1f} GB left. "
                 "Close what else uses it, or draw with model='embedded'."
+            )
+
+    def _admit_beside(self, model: Model, folder: Path) -> None:
+        """Makes room for the weights of a folder beside a resident model; unloads all other models where it must.
+
+        Raises:
+            OutOfMemory: there is not enough even then.
+        """
+        needed = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+        if free_bytes(str(self.device)) < needed:
+            self._make_room(model)
+        if 0 < (free := free_bytes(str(self.device))) < needed:
+            raise OutOfMemory(
+                f"Beside '{model.id}' {needed / 1e9:.1f} GB of memory are needed, and {free / 1e9:.1f} GB are left. "
+                "Close what else uses it, or draw without reference pictures and lines."
             )
 
     def _check_room(self, resident: Resident, request: DrawRequest) -> None:

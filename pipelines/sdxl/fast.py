@@ -81,6 +81,11 @@ class FastModel:
         if self._prompt_kv is None:
             self._prompt_kv = PromptKV(self._unet)
 
+    @property
+    def holds_lines(self) -> bool:
+        """Whether the ControlNet is loaded."""
+        return self._lines is not None
+
     def hold(self, resident: Resident, folder: Path) -> None:
         """Loads the ControlNet that reads conditionings with lines, where it is not loaded yet.
 

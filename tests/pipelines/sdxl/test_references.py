@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.errors import InvalidRequest, ModelError
+from pipelines.errors import InvalidRequest, ModelError, OutOfMemory
 from pipelines.models.extras import ADAPTER_FILE, ADAPTER_FOLDER, IMAGE_ENCODER
 from pipelines.records import DrawRequest, Pixels
+from pipelines.sdxl import diffusion
 from pipelines.sdxl.diffusion import DiffusersBackend
 from tests.random_extras import write_ip_adapter
 from tests.random_sdxl import SIZES, build
@@ -133,6 +135,21 @@ def test_an_adapter_for_another_model_leaves_the_model_as_it_was(model: str, tmp
     with pytest.raises(ModelError, match="does not fit"):
         backend.draw(request(model, picture(1)), nothing)
     assert (backend.draw(request(model), nothing).images[0] == before).all()
+
+
+def test_an_adapter_without_room_unloads_other_models_and_never_the_one_that_draws(
+    model: str, adapter: Path, monkeypatch: pytest.MonkeyPatch
+):
+    backend = DiffusersBackend("cpu", find_adapter=lambda: adapter)
+    backend.load("embedded")
+    backend.load(model)
+    left = itertools.chain([1 << 40], itertools.repeat(1))  # enough for the drawing, too little for the adapter
+    monkeypatch.setattr(diffusion, "free_bytes", lambda device: next(left))
+    with pytest.raises(OutOfMemory, match="without reference pictures"):
+        backend.draw(request(model, picture(1)), nothing)
+    assert list(backend.residents) == [model]
+    monkeypatch.setattr(diffusion, "free_bytes", lambda device: 1 << 40)
+    backend.draw(request(model, picture(1)), nothing)
 
 
 def test_the_embedded_model_names_the_one_that_reads_references():
