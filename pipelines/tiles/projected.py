@@ -184,7 +184,7 @@ def _liquids(recipe: Recipe) -> list[str]:
 
 
 def _checked(made: ProjectedSet, gates: dict[str, bool]) -> ProjectedSet:
-    """The set with the gates that all have, beside those of the square set that still say something here."""
+    """Adds the gates that all sets have, beside those of the square set that still say something here."""
     inner = made.square.report
     kept = {name: held for name, held in inner.gates.items() if name in ("one_strip_per_side", "seams_within")}
     shown = {tuple(map(int, color)) for color in color_counts(list(made.tiles))[0]}
@@ -323,7 +323,7 @@ def _hexagonal(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
 
 
 def covers_once(mask: Mask, flat: bool) -> bool:
-    """Whether hexagons on their grid cover every pixel of the inside of a map once."""
+    """Returns whether hexagons on their grid cover every pixel of the inside of a map once."""
     size = mask.shape[0]
     counted = np.zeros((4 * size, 4 * size), int)
     for step in range(5):
@@ -399,7 +399,7 @@ def _made(
     cell: tuple[int, int],
     frames: int = 1,
 ) -> ProjectedSet:
-    """A set with its atlas, unchecked."""
+    """Makes a set with its atlas, unchecked."""
     heights, widths = tiles[0].shape[:2]
     columns = min(layout.columns, len(tiles))
     rows = -(-len(tiles) // columns)

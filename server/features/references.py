@@ -30,7 +30,7 @@ MOST = 4
 def with_references(
     studio: Studio, game: Project | None, library: Library, reference: str, recipe: Recipe
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe with its references, and sentences for the answer; as it is where none are asked for.
+    """Adds its references to a recipe, with sentences for the answer; as it is where none are asked for.
 
     Args:
         reference: up to four files or asset ids, separated by commas.
@@ -60,7 +60,7 @@ def with_references(
 
 
 def references_of(studio: Studio, game: Project | None, recipe: Recipe) -> tuple[Pixels, ...]:
-    """The reference pictures of a recipe.
+    """Reads the reference pictures of a recipe.
 
     Raises:
         LibraryError: one is gone.
@@ -97,7 +97,7 @@ def _with_colors(
 
 
 def _taught_on(studio: Studio, found: list[Path | Asset]) -> str:
-    """The name of a listed LoRA that drew one of the pictures, or whose training took the folder that one lies in."""
+    """Names a listed LoRA that drew one of the pictures, or whose training took the folder that one lies in."""
     listed = {info.name for info in studio.loras.list() if info.state == "available"}
     for one in found:
         if isinstance(one, Path):

@@ -168,7 +168,7 @@ class Picture(Widget):
         return self._drawn[key]
 
     def _drawing(self, frame: Pixels, graphics: Graphics) -> Drawing | None:
-        """The frame for the terminal; None where its graphics cannot show it."""
+        """Returns the frame for the terminal; None where its graphics cannot show it."""
         if self._at not in self._drawings:
             from server.features.preview import on_chequers
             from server.terminal.graphics import canvas, draw
@@ -199,7 +199,7 @@ class Picture(Widget):
         return Strip.join([Strip.blank(left, style), Strip(cells, drawing.columns), Strip.blank(right, style)])
 
     def _exchange(self, drawing: Drawing) -> str:
-        """What sends a picture to Kitty, and frees those that are shown no longer."""
+        """Returns what sends a picture to Kitty, and frees those that are shown no longer."""
         from server.terminal.graphics import kitty_delete
 
         used = {other.number for other in self._drawings.values() if other}

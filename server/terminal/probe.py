@@ -54,7 +54,7 @@ def graphics_of(answer: str, wanted: str = "auto") -> Graphics | None:
 
 
 def _cell() -> tuple[int, int]:
-    """The pixels of a cell as the system knows them; zeros where it does not."""
+    """Returns the pixels of a cell as the system knows them; zeros where it does not."""
     try:
         import fcntl
         import struct
