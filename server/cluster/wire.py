@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,7 +25,7 @@ Message: TypeAlias = tuple[str, list[bytes]]
 
 PLAIN = (
     *("model", "prompts", "seeds", "width", "height", "negative", "native"),
-    *("preset", "steps", "guidance", "strength", "tile_x", "tile_y", "bare_prompts"),
+    *("preset", "steps", "guidance", "strength", "tile_x", "tile_y", "lines", "bare_prompts"),
 )
 """Fields of a request that are JSON values."""
 
@@ -37,9 +38,10 @@ def pack_request(request: DrawRequest) -> Message:
     """
     values: dict[str, Any] = {name: getattr(request, name) for name in PLAIN}
     values["loras"] = [asdict(lora) for lora in request.loras]
-    values["init"], values["mask"] = len(request.init), len(request.mask)
+    values |= {name: len(getattr(request, name)) for name in ("init", "mask", "references")}
     files = [_png(picture) for picture in request.init]
     files += [_png(mask.astype(np.uint8) * 255) for mask in request.mask]
+    files += [_png(picture) for picture in request.references]
     if request.region is not None:
         values["region"] = request.region.prompt
         files.append(_npy(request.region.weight))
@@ -52,8 +54,7 @@ def pack_request(request: DrawRequest) -> Message:
 
 def unpack_request(message: Message) -> DrawRequest:
     """Returns the request of a message that `pack_request` made."""
-    values, files = json.loads(message[0]), list(message[1])
-    pictures, masks = values.pop("init"), values.pop("mask")
+    values, files = json.loads(message[0]), iter(message[1])
     region, ties = values.pop("region", None), values.pop("ties", None)
     return DrawRequest(
         **values
@@ -62,9 +63,10 @@ def unpack_request(message: Message) -> DrawRequest:
             "seeds": tuple(values["seeds"]),
             "bare_prompts": tuple(values["bare_prompts"]),
             "loras": tuple(LoraWeight(**lora) for lora in values["loras"]),
-            "init": tuple(read_picture(file) for file in files[:pictures]),
-            "mask": tuple(_read_mask(file) for file in files[pictures : pictures + masks]),
-            "region": None if region is None else Region(region, np.load(io.BytesIO(files[-1]), allow_pickle=False)),
+            "init": tuple(read_picture(file) for file in islice(files, values["init"])),
+            "mask": tuple(_read_mask(file) for file in islice(files, values["mask"])),
+            "references": tuple(read_picture(file) for file in islice(files, values["references"])),
+            "region": None if region is None else Region(region, np.load(io.BytesIO(next(files)), allow_pickle=False)),
             "couple": None if ties is None else CornerTies(**ties),
         }
     )

@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine, started once for the tests of this folder. Without Ray they are skipped."""
+"""A Ray cluster on this machine, started once for a module of tests. Without Ray they are skipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 ray = pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Four places for actors, whatever the machine has."""
     root = str(Path(__file__).parents[3])

@@ -35,6 +35,8 @@ def full_request() -> DrawRequest:
         tile_x=True,
         tile_y=True,
         region=Region("sand", rng.random((2, 24, 32), np.float32)),
+        references=(fake_picture("c", 3, 20, 30),),
+        lines=True,
         couple=CornerTies(16, 4),
         bare_prompts=("", "blue"),
     )
@@ -65,7 +67,7 @@ def test_a_plain_request_comes_back_as_it_was() -> None:
 
 
 def test_a_drawing_comes_back_as_it_was() -> None:
-    drawing = Drawing((fake_picture("a", 1, 32, 32),), "embedded", "2", 4, 1.0, 0.5, "cpu", ("flibber",), "fast")
+    drawing = Drawing((fake_picture("a", 1, 32, 32),), "embedded", "2", 4, 1.0, 0.5, "cpu", ("flibber",), "fast", "fp8")
     assert same(unpack_drawing(pack_drawing(drawing)), drawing)
 
 

@@ -29,8 +29,15 @@ def child(game: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def processes() -> list[psutil.Process]:
-    """The processes that were started here and run."""
-    return [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    """The running children of the tests that draw for a studio; other tests may have children of their own."""
+    return [one for one in psutil.Process().children() if _draws(one)]
+
+
+def _draws(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and PROGRAM[1] in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_it_draws_and_ends_with_the_studio(child: Child) -> None:
