@@ -51,7 +51,7 @@ class RayLane:
         actor = self._ray.remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"watch": 2}, **options)(
             Painter
         )
-        self._actor = actor.remote(settings.model_dump_json(include={"data_dir", "model"}), backend)
+        self._actor = actor.remote(settings.model_dump_json(include={"data_dir", "model", "precision"}), backend)
 
     def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
         """See `Backend.draw`.

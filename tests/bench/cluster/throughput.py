@@ -19,8 +19,11 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from pipelines.engine.engine import Engine
 from pipelines.records import DrawRequest
@@ -66,9 +69,10 @@ def kill_actors(engine: Engine, lanes: list[RayLane], sprites: int, kills: int) 
         rng = random.Random(0)
         while killed < kills and not over.wait(rng.uniform(0.1, 0.6)):
             process = rng.choice(lanes).describe().get("process")
-            if process:
-                os.kill(process, signal.SIGKILL)
-                killed += 1
+            with suppress(ProcessLookupError):  # it was killed a moment ago, and the actor has not told another yet
+                if process:
+                    os.kill(process, signal.SIGKILL)
+                    killed += 1
 
     thread = threading.Thread(target=killer)
     thread.start()
@@ -103,16 +107,20 @@ def main() -> None:
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder))
-        single = Engine(*make_backends(settings, _no_loras))
-        pace, alone, truth = throughput(single, options.sprites)
-        single.close()
-        print(f"one process: {pace:.2f} sprites a second, one alone {alone * 1e3:.0f} ms")
-        result["one process"] = {"pace": pace, "alone": alone}
+        (catalog,) = make_backends(settings, _no_loras)
+        truth: list[str] = []
+        for threads in (torch.get_num_threads(), 1):  # an actor has one thread, and sums depend on their number
+            torch.set_num_threads(threads)  # for threads that begin from now on
+            single = Engine(*make_backends(settings, _no_loras))
+            pace, alone, truth = throughput(single, options.sprites)
+            print(f"one process, {threads} threads: {pace:.2f} sprites a second, one alone {alone * 1e3:.0f} ms")
+            result[f"one process, {threads} threads"] = {"pace": pace, "alone": alone}
+            single.close()
         import ray  # pyright: ignore[reportMissingImports]
 
         for actors in options.actors:
             ray.init(num_cpus=actors, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
-            lanes = [RayLane(settings, single.backend, {"num_cpus": 1}) for _ in range(actors)]
+            lanes = [RayLane(settings, catalog, {"num_cpus": 1}) for _ in range(actors)]
             engine = Engine(*lanes)
             pace, alone, hashes = throughput(engine, options.sprites)
             same = hashes == truth
