@@ -5,6 +5,7 @@ The program is the real one over a fake backend. `make test-studio` runs it, and
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -22,13 +23,14 @@ pytestmark = [
 ]
 PROGRAM = Path(__file__).parent / "fake_studio.py"
 PATIENCE = 240
+_NUMBERS = itertools.count()
 
 
 class Tmux:
     """A window of tmux that runs the studio and then says how it ended."""
 
     def __init__(self, folder: Path, size: tuple[int, int], environment: dict[str, str]) -> None:
-        self._socket = str(folder / "tmux")
+        self._socket = str(folder / f"tmux{next(_NUMBERS)}")  # a server that was killed may not have ended yet
         given = " ".join(f"{name}={value}" for name, value in environment.items())
         program = f"env -u NO_COLOR {given} {sys.executable} {PROGRAM} {folder / 'data'}"
         command = f"{program}; echo ended=$?; stty -a; sleep 600"
