@@ -217,6 +217,7 @@ def about(options: TrainOptions) -> About:
     return About("mygame", "tiny", "abc", "none", options.rank, options.targets, "mygame", "123", 3, 4)
 
 
+@pytest.mark.slow
 def test_both_forms_say_what_the_trainer_learned(tmp_path: Path) -> None:
     options = replace(OPTIONS, targets=(*OPTIONS.targets, *CONVOLUTIONS))
     run = trainer(options)

@@ -45,6 +45,7 @@ def merged(path: Path, weight: float = 1.0) -> list[Tensor]:
     return outputs(modules)
 
 
+@pytest.mark.slow
 def test_a_dora_of_peft_answers_as_peft_does(tmp_path: Path) -> None:
     from peft import LoraConfig, PeftModel, get_peft_model
 
@@ -87,6 +88,7 @@ def test_products_of_peft_answer_as_peft_does(tmp_path: Path, kind: str, effecti
     assert_close(merged(tmp_path)[:1], theirs[:1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -212,6 +212,7 @@ def test_comfyui_names_find_the_same_layers(tmp_path: Path) -> None:
     assert_close(merged_outputs([(comfy, 1.0)]), merged_outputs([(peft, 1.0)]))
 
 
+@pytest.mark.slow
 def test_convolution_adapters_answer_as_peft_does(tmp_path: Path) -> None:
     path = write(tmp_path / "conv.safetensors", lora(tiny(), with_convolutions))
     assert_changed(merged_outputs([(path, 1.0)]), plain_outputs(), (True, False, False))
@@ -265,6 +266,7 @@ def test_tucker_factors_multiply_out_to_the_convolution(tmp_path: Path) -> None:
     torch.testing.assert_close(layer(x) - before, 0.5 * chain, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_three_adapters_with_their_weights_add_up_as_in_peft(tmp_path: Path) -> None:
     modules = tiny()
     files = [

@@ -353,6 +353,7 @@ def test_a_small_smooth_enlargement_is_never_taken_for_finished_silently(factor:
         assert fixed.frames[0].image.shape == picture.shape or fixed.notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quality", [60, 75, 90])
 @pytest.mark.parametrize("ground", ["white", "gray"])
 def test_a_small_compressed_enlargement_is_never_taken_for_finished_silently(ground: str, quality: int) -> None:
