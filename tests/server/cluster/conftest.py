@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-ray = pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
-
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Four places for actors, whatever the machine has."""
+    ray = pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
     root = str(Path(__file__).parents[3])
     os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
