@@ -95,7 +95,7 @@ _VIEW = re.compile(r"\b(?:facing|seen from|from) (?:the )?(front|left|right|back
 _STANDING = PERSONS | frozenset(
     ("robot", "goblin", "orc", "skeleton", "zombie", "vampire", "demon", "angel", "fairy", "mummy")
 )
-"""Whoever is drawn from the front only: the views of other things would lead to a chess knight or a chair."""
+"""Figures that are drawn from the front only: the views of other things would lead to a chess knight or a chair."""
 
 _COVERS = """
     armor armour cape cloak clothes coat dress feathers fur gown jacket robe scales shirt skin suit tunic uniform

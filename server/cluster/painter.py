@@ -27,7 +27,7 @@ class Painter:
         self._lock = threading.Lock()
         self._drawing = ""
         self._step = (0, 0)
-        self._cancelled: set[str] = set()
+        self._cancelled = ""
 
     def draw(self, number: str, message: Message) -> Message:
         """Draws the request; `number` is what `cancel` and `state` call it."""
@@ -35,7 +35,7 @@ class Painter:
         def on_step(done: int, total: int) -> None:
             with self._lock:
                 self._step = (done, total)
-                if number in self._cancelled:
+                if number == self._cancelled:
                     raise Cancelled("The drawing was cancelled.")
 
         with self._lock:
@@ -53,7 +53,7 @@ class Painter:
     def cancel(self, number: str) -> None:
         """Stops the drawing after its present step."""
         with self._lock:
-            self._cancelled.add(number)
+            self._cancelled = number
 
     def state(self, number: str) -> tuple[int, int]:
         """Returns the step that the drawing has reached and how many it has; (0, 0) before the first."""

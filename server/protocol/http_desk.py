@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
 
 from fastmcp import FastMCP
 from fastmcp.server.auth import AuthProvider
 
 from server.desk.local import LocalDesk
 from server.desk.service import READS, desk_routes
-from server.protocol.users import audit_log, user_name, working_for
+from server.protocol.users import audit_log, caller, working_for, write_line
 from server.studio import Studio
 from server.users import User, Users
 from server.version import package_version
@@ -31,7 +28,7 @@ def serve_desk(mcp: FastMCP, studio: Studio, auth: AuthProvider, users: Users | 
         access = await auth.verify_token(token)
         if access is None:
             return None
-        return confined(users.named(user_name(access)) if users else None, method)
+        return confined(caller(users, access) if users else None, method)
 
     @contextmanager
     def confined(user: User | None, method: str) -> Iterator[None]:
@@ -42,14 +39,7 @@ def serve_desk(mcp: FastMCP, studio: Studio, auth: AuthProvider, users: Users | 
             outcome = "ok"
         finally:
             if audit is not None and method not in READS:
-                _write(audit, user, method, outcome)
+                write_line(audit, user, f"studio: {method}", outcome)
 
     for route in desk_routes(lambda project: LocalDesk(lambda: studio, project), admit, package_version()):
         mcp.custom_route(route.path, sorted(route.methods or ()), include_in_schema=False)(route.endpoint)
-
-
-def _write(audit: logging.Logger, user: User | None, method: str, outcome: str) -> None:
-    time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    audit.info(
-        json.dumps({"time": time, "user": user.name if user else "", "tool": f"studio: {method}", "outcome": outcome})
-    )

@@ -6,7 +6,6 @@ Nothing here is imported unless the server is started with --http.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +15,6 @@ from fastmcp import FastMCP
 from fastmcp.server.auth import AuthProvider
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools import ToolResult
-from mcp_types import TextContent
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -31,6 +29,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from server.protocol.results import answer_of
 from server.studio import Studio
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -162,19 +161,6 @@ def _training(studio: Studio) -> Iterable[Metric]:
             done.add_metric(key, job.done)
             pace.add_metric(key, job.steps_per_second)
     yield from (loss, done, pace)
-
-
-def answer_of(result: ToolResult) -> dict[str, Any]:
-    """Returns a result's values: the structured content, or the JSON of its text where a client gets that alone."""
-    if result.structured_content is not None:
-        return result.structured_content
-    for block in result.content:
-        if isinstance(block, TextContent) and block.text.startswith("{"):
-            try:
-                return json.loads(block.text)
-            except ValueError:
-                return {}
-    return {}
 
 
 def add_metrics(mcp: FastMCP, studio: Studio, auth: AuthProvider) -> None:

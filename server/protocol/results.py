@@ -113,6 +113,19 @@ def brief(answer: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def answer_of(result: ToolResult) -> dict[str, Any]:
+    """Returns a result's values: the structured content, or the JSON of its text where a client gets that alone."""
+    if result.structured_content is not None:
+        return result.structured_content
+    for block in result.content:
+        if isinstance(block, TextContent) and block.text.startswith("{"):
+            try:
+                return json.loads(block.text)
+            except ValueError:
+                return {}
+    return {}
+
+
 def preview_note(answer: dict[str, Any]) -> str:
     """Writes one sentence for a client that shows no picture, and what the numbers in the picture are."""
     numbers = ""

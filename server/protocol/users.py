@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastmcp.server.auth import AccessToken, TokenVerifier
 from fastmcp.server.dependencies import get_access_token
@@ -19,10 +20,13 @@ from fastmcp.tools import ToolResult
 import pipelines
 from pipelines.engine.turns import OWNER, Owner
 from pipelines.files import READABLE
+from server.errors import ServerError
 from server.protocol.http_token import OneToken
+from server.protocol.results import answer_of
 from server.settings import Settings
 from server.users import USER, User, Users
 
+T = TypeVar("T")
 AUDIT, AUDIT_BYTES, AUDIT_FILES = "audit.jsonl", 10_000_000, 5
 OPERATOR = "dgx-pixels"
 """The client id of the token from the settings; a user's is its name behind `user:`."""
@@ -80,29 +84,34 @@ class Confine(Middleware):
     @contextmanager
     def _for_caller(self) -> Iterator[User | None]:
         access = get_access_token()
-        user = self._users.named(user_name(access)) if access else None
+        user = caller(self._users, access) if access else None
         with working_for(user, self._settings.data_dir):
             yield user
 
     def _write(self, user: User | None, tool: str, arguments: dict[str, Any], outcome: str, result: Any) -> None:
-        from server.protocol.metrics import answer_of
-
         answer = answer_of(result) if type(result) is ToolResult else {}
-        line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "user": user.name if user else "",
-            "tool": tool,
-            "project": str(arguments.get("project", ""))[:200],
-            "outcome": outcome,
-            "asset": str(answer.get("asset_id", "")),
-            "path": str(answer.get("path", ""))[:200],
-        }
-        self._audit.info(json.dumps(line))
+        write_line(
+            self._audit,
+            user,
+            tool,
+            outcome,
+            project=str(arguments.get("project", ""))[:200],
+            asset=str(answer.get("asset_id", "")),
+            path=str(answer.get("path", ""))[:200],
+        )
 
 
-def user_name(access: AccessToken) -> str:
-    """Returns the name of the user whose token was sent; empty for the token of the settings."""
-    return access.client_id.removeprefix("user:") if access.client_id != OPERATOR else ""
+def caller(users: Users, access: AccessToken) -> User | None:
+    """Returns the user whose token was sent; None for the token of the settings, which may do everything.
+
+    Raises:
+        ServerError: the user was removed after the token was accepted.
+    """
+    if access.client_id == OPERATOR:
+        return None
+    if user := users.named(access.client_id.removeprefix("user:")):
+        return user
+    raise ServerError("This token was removed. Ask the person who runs the server for another.")
 
 
 @contextmanager
@@ -137,16 +146,19 @@ def audit_log(data_dir: Path) -> logging.Logger:
     return logger
 
 
-def _set(variable: Any, value: Any) -> AbstractContextManager[None]:
-    @contextmanager
-    def during() -> Iterator[None]:
-        token = variable.set(value)
-        try:
-            yield
-        finally:
-            variable.reset(token)
+def write_line(log: logging.Logger, user: User | None, tool: str, outcome: str, **more: str) -> None:
+    """Writes what was done, by whom, into the audit file."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    log.info(json.dumps({"time": time, "user": user.name if user else "", "tool": tool, **more, "outcome": outcome}))
 
-    return during()
+
+@contextmanager
+def _set(variable: ContextVar[T], value: T) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
 
 
 async def _only_reads(context: MiddlewareContext[Any]) -> bool:

@@ -158,7 +158,7 @@ def _each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
 
 
 def read_masks(file: Path) -> dict[str, NDArray[np.bool_]]:
-    """Reads folder and name of a picture -> where its shadow is, (h, w); empty where there is no such file."""
+    """Maps folder and name of a picture to the mask of its shadow, bool (h, w); empty without such a file."""
     if not file.exists():
         return {}
     rows = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())

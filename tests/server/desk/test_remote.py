@@ -129,6 +129,9 @@ def test_a_server_that_ends_within_an_answer_is_an_error_that_says_so() -> None:
                 connection.recv(1 << 16)
                 head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
                 connection.sendall(head + b'{"progress": [1, 8, ""]}\n')
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(1 << 16):  # closing with a part of the request unread would be a reset
+                    pass
 
         thread = threading.Thread(target=answer)
         thread.start()

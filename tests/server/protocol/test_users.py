@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,10 +15,12 @@ import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.exceptions import ToolError
+from fastmcp.server.auth import AccessToken
 
 from pipelines.pixels.png import encode_png
+from server.errors import ServerError
 from server.protocol.app import create_server
-from server.protocol.users import Tokens
+from server.protocol.users import Tokens, caller
 from server.settings import Settings
 from server.users import Users
 from tests.fakes import FakeBackend, fake_picture
@@ -172,6 +176,16 @@ async def test_a_removed_token_is_refused_from_the_next_request_on(connect: Conn
         users.remove("ann")
         with pytest.raises(Exception, match="error response"):
             await call(ann, "list_assets")
+
+
+def test_a_user_who_is_removed_while_a_request_runs_does_not_become_the_operator(users: Users) -> None:
+    with pytest.raises(ServerError, match="removed"):
+        caller(users, AccessToken(token="t", client_id="user:ann", scopes=[]))
+
+
+def test_confining_users_needs_no_extra(users: Users) -> None:
+    code = "import sys; sys.modules['prometheus_client'] = None; import server.protocol.users"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
 @pytest.mark.anyio
