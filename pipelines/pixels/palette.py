@@ -50,25 +50,25 @@ class Palette:
         return len(self.colors)
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def hex(self) -> tuple[str, ...]:
         """The colours as lower-case RRGGBB values."""
         return tuple(f"{r:02x}{g:02x}{b:02x}" for r, g, b in self.colors)
 
     @staticmethod
-    def from_words(words: Iterable[str], name: str = "palette") -> Palette:
+    def from_hex(colors: Iterable[str], name: str = "palette") -> Palette:
         """Returns the palette of RRGGBB or RRGGBBAA values, with or without `#`; transparent ones are left out.
 
         Raises:
             PaletteError: a value is not six or eight hexadecimal digits.
         """
-        colors = []
-        for word in words:
-            color = parse_color(word)
+        opaque = []
+        for value in colors:
+            color = parse_color(value)
             if color is None:
-                raise PaletteError(f"'{word}' is not a colour. Write six hexadecimal digits, such as ff8800.")
+                raise PaletteError(f"'{value}' is not a colour. Write six hexadecimal digits, such as ff8800.")
             if color[3] >= CLEAR:
-                colors.append(color[:3])
-        return Palette(name, tuple(colors))
+                opaque.append(color[:3])
+        return Palette(name, tuple(opaque))
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:

@@ -92,9 +92,9 @@ def write_palette(palette: Palette, path: Path | str) -> None:
     rows = palette.colors
     match path.suffix.lower():
         case ".hex":
-            data = "".join(f"{word}\n" for word in palette.words).encode()
+            data = "".join(f"{word}\n" for word in palette.hex).encode()
         case ".gpl":
-            named = "".join(f"{r:3} {g:3} {b:3}\t{w}\n" for (r, g, b), w in zip(rows, palette.words, strict=True))
+            named = "".join(f"{r:3} {g:3} {b:3}\t{w}\n" for (r, g, b), w in zip(rows, palette.hex, strict=True))
             data = f"GIMP Palette\nName: {palette.name}\nColumns: 0\n#\n{named}".encode()
         case ".pal":
             data = f"JASC-PAL\r\n0100\r\n{len(rows)}\r\n".encode() + b"".join(b"%d %d %d\r\n" % row for row in rows)

@@ -123,7 +123,7 @@ def draw_batch(
         _check(recipe, model)
     backgrounds = [background_of(recipe) for recipe in recipes]
     passes = plan_passes(model, first.width, first.height, first.preset)
-    palette = Palette.from_words(first.palette) if first.palette else None
+    palette = Palette.from_hex(first.palette) if first.palette else None
     prompts = [r.prompt if model.draws_pixels else framed_prompt(r) for r in recipes]
     asked = [
         (prompt, candidate_seed(r.seed, c))

@@ -168,7 +168,7 @@ def recolor(image: Pixels, recipe: Recipe, mapping: Mapping[str, str]) -> Sprite
         InvalidRequest: no colour of the mapping is in the sprite.
         PaletteError: a word does not name a colour.
     """
-    old, new = Palette.from_words(list(mapping)), Palette.from_words(list(mapping.values()))
+    old, new = Palette.from_hex(list(mapping)), Palette.from_hex(list(mapping.values()))
     result = image.copy()
     changed = False
     for before, after in zip(old.colors, new.colors, strict=True):
@@ -180,20 +180,20 @@ def recolor(image: Pixels, recipe: Recipe, mapping: Mapping[str, str]) -> Sprite
         raise InvalidRequest(f"None of these colours is in the sprite. It has: {words}.")
     found = sorted({(int(r), int(g), int(b)) for r, g, b, _ in result[result[..., 3] > 0]})
     palette = Palette("recoloured", tuple(found))
-    free = replace(recipe, palette=palette.words)
+    free = replace(recipe, palette=palette.hex)
     return Sprite(free, result, palette, _report(result, free, palette))
 
 
 def repaint(image: Pixels, recipe: Recipe, palette: Palette) -> Sprite:
     """Maps each pixel to the nearest colour of another palette (OKLab)."""
     locked = lock(image, palette)
-    settled = replace(recipe, palette=palette.words)
+    settled = replace(recipe, palette=palette.hex)
     return Sprite(settled, locked, palette, _report(locked, settled, palette))
 
 
 def resize(image: Pixels, recipe: Recipe, width: int, height: int) -> Sprite:
     """Resizes the sprite: enlarges by whole factors where that fits, else samples cell by cell."""
-    palette = Palette.from_words(recipe.palette) if recipe.palette else _own_palette(image, recipe)
+    palette = Palette.from_hex(recipe.palette) if recipe.palette else _own_palette(image, recipe)
     options = FinishOptions(width, height, recipe.colors, palette, None, "none", place=False)
     times = min(width // image.shape[1], height // image.shape[0])
     if times >= 1:
@@ -209,7 +209,7 @@ def resize(image: Pixels, recipe: Recipe, width: int, height: int) -> Sprite:
 
 def moved(image: Pixels, recipe: Recipe) -> Sprite:
     """Returns a sprite of pixels that were only moved, with the size that they have now."""
-    palette = Palette.from_words(recipe.palette) if recipe.palette else _own_palette(image, recipe)
+    palette = Palette.from_hex(recipe.palette) if recipe.palette else _own_palette(image, recipe)
     settled = replace(recipe, width=image.shape[1], height=image.shape[0])
     return Sprite(settled, image, palette, _report(image, settled, palette))
 
@@ -225,7 +225,7 @@ def _own_palette(image: Pixels, recipe: Recipe) -> Palette:
 def _palette_for(image: Pixels, drawn: Pixels, recipe: Recipe, mask: NDArray[np.bool_] | None) -> Palette:
     """Returns the lock where there is one; else the colours that stay, and as many new ones as the budget leaves."""
     if recipe.palette:
-        return Palette.from_words(recipe.palette)
+        return Palette.from_hex(recipe.palette)
     if mask is None:
         return extract_palette([drawn], recipe.colors)
     kept = extract_palette([np.where(mask[..., None], 0, image).astype(np.uint8)], recipe.colors)

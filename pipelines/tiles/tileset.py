@@ -274,7 +274,7 @@ class _Work:
     ) -> None:
         self.engine, self.recipe, self.model, self.layout, self.given = engine, recipe, model, layout, given
         self.references, self.on_progress = references, on_progress
-        self.locked = Palette.from_words(recipe.palette) if recipe.palette else None
+        self.locked = Palette.from_hex(recipe.palette) if recipe.palette else None
         self.palette = self.locked or Palette("none", ((0, 0, 0),))
         self.kept: set[tuple[int, int, int]] = set()
         self.drawn: list[Pixels] = []

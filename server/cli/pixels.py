@@ -140,7 +140,7 @@ def palette(
         target = out or Path("palette.hex")
         found, skipped = palettes.extract(folder, colors, target.stem)
         write_palette(found, target)
-        console.print("".join(f"[on #{word}]   [/]" for word in found.words))
+        console.print("".join(f"[on #{word}]   [/]" for word in found.hex))
         console.print(f"{len(found)} colours  {shown(target)}")
     elif action == "undo":
         restored, skipped = palettes.undo(folder)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
 from server.features.edits import read_sprite
-from server.features.recipes import palette_words
+from server.features.recipes import palette_colors
 from server.features.save import save_asset, sheet_files
 from server.features.sprites import generate_sprites
 from server.project.style import Style
@@ -121,8 +121,8 @@ def _effects(studio: Studio, request: AnimationRequest, project: str | None) -> 
     game = studio.project(project)
     library = studio.library(game)
     style = game.style if game else Style()
-    words = palette_words(game, request.palette)
-    palette = Palette.from_words(words) if words else None
+    locked = palette_colors(game, request.palette)
+    palette = Palette.from_hex(locked) if locked else None
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     side = request.size or style.size
     sheet = make_effects(
@@ -140,7 +140,7 @@ def _effects(studio: Studio, request: AnimationRequest, project: str | None) -> 
     options |= {name: value for name in ("frames", "fps") if (value := getattr(request, name)) is not None}
     height, width = sheet.image.shape[:2]
     recipe = Recipe(
-        "sheet", f"{request.prompt} {named}".strip(), width, height, seed, model="", palette=words, options=options
+        "sheet", f"{request.prompt} {named}".strip(), width, height, seed, model="", palette=locked, options=options
     )
     preview = animated_preview(sheet)
     made = dict.fromkeys(sheet.clips, "drawn as particles, without a model")
@@ -209,7 +209,7 @@ def _keep(
     }
     height, width = sheet.image.shape[:2]
     colors = key.details.get("palette") or key.recipe.palette
-    palette = Palette.from_words(colors) if colors else None
+    palette = Palette.from_hex(colors) if colors else None
     return save_asset(
         library,
         replace(key.recipe, kind="sheet", width=width, height=height, options=options),

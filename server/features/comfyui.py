@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest, explain
 from server.errors import ServerError
-from server.features.recipes import palette_words
+from server.features.recipes import palette_colors
 from server.features.sprites import Drawn, keep_sprite
 from server.project.game import local_weights
 from server.project.style import Style
@@ -118,7 +118,7 @@ def import_comfyui(studio: Studio, file: Path, *, project: str | None = None, co
     read = read_workflow(_text(file), file.name, known, find_checkpoint)
     game = studio.project(project)
     style = game.style if game else Style()
-    own = {"palette": palette_words(game), "colors": style.colors, "outline": style.outline}
+    own = {"palette": palette_colors(game), "colors": style.colors, "outline": style.outline}
     return replace(read, recipe=replace(read.recipe, **own))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
 from server.features.lora_bases import record_bases
-from server.features.recipes import palette_words
+from server.features.recipes import palette_colors
 from server.features.save import save_asset
 from server.project.game import local_weights
 
@@ -70,10 +70,10 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
         sprite = edit.recolor(image, recipe, colors)
         origin["recolor"] = ",".join(f"{a}:{b}" for a, b in colors.items())
     elif request.palette:
-        words = palette_words(game, request.palette)
-        if not words:
+        locked = palette_colors(game, request.palette)
+        if not locked:
             raise InvalidRequest("palette='none' repaints nothing. Give a palette file or RRGGBB colours.")
-        sprite = edit.repaint(image, recipe, Palette.from_words(words))
+        sprite = edit.repaint(image, recipe, Palette.from_hex(locked))
     elif request.transform:
         sprite = edit.moved(transform(image, request.transform), recipe)
         origin["transform"] = request.transform

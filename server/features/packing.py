@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
-from server.features.recipes import palette_words
+from server.features.recipes import palette_colors
 from server.features.save import save_asset
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def pack_sheet(studio: Studio, request: PackRequest, on_progress: OnProgress, *,
         if sheet:
             sheets[title] = sheet
     atlas = pack(frames, margin=1 if request.layers else 0, power_of_two=request.power_of_two)
-    words = palette_words(game)
-    palette = Palette.from_words(words) if words else None
+    locked = palette_colors(game)
+    palette = Palette.from_hex(locked) if locked else None
     layers, warnings = _layers(atlas.image, request, palette)
     body = measured(atlas)
     files = {
@@ -93,7 +93,7 @@ def pack_sheet(studio: Studio, request: PackRequest, on_progress: OnProgress, *,
     options: dict[str, Any] = {"packed": list(dict.fromkeys(request.asset_ids))}
     options |= request.model_dump(exclude={"asset_ids"}, exclude_defaults=True, mode="json")
     height, width = atlas.image.shape[:2]
-    recipe = Recipe("sheet", _prompt(titles), width, height, 0, model="", palette=words, options=options)
+    recipe = Recipe("sheet", _prompt(titles), width, height, 0, model="", palette=locked, options=options)
     gates = {
         "frames_restored": all((atlas.restored(frame.name) == frame.image).all() for frame in frames),
         "layers_fit": all(layer.shape == atlas.image.shape for layer in layers.values()),

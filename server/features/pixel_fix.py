@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.files import user_path
-from server.features.recipes import palette_words
+from server.features.recipes import palette_colors
 from server.features.save import save_asset
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ def fix_pixel_art(studio: Studio, request: FixRequest, *, project: str | None = 
     if facts.profile:
         converted = [to_srgb(frame, facts.profile) for frame in frames]
         frames, profile = [frame for frame, _ in converted], converted[0][1]
-    words = palette_words(game, request.palette)
+    locked = palette_colors(game, request.palette)
     fixed = fix_pictures(
         frames,
         width=request.width,
         height=request.height,
         pitch=request.pitch,
         colors=request.colors,
-        palette=Palette.from_words(words) if words else None,
+        palette=Palette.from_hex(locked) if locked else None,
         background=request.background,
         outline=request.outline,
         soft=request.soft,
@@ -91,7 +91,7 @@ def fix_pixel_art(studio: Studio, request: FixRequest, *, project: str | None = 
     options |= {"soft": request.soft, "how": fixed.how}
     wish = _Wish(
         " ".join(name.replace("_", " ").replace("-", " ").split()) or "picture",
-        words,
+        locked,
         request.colors,
         request.outline,
         options,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     R = TypeVar("R", bound=SpriteRequest | TilesetRequest | AnimationRequest | EditRequest)
 
-_WORDS = re.compile(r"#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?(?:[\s,]+#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)*[\s,]*")
+_HEX_COLORS = re.compile(r"#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?(?:[\s,]+#?[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)*[\s,]*")
 
 
 def sprite_recipe(studio: Studio, project: Project | None, request: SpriteRequest, count: int = 1) -> Recipe:
@@ -93,7 +93,7 @@ def compose_recipe(
         "negative": request.negative or style.negative,
         "model": studio.model(style, request.model),
         "loras": tuple(LoraWeight(lora.name, lora.weight) for lora in style.loras),
-        "palette": palette_words(project, request.palette),
+        "palette": palette_colors(project, request.palette),
         "colors": request.colors or style.colors,
         "outline": style.outline,
     }
@@ -121,7 +121,7 @@ def of_the_game(project: Project, request: R, where: str) -> R:
     return request.model_copy(update={n: value for n, value in changed.items() if value != getattr(request, n)})
 
 
-def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]:
+def palette_colors(project: Project | None, palette: str = "") -> tuple[str, ...]:
     """Returns the locked palette as RRGGBB colours; empty where colours are extracted.
 
     Args:
@@ -137,10 +137,10 @@ def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]
         return ()
     if named := named_palette(palette):
         return named
-    if _WORDS.fullmatch(palette):
+    if _HEX_COLORS.fullmatch(palette):
         from pipelines.pixels.palette import Palette
 
-        return Palette.from_words(palette.replace(",", " ").split()).words
+        return Palette.from_hex(palette.replace(",", " ").split()).hex
     if palette:
         base = project.root if project else Path.cwd()
         file = (base / palette).resolve()
@@ -152,4 +152,4 @@ def palette_words(project: Project | None, palette: str = "") -> tuple[str, ...]
         return ()
     from pipelines.pixels.palette_files import read_palette
 
-    return read_palette(file).words
+    return read_palette(file).hex

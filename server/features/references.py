@@ -93,7 +93,7 @@ def _with_colors(
     ]
     palette = extract_palette(pictures, recipe.colors)
     note = f"'{recipe.model}' takes only a reference's colours: its {len(palette)} are the palette."
-    return replace(recipe, palette=palette.words), (f"{note} model='sdxl' takes its style.{named}",)
+    return replace(recipe, palette=palette.hex), (f"{note} model='sdxl' takes its style.{named}",)
 
 
 def _taught_on(studio: Studio, found: list[Path | Asset]) -> str:

@@ -84,5 +84,5 @@ def shown_colors(image: Pixels, palette: Palette | None = None) -> list[str]:
     from pipelines.pixels.quantize import color_counts
 
     shown = {bytes(color).hex() for color in color_counts([image])[0].tolist()}
-    known = [color for color in dict.fromkeys(palette.words) if color in shown] if palette else []
+    known = [color for color in dict.fromkeys(palette.hex) if color in shown] if palette else []
     return known + sorted(shown.difference(known))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InvalidRequest
-from server.features.recipes import palette_words
+from server.features.recipes import palette_colors
 from server.features.requests import SpriteRequest
 from server.features.save import save_asset
 from server.features.sprites import Drawn, generate_each
@@ -58,8 +58,8 @@ def generate_ui(studio: Studio, request: UiRequest, on_progress: OnProgress, *, 
     library = studio.library(game)
     style = game.style if game else Style()
     side = request.size or min(max(style.size, SMALLEST), LARGEST)
-    words = palette_words(game, request.palette)
-    palette = Palette.from_words(words) if words else None
+    locked = palette_colors(game, request.palette)
+    palette = Palette.from_hex(locked) if locked else None
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     if len(request.icons) > MOST_ICONS:
         raise InvalidRequest(f"A kit has at most {MOST_ICONS} icons, not {len(request.icons)}. Make a second one.")
@@ -90,7 +90,7 @@ def generate_ui(studio: Studio, request: UiRequest, on_progress: OnProgress, *, 
         model=first.model if first else "",
         revision=first.revision if first else "",
         loras=first.loras if first else (),
-        palette=words,
+        palette=locked,
         options=options,
     )
     asset = save_asset(

@@ -225,7 +225,7 @@ class Watch:
         from server.deploy.deploy import deploy
 
         palette = read_palette(path)
-        note = ",".join(palette.words)
+        note = ",".join(palette.hex)
         _, _, before = self._seen.get(name, "").partition(" ")
         if not before or before == note:
             return "", note
@@ -240,7 +240,7 @@ class Watch:
             if asset.kind != "sprite" or asset.recipe.palette != old:
                 skipped += 1
                 continue
-            fresh = self._in_palette(asset, old, palette.words)
+            fresh = self._in_palette(asset, old, palette.hex)
             deploy(self.studio, fresh.id, place, str(self.project.root), overwrite=True)
             repainted += 1
         return f"repainted {repainted} sprites ({skipped} others use another palette)", note
@@ -256,7 +256,7 @@ class Watch:
         library = self.studio.library(self.project)
         image = read_picture(library.read(asset))
         changed = {a: b for a, b in zip(old, new, strict=False) if a != b}
-        palette = Palette.from_words(list(new))
+        palette = Palette.from_hex(list(new))
         used = set(asset.details.get("palette", old))
         if len(old) == len(new) and used & changed.keys():
             image = recolor(image, asset.recipe, {a: b for a, b in changed.items() if a in used}).image

@@ -19,7 +19,7 @@ from pipelines.records import no_progress
 from server.deploy.bevy.doctor import examine
 from server.errors import ProjectError
 from server.features.pixel_fix import fix_pixel_art
-from server.features.recipes import palette_words
+from server.features.recipes import palette_colors
 from server.features.requests import FixRequest
 from server.features.workflow_runs import run
 from server.project.game import find_project
@@ -59,7 +59,7 @@ def test_a_palette_outside_the_game_is_refused(game: Path, palette: str) -> None
     assert "hunter2" not in str(error.value)
     (game / "dgx-pixels.toml").unlink()
     with pytest.raises(ProjectError, match="is outside") as error:
-        palette_words(find_project(game, None), palette)
+        palette_colors(find_project(game, None), palette)
     assert "hunter2" not in str(error.value)
 
 
@@ -192,7 +192,7 @@ def test_no_error_shows_more_than_forty_characters_of_a_file(studio: Studio, gam
     message = ""
     try:
         if name.startswith("palette"):
-            palette_words(studio.project(), f"assets/{name}")
+            palette_colors(studio.project(), f"assets/{name}")
         else:
             read_dataset(art, (8, 8))
     except UserError as error:

@@ -146,7 +146,7 @@ def test_kept_pictures_are_neither_read_nor_written_through_a_link(game: Path, l
     assert (game / "assets/a.png").read_bytes() == PNG
     if link != "files.json":
         with suppress(ServerError):
-            palettes.apply(game / "assets", Palette.from_words(("112233",)), write=True)
+            palettes.apply(game / "assets", Palette.from_hex(("112233",)), write=True)
     assert {path: path.read_bytes() for path in (game.parent / "moved").rglob("*") if path.is_file()} == before
 
 

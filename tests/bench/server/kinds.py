@@ -50,13 +50,13 @@ def effects(seeds: int) -> Made:
     reports: dict[str, list[Report]] = {}
     for side in (16, 32, 64):
         for name in ("", "pico-8", "game boy"):
-            palette = Palette.from_words(named_palette(name)) if name else None
+            palette = Palette.from_hex(named_palette(name)) if name else None
             sheets = [make_effects(tuple(EFFECTS), side, seed=seed, palette=palette) for seed in range(seeds)]
             reports[f"effects {side} px {name}".strip()] = [check_effects(sheet, palette) for sheet in sheets]
     large = [make_effects((name,), 32, seed=1).image for name in EFFECTS]
     small = [make_effects((name,), 16, seed=2).image for name in EFFECTS]
-    pico = Palette.from_words(named_palette("pico-8"))
-    green = Palette.from_words(named_palette("game boy"))
+    pico = Palette.from_hex(named_palette("pico-8"))
+    green = Palette.from_hex(named_palette("game boy"))
     colored = [
         make_effects(("fireball",), 32, seed=2, words="blue").image,
         make_effects(("explosion",), 32, seed=2, palette=pico).image,

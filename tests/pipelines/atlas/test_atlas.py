@@ -138,7 +138,7 @@ def test_team_colours_change_the_marked_colour_alone(team: str) -> None:
     assert (changed[12, 8:16] == image[12, 8:16]).all()
     assert team_hue(changed) == team
     assert (changed[..., 3] == image[..., 3]).all()
-    pico = Palette.from_words(named_palette("pico-8"))
+    pico = Palette.from_hex(named_palette("pico-8"))
     locked = recolored(image, "blue", team, pico)[6, 12, :3]
     assert tuple(locked.tolist()) in set(pico.colors)
 

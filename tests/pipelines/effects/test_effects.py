@@ -17,7 +17,7 @@ PALETTES = ("", "pico-8", "game boy", "endesga 32")
 
 
 def locked(name: str) -> Palette | None:
-    return Palette.from_words(named_palette(name)) if name else None
+    return Palette.from_hex(named_palette(name)) if name else None
 
 
 @pytest.mark.parametrize("side", [8, 16, 32, 64])

@@ -224,7 +224,7 @@ def test_a_blend_mode_that_is_not_known_is_refused_by_name() -> None:
 def test_a_sheet_becomes_a_file_with_its_clips_as_tags(tmp_path: Path) -> None:
     walk, die = [filled(RED), filled(GREEN)], [filled(BLUE)]
     sheet = arrange({"walk": walk, "die": die}, fps=10, loops={"die": False})
-    data = write_aseprite(from_sheet(sheet, Palette.from_words(["c80000", "00c800"])))
+    data = write_aseprite(from_sheet(sheet, Palette.from_hex(["c80000", "00c800"])))
     (tmp_path / "hero.aseprite").write_bytes(data)
     frames = read_frames(tmp_path / "hero.aseprite")
     assert [duration for _, duration in frames] == [100, 100, 100]

@@ -14,7 +14,7 @@ from pipelines.pixels.palette import Palette
 from pipelines.pixels.png import encode_png
 from pipelines.records import Pixels
 
-SWEETIE = Palette.from_words(("1a1c2c", "5d275d", "b13e53", "ef7d57", "ffcd75", "a7f070", "38b764", "257179"))
+SWEETIE = Palette.from_hex(("1a1c2c", "5d275d", "b13e53", "ef7d57", "ffcd75", "a7f070", "38b764", "257179"))
 
 
 @st.composite

@@ -14,7 +14,7 @@ from pipelines.pixels.palette import Palette
 from pipelines.pixels.soft_alpha import read_soft
 from pipelines.records import Pixels
 
-COLORS = Palette.from_words(("1a1c2c", "b13e53", "ffcd75", "38b764", "3b5dc9", "f4f4f4"))
+COLORS = Palette.from_hex(("1a1c2c", "b13e53", "ffcd75", "38b764", "3b5dc9", "f4f4f4"))
 GROUNDS = {"transparent": None, "magenta": (255, 0, 255), "white": (255, 255, 255), "gray": (128, 128, 128)}
 
 

@@ -111,7 +111,7 @@ def test_palettes_of_other_editors_are_read(name: str, data: bytes, tmp_path: Pa
 
 
 def test_colours_given_as_text_follow_the_same_rule() -> None:
-    assert Palette.from_words(["00000000", "#be4a2fff", "181425"]).colors == ((190, 74, 47), (24, 20, 37))
+    assert Palette.from_hex(["00000000", "#be4a2fff", "181425"]).colors == ((190, 74, 47), (24, 20, 37))
 
 
 def test_a_missing_palette_says_where_it_was_looked_for(tmp_path: Path) -> None:

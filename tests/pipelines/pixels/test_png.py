@@ -15,7 +15,7 @@ from pipelines.errors import ImageError
 from pipelines.pixels.palette import Palette
 from pipelines.pixels.png import encode_png, read_frames, read_picture, read_recipe
 
-RED_BLUE = Palette.from_words(("ff0000", "0000ff"))
+RED_BLUE = Palette.from_hex(("ff0000", "0000ff"))
 
 
 def sprite() -> np.ndarray:

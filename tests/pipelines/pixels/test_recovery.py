@@ -19,7 +19,7 @@ from pipelines.pixels.outline import draw_outline
 from pipelines.pixels.palette import Palette, lock
 from pipelines.records import Pixels
 
-COLORS = Palette.from_words(("1a1c2c", "b13e53", "ffcd75", "38b764", "3b5dc9", "f4f4f4"))
+COLORS = Palette.from_hex(("1a1c2c", "b13e53", "ffcd75", "38b764", "3b5dc9", "f4f4f4"))
 
 
 def drawing(seed: int = 0, side: int = 32) -> Pixels:
@@ -163,7 +163,7 @@ def test_outlines_of_all_kinds() -> None:
     assert (inner[..., 3] == 255).sum() == 9
     assert tuple(inner[2, 3, :3]) == COLORS.colors[0]
     assert tuple(inner[3, 3, :3]) == COLORS.colors[3]
-    greens = Palette.from_words(("1a1c2c", "0a3a10", "400000", "38b764"))
+    greens = Palette.from_hex(("1a1c2c", "0a3a10", "400000", "38b764"))
     assert tuple(draw_outline(picture, "selective", greens)[1, 3, :3]) == greens.colors[1]
 
 

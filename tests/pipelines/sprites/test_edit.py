@@ -90,7 +90,7 @@ def test_recolouring_a_colour_that_is_not_there_names_those_that_are() -> None:
 
 
 def test_repainting_uses_the_new_palette_only() -> None:
-    made = repaint(hero(), recipe(), Palette.from_words(["000000", "ffffff"]))
+    made = repaint(hero(), recipe(), Palette.from_hex(["000000", "ffffff"]))
     assert made.report.gates["in_palette"]
     np.testing.assert_array_equal(made.image[..., 3], hero()[..., 3])
 

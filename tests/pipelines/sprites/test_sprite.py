@@ -131,7 +131,7 @@ def test_a_prompt_that_names_no_part_is_drawn_alike_beside_one_that_does(engine:
 def test_a_locked_palette_and_an_outline_are_kept(engine: Engine):
     words = ("1a1c2c", "b13e53", "ef7d57", "f4f4f4")
     (sprite,) = draw_sprites(engine, replace(DRAGON, palette=words, outline="outer"))
-    assert sprite.palette.words == words
+    assert sprite.palette.hex == words
     assert sprite.report.passed
 
 

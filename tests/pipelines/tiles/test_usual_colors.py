@@ -11,7 +11,7 @@ from pipelines.records import Pixels
 from pipelines.tiles.textures import usual_color
 from pipelines.tiles.usual_colors import MOST_FOREIGN, foreign_share, keep_both, keep_usual
 
-SWEETIE = Palette.from_words(
+SWEETIE = Palette.from_hex(
     [
         "1a1c2c",
         "5d275d",
@@ -31,7 +31,7 @@ SWEETIE = Palette.from_words(
         "333c57",
     ]
 )
-BLUES = Palette.from_words(["1a1c2c", "29366f", "3b5dc9", "41a6f6"])
+BLUES = Palette.from_hex(["1a1c2c", "29366f", "3b5dc9", "41a6f6"])
 
 
 def drawn(lab: tuple[float, float, float], seed: int = 0) -> Pixels:
@@ -58,7 +58,7 @@ def test_sand_that_was_drawn_between_green_and_orange_is_sand(seed: int) -> None
     words = [bytes(color).hex() for color in np.unique(kept[..., :3].reshape(-1, 3), axis=0)]
     assert "ffcd75" in words
     assert len(words) > 1  # still a texture
-    assert set(words) <= set(SWEETIE.words)
+    assert set(words) <= set(SWEETIE.hex)
 
 
 def test_a_texture_that_has_its_colour_stays_as_it_is() -> None:
@@ -76,7 +76,7 @@ def test_a_palette_without_the_colour_is_reported() -> None:
 
 
 def test_stone_stays_gray() -> None:
-    palette = Palette.from_words(["1a1c2c", "8a8a8a", "5a5a60", "38b764", "b13e53"])
+    palette = Palette.from_hex(["1a1c2c", "8a8a8a", "5a5a60", "38b764", "b13e53"])
     texture = drawn((0.6, -0.12, 0.08))
     locked = lock(texture, palette)
     assert foreign_share(locked, usual("stone")) > 0.2

@@ -27,7 +27,7 @@ def test_every_look_holds_its_gates(material: str, side: int) -> None:
 
 @pytest.mark.parametrize("name", ["pico-8", "game boy"])
 def test_a_locked_palette_rules_kit_and_font(name: str) -> None:
-    palette = Palette.from_words(named_palette(name))
+    palette = Palette.from_hex(named_palette(name))
     kit = make_kit("stone", 32, palette=palette)
     assert kit.report.gates["in_palette"]
     assert kit.report.passed

@@ -202,7 +202,7 @@ def test_one_palette_is_taken_from_a_folder_and_put_onto_it(game: Path, capsys: 
 
 def test_a_second_apply_changes_nothing(game: Path) -> None:
     art = folder_of_art(game)
-    palette = Palette.from_words(("112233", "ffeedd", "aa3344"))
+    palette = Palette.from_hex(("112233", "ffeedd", "aa3344"))
     assert len(palettes.apply(art, palette, write=True).changes) == 2
     again = palettes.apply(art, palette, write=True)
     assert (len(again.changes), again.unchanged, len(again.skipped)) == (0, 2, 1)

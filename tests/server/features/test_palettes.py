@@ -19,7 +19,7 @@ from server.errors import ServerError
 from server.features import palettes
 from tests.fakes import fake_picture
 
-PALETTE = Palette.from_words(("112233", "ffeedd", "aa3344", "33aa66"))
+PALETTE = Palette.from_hex(("112233", "ffeedd", "aa3344", "33aa66"))
 
 
 def saved(picture: Image.Image, **options: object) -> bytes:
@@ -146,7 +146,7 @@ def test_normal_maps_are_known_by_look_and_sprites_are_not() -> None:
 
 def test_two_that_write_onto_one_folder_together_leave_whole_files_and_one_way_back(art: Path) -> None:
     """Each keeps what the other wrote, or the originals: never half of a list."""
-    others = [Palette.from_words(words) for words in (PALETTE.words, ("000000", "ffffff"), ("ff0000", "00ff00"))]
+    others = [Palette.from_hex(words) for words in (PALETTE.hex, ("000000", "ffffff"), ("ff0000", "00ff00"))]
     original = contents(art)
     failed: list[BaseException] = []
 

@@ -59,7 +59,7 @@ def test_an_assets_palette_is_what_its_picture_shows_in_the_palettes_order() -> 
     shown = shown_colors(picture)
     assert shown == sorted(shown)
     assert len(shown) == 4
-    locked = Palette.from_words([shown[2], "010203", shown[0]])
+    locked = Palette.from_hex([shown[2], "010203", shown[0]])
     assert shown_colors(picture, locked) == [shown[2], shown[0], shown[1], shown[3]]
 
 
