@@ -22,7 +22,7 @@ ALLOWED = {
 }
 """package -> the packages of this project that it may import."""
 
-DISTRIBUTIONS = {"PIL": "pillow", "pydantic_core": "pydantic"}
+DISTRIBUTIONS = {"PIL": "pillow", "pydantic_core": "pydantic", "opentelemetry": "opentelemetry_api"}
 """import name -> name in pyproject.toml, where they differ by more than `-` and `_`."""
 
 HEAVY = ("torch", "diffusers", "transformers", "peft", "safetensors", "accelerate")

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from pipelines import tracing
 from pipelines.engine.backend import Backend, OnStep
 from pipelines.engine.turns import OWNER, Turns
 from pipelines.errors import Cancelled, OutOfMemory, PipelineError
@@ -49,6 +50,8 @@ class _Job:
         self.cancelled = False
         self.result: Any = None
         self.error: BaseException | None = None
+        self.trace = tracing.here()
+        self.asked = time.time_ns()
 
     def step(self, done: int, total: int) -> None:
         """Notes the step, and stops where the caller has gone (the worker's OnStep)."""
@@ -94,14 +97,16 @@ class Engine:
             PipelineError: what the backend raised.
             Cancelled: the engine was closed.
         """
-        job = _Job(
-            f"drawing with {request.model}",
-            lambda job, lane: self._draw(request, job, lane),
-            request.model,
-            request.loras,
-        )
-        job.cost = float(len(request.prompts) * request.width * request.height)
-        return self._run(job, on_progress)
+        asked = {"model": request.model, "pictures": len(request.prompts)}
+        with tracing.span("draw", **asked, width=request.width, height=request.height):
+            job = _Job(
+                f"drawing with {request.model}",
+                lambda job, lane: self._draw(request, job, lane),
+                request.model,
+                request.loras,
+            )
+            job.cost = float(len(request.prompts) * request.width * request.height)
+            return self._run(job, on_progress)
 
     def preload(self, model: str) -> None:
         """Loads a model in the background; what goes wrong is logged and shown by `status`."""
@@ -249,8 +254,10 @@ class Engine:
                 job.state = "running"
                 self._changed.notify_all()
             result, error = None, None
+            tracing.waited("queue", job.asked, job.trace)
             try:
-                result = job.work(job, lane)
+                with tracing.within(job.trace):
+                    result = job.work(job, lane)
             except BaseException as raised:  # it is raised again in the thread that asked
                 error = raised
                 if not isinstance(raised, PipelineError):
@@ -296,20 +303,24 @@ class Engine:
     def _draw(self, request: DrawRequest, job: _Job, lane: _Lane) -> Drawing:
         def on_step(done: int, total: int) -> None:
             job.step(done, total)
+            marks.event("step", done=done, total=total)
             with self._changed:
                 self._counts["steps"] += 1
                 self._changed.notify_all()
 
         if job.cancelled:
             raise Cancelled("The drawing was cancelled.")
-        try:
-            drawing = lane.backend.draw(request, on_step)
-        except OutOfMemory as error:
-            halves = halve(request)
-            if not halves:
-                raise OutOfMemory(f"{error} {_SMALLER}") from error
-            logger.warning("out of memory, trying half the batch: %s", error)
-            drawing = self._draw_halves(halves, on_step, lane.backend)
+        with tracing.span("device", lane=self._lanes.index(lane)) as marks:
+            try:
+                drawing = lane.backend.draw(request, on_step)
+            except OutOfMemory as error:
+                halves = halve(request)
+                if not halves:
+                    raise OutOfMemory(f"{error} {_SMALLER}") from error
+                logger.warning("out of memory, trying half the batch: %s", error)
+                marks.event("out of memory")
+                drawing = self._draw_halves(halves, on_step, lane.backend)
+            marks.note(device=drawing.device, steps=drawing.steps, preset=drawing.preset)
         lane.loaded.add(request.model)
         lane.loras = request.loras
         self._counts["drawn"] += len(drawing.images)

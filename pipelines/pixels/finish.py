@@ -23,6 +23,7 @@ from pipelines.pixels.outline import DARK, KINDS, draw_outline
 from pipelines.pixels.palette import MOST_COLORS, Palette, extract_palette, nearest_index, paint
 from pipelines.pixels.quantize import color_counts
 from pipelines.records import Pixels
+from pipelines.tracing import traced
 
 MOST_PIXELS = 4096
 
@@ -92,6 +93,7 @@ def finish(image: Pixels, options: FinishOptions) -> Finished:
     return finish_together([image], options)[0]
 
 
+@traced("finish")
 def finish_together(images: Sequence[Pixels], options: FinishOptions) -> list[Finished]:
     """Finishes pictures that belong together (frames, directions): one palette for all of them, and one placing.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipelines import tracing
 from pipelines.engine.backend import OnStep
 from pipelines.errors import AdapterError, DrawingError, InvalidRequest, OutOfMemory
 from pipelines.models.catalog import SDXL, Model, preset_of, revision_of
@@ -166,7 +167,8 @@ class PlainModels:
             dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
             self._admit(model, pipeline_bytes(model, dtype) + WORK)
             try:
-                self.loaded[model.id] = PlainModel(model, self.device, whole_files=unified_memory())
+                with tracing.span("load model", model=model.id):
+                    self.loaded[model.id] = PlainModel(model, self.device, whole_files=unified_memory())
             except torch.OutOfMemoryError as error:
                 self._make_room(model)
                 raise OutOfMemory(f"{self.device} has no room for '{model.id}'.") from error

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from pipelines import tracing
 from pipelines.adapters.stack import WeightStack
 from pipelines.embedded.words import read_prompt, without_parts
 from pipelines.engine import hardware
@@ -162,7 +163,7 @@ class DiffusersBackend:
             dtype = pick_dtype(model, self.device)
             self._admit(model, dtype)
             try:
-                with without_collections():
+                with tracing.span("load model", model=model.id), without_collections():
                     resident = load_model(model, self.device, dtype)
             except torch.OutOfMemoryError as error:
                 self._make_room(model)

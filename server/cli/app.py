@@ -6,6 +6,7 @@ import gc
 import sys
 
 from pipelines.log import set_up_logging
+from server.tracing import start_tracing
 
 COMMANDS = {
     "serve": (
@@ -57,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; an error that is meant for the user ends it with a sentence and exit status 1."""
     given = sys.argv[1:] if arguments is None else arguments
     set_up_logging()
+    start_tracing("dgx-pixels")
     if given == ["serve"]:  # a client waits for this one: no command-line parser is loaded
         gc.disable()  # what is loaded stays: looking for garbage among it would take a tenth of the start
         from server.protocol.serving import serve

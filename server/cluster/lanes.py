@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from pipelines import errors
+from pipelines import errors, tracing
 from pipelines.engine.backend import Backend, OnStep
 from pipelines.errors import Cancelled, DrawingError, PipelineError
 from pipelines.records import Drawing, DrawRequest, ModelInfo
@@ -59,7 +59,7 @@ class RayLane:
         Raises:
             DrawingError: the actor was lost twice.
         """
-        message = pack_request(request)
+        message = pack_request(request, tracing.to_send())
         for attempt in range(1, TRIES + 1):
             number = secrets.token_hex(8)
             try:

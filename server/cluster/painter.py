@@ -8,8 +8,9 @@ import threading
 from importlib import import_module
 from typing import Any
 
+from pipelines import tracing
 from pipelines.errors import Cancelled, UserError, report
-from server.cluster.wire import Message, pack_drawing, unpack_request
+from server.cluster.wire import Message, pack_drawing, trace_of, unpack_request
 
 
 class Painter:
@@ -21,7 +22,9 @@ class Painter:
     def __init__(self, settings: str, backend: str) -> None:
         """Loads nothing. `settings` is JSON for `Settings`; `backend` names what makes the Backend ("module:name")."""
         from server.settings import Settings
+        from server.tracing import start_tracing
 
+        start_tracing("dgx-pixels-actor")
         module, _, name = backend.partition(":")
         self._backend = getattr(import_module(module), name)(Settings(**json.loads(settings)))
         self._lock = threading.Lock()
@@ -33,6 +36,7 @@ class Painter:
         """Draws the request; `number` is what `cancel` and `state` call it."""
 
         def on_step(done: int, total: int) -> None:
+            marks.event("step", done=done, total=total)
             with self._lock:
                 self._step = (done, total)
                 if number == self._cancelled:
@@ -40,7 +44,8 @@ class Painter:
 
         with self._lock:
             self._drawing, self._step = number, (0, 0)
-        return self._answer(lambda: pack_drawing(self._backend.draw(unpack_request(message), on_step)))
+        with tracing.within(tracing.received(trace_of(message))), tracing.span("actor", process=os.getpid()) as marks:
+            return self._answer(lambda: pack_drawing(self._backend.draw(unpack_request(message), on_step)))
 
     def load(self, model: str) -> Message:
         """Makes the model resident."""

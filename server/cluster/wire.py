@@ -30,8 +30,8 @@ PLAIN = (
 """Fields of a request that are JSON values."""
 
 
-def pack_request(request: DrawRequest) -> Message:
-    """Returns the request as a message.
+def pack_request(request: DrawRequest, trace: str = "") -> Message:
+    """Returns the request as a message; `trace` is where its spans go (a W3C traceparent).
 
     Raises:
         InvalidRequest: its `couple` is not a CornerTies.
@@ -49,12 +49,15 @@ def pack_request(request: DrawRequest) -> Message:
         if not isinstance(request.couple, CornerTies):
             raise InvalidRequest("Pictures that are tied together in another way than corner tiles need one process.")
         values["ties"] = asdict(request.couple)
+    if trace:
+        values["traceparent"] = trace
     return json.dumps(values), files
 
 
 def unpack_request(message: Message) -> DrawRequest:
     """Returns the request of a message that `pack_request` made."""
     values, files = json.loads(message[0]), iter(message[1])
+    values.pop("traceparent", None)
     region, ties = values.pop("region", None), values.pop("ties", None)
     return DrawRequest(
         **values
@@ -70,6 +73,11 @@ def unpack_request(message: Message) -> DrawRequest:
             "couple": None if ties is None else CornerTies(**ties),
         }
     )
+
+
+def trace_of(message: Message) -> str:
+    """Returns the traceparent of a message that `pack_request` made, or nothing."""
+    return str(json.loads(message[0]).get("traceparent", ""))
 
 
 def pack_drawing(drawing: Drawing) -> Message:

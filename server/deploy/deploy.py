@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from pipelines import tracing
 from server.deploy.journal import assets_of, change, exclusive
 from server.deploy.paths import check_deployed, check_path, in_the_way, suggest_path
 from server.errors import DeployError, LibraryError
@@ -77,6 +78,7 @@ def deploy_request(studio: Studio, request: DeployRequest, project: str | None =
     return deploy(studio, request.asset_id, request.path, project, overwrite=request.overwrite, verify=request.verify)
 
 
+@tracing.traced("deploy")
 def deploy(
     studio: Studio,
     asset_id: str,
@@ -120,13 +122,14 @@ def deploy(
         if replaced and not overwrite:
             raise in_the_way(game.assets / replaced[0])
         deployment = change(assets, library, asset_id, place, changed, overwrite=overwrite) if changed else None
-    verification = answer(files) if answer else Verification("not_asked", "The running game was not asked.")
+    verification = _proof(answer, files) if answer else Verification("not_asked", "The running game was not asked.")
     if deployment:
         _keep_verification(library, deployment, verification)
     state = "replaced" if replaced else "written" if changed else "identical"
     return Deployed(game, asset_id, tuple(files), state, verification, time.perf_counter() - started, deployment)
 
 
+@tracing.traced("undo")
 def undo(
     studio: Studio,
     path: str = "",
@@ -166,13 +169,20 @@ def undo(
         change(assets, library, deployment.asset_id, deployment.path, changed, overwrite=True, undoes=deployment.id)
     paths = tuple(file.path for file in deployment.files)
     if answer:
-        verification = answer(restored)
+        verification = _proof(answer, restored)
     elif restored:
         verification = Verification("not_asked", "The running game was not asked.")
     else:
         verification = Verification("not_asked", "A running game shows the removed file until it is started again.")
     took = time.perf_counter() - started
     return Deployed(game, deployment.asset_id, paths, "undone", verification, took, deployment)
+
+
+def _proof(answer: Verify, files: Mapping[str, bytes]) -> Verification:
+    with tracing.span("verify") as marks:
+        verification = answer(files)
+        marks.note(verification=verification.state)
+    return verification
 
 
 def _last(library: Library, game: Project, path: str) -> Deployment:

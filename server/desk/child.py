@@ -120,13 +120,16 @@ def main(make_studio: Callable[[], Studio] | None = None) -> None:
     from pipelines.log import set_up_logging
     from server.desk.local import LocalDesk
     from server.desk.service import desk_routes
+    from server.tracing import start_tracing, stop_tracing
 
     set_up_logging()
+    start_tracing("dgx-pixels-studio")
     desk = LocalDesk(make_studio or _studio, asked["project"])
 
     def until_the_end() -> None:
         sys.stdin.read()
         desk.close()
+        stop_tracing()
         os._exit(0)  # without waiting for a model that is loading
 
     threading.Thread(target=until_the_end, name="dgx-pixels-end", daemon=True).start()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pipelines import tracing
 from pipelines.errors import Cancelled
 from server.desk.desk import Batch, Contest, Finding, Home, OnProgress, Piece, Placed, Shown, Training
 from server.desk.wire import pack, unpack
@@ -132,13 +133,18 @@ class RemoteDesk:
             ServerError: the method failed; the message is the tools' own.
             Cancelled: the work was cancelled, here or there.
         """
+        with tracing.span(f"studio {method}"):
+            return self._request(method, on_progress, arguments)
+
+    def _request(self, method: str, on_progress: OnProgress | None, arguments: dict[str, Any]) -> Any:
         from http.client import HTTPException
 
         where = self._where()
         connection = where.connect()
         try:
+            headers = where.headers | {"traceparent": tracing.to_send()}
             body = json.dumps(pack({"project": self._project or "", "arguments": arguments}))
-            connection.request("POST", f"/desk/{method}", body, where.headers)
+            connection.request("POST", f"/desk/{method}", body, headers)
             answer = connection.getresponse()
             _refuse(where, answer.status)
             for text in answer:

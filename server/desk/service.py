@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from pipelines import tracing
 from server.desk.desk import Desk
 from server.desk.wire import pack, unpack
 
@@ -66,8 +67,10 @@ def desk_routes(desk_of: Callable[[str | None], Desk], admit: Admit, version: st
         except (ValueError, KeyError, TypeError) as error:
             return JSONResponse({"error": f"The request is not one of the studio's: {error}"}, 400)
 
+        trace = tracing.received(request.headers.get("traceparent", ""))
+
         def work(report: Callable[[int, int, str], None]) -> object:
-            with within:
+            with tracing.within(trace), within:
                 return getattr(desk_of(project), method)(**arguments, **_with(method, report))
 
         return StreamingResponse(_lines(work), media_type="application/x-ndjson")

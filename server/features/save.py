@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipelines.tracing import traced
+
 if TYPE_CHECKING:
     from pipelines.animation.sheets import Sheet
     from pipelines.pixels.gates import Report
@@ -21,6 +23,7 @@ PICTURES = {"sprite": "sprite.png", "sheet": "sheet.png", "tileset": "tiles.png"
 """Recipe kind -> name of the asset's picture."""
 
 
+@traced("save")
 def save_asset(
     library: Library,
     recipe: Recipe,

@@ -14,6 +14,7 @@ from typing import NoReturn
 from server.errors import ServerError
 from server.protocol.app import create_server
 from server.settings import Settings
+from server.tracing import stop_tracing
 from server.users import Users
 
 
@@ -54,6 +55,8 @@ def serve(
 
 def leave() -> NoReturn:
     """Ends the process without taking torch apart, which takes a second: the client waits for the exit."""
+    stop_tracing()
+    stop_tracing()
     logging.shutdown()
     with suppress(OSError, ValueError):
         sys.stdout.flush()

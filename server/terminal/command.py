@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 from server.errors import ServerError
+from server.tracing import stop_tracing
 
 if TYPE_CHECKING:
     from server.desk.desk import Desk
@@ -151,6 +152,8 @@ def _hung_up(milliseconds: int | None = 0) -> bool:
 
 def leave(code: int) -> NoReturn:
     """Ends the process without waiting for a model that is loading: its thread would abort a normal end."""
+    stop_tracing()
+    stop_tracing()
     logging.shutdown()
     with suppress(OSError, ValueError):
         sys.stdout.flush()
