@@ -72,8 +72,12 @@ def keep(folder: Path, new: Mapping[Path, bytes]) -> None:
         rows[path.relative_to(folder).as_posix()] = {"before": sha256(before), "after": sha256(data)}
     listed = json.dumps({"folder": str(folder.resolve()), "files": rows}, indent=1).encode()
     write_below(fresh.parents[1], _HOME, fresh.name, _LIST, data=listed)
-    shutil.rmtree(place, ignore_errors=True)
+    _finish(place)
+    # Two renames: a process killed between them leaves the earlier undo, which `_finish` puts back.
+    if place.exists():
+        place.rename(_earlier(place))
     fresh.rename(place)
+    shutil.rmtree(_earlier(place), ignore_errors=True)
 
 
 def restore(folder: Path) -> tuple[int, tuple[str, ...]]:
@@ -83,6 +87,7 @@ def restore(folder: Path) -> tuple[int, tuple[str, ...]]:
         ServerError: nothing is kept for this folder, or its list cannot be used.
     """
     place = _place(folder)
+    _finish(place)
     try:
         rows = _rows(read_below(place.parents[1], _HOME, place.name, _LIST), place)
     except FileNotFoundError as error:
@@ -116,6 +121,19 @@ def restore(folder: Path) -> tuple[int, tuple[str, ...]]:
         restored += 1
     shutil.rmtree(place)
     return restored, tuple(left)
+
+
+def _earlier(place: Path) -> Path:
+    return place.with_name(f"{place.name}.old")
+
+
+def _finish(place: Path) -> None:
+    """Ends a `keep` that was killed: no picture was changed by it where the new list is not in its place."""
+    earlier = _earlier(place)
+    if place.exists():
+        shutil.rmtree(earlier, ignore_errors=True)
+    elif earlier.is_dir() and not earlier.is_symlink():
+        earlier.rename(place)
 
 
 def _rows(data: bytes, place: Path) -> dict[str, Any]:

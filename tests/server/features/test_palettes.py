@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -88,6 +90,36 @@ def test_one_undo_puts_the_earlier_bytes_back(art: Path, capsys: pytest.CaptureF
     with pytest.raises(ServerError, match="Nothing to undo"):
         palettes.undo(art)
     assert not list(art.rglob(".*"))
+
+
+# Dies where the kept bytes of the second palette are about to take their place.
+_KILLED = """
+import os, sys
+from pathlib import Path
+from pipelines.pixels.palette import Palette
+from server.features import palettes
+
+rename = os.rename
+
+def die(old, new, **options):
+    if str(old).endswith(".new"):
+        os._exit(9)
+    rename(old, new, **options)
+
+os.rename = die
+palettes.apply(Path(sys.argv[1]), Palette.from_hex(("000000", "ffffff")), write=True)
+"""
+
+
+def test_an_apply_that_is_killed_while_it_keeps_the_bytes_leaves_the_earlier_undo(art: Path) -> None:
+    before = contents(art)
+    palettes.apply(art, PALETTE, write=True)
+    written = contents(art)
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(art)], check=False)
+    assert killed.returncode == 9
+    assert contents(art) == written
+    assert palettes.undo(art) == (2, ())
+    assert contents(art) == before
 
 
 def test_undo_is_a_command(art: Path, capsys: pytest.CaptureFixture[str]) -> None:
