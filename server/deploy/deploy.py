@@ -1,43 +1,39 @@
 """Deploy an asset into a game, and undo it. Whether the running game shows it is asked in `server.deploy.bevy`.
 
-The picture is put first, then the files that refer to it, all of them or none (`server.deploy.journal`). Identical
-files are left alone, replaced bytes are kept for undo, and nothing is replaced unless the request says so.
+The picture is put first, then the files that refer to it, all of them or none (`server.deploy.bundle`,
+`server.deploy.journal`). Identical files are left alone, replaced bytes are kept for undo, and nothing is replaced
+unless the request says so.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from pipelines import tracing
-from server.deploy.journal import assets_of, change, exclusive
-from server.deploy.paths import check_deployed, check_path, in_the_way, suggest_path
-from server.errors import DeployError, LibraryError
+from server.deploy.bundle import Bundle, Done, Verify, Witness, put, take_back
+from server.deploy.paths import check_path, suggest_path
 from server.library.records import Asset, Deployment, Verification
-from server.library.rows import clip
-from server.library.store import Library, sha256
 from server.project.game import Project
 
 if TYPE_CHECKING:
     from server.features.requests import DeployRequest
     from server.studio import Studio
 
-logger = logging.getLogger(__name__)
+__all__ = ["Deployed", "Verify", "Witness", "deploy", "deploy_request", "undo"]
 
-Verify = Callable[[Mapping[str, bytes]], Verification]
-Witness = Callable[[Project, tuple[str, ...]], Verify]
-"""Called with the paths before anything is written (to record what the game shows); it returns a function that is
-called with path -> bytes afterwards and returns what the game shows then."""
 _TEXT = (".json", ".tsx", ".tmx", ".ldtk", ".ron", ".toml", ".fnt")
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What a deploy did. `state`: written, replaced, identical (nothing had to be done) or undone."""
+    """What a deploy did. `state`: written, replaced, identical (nothing had to be done) or undone.
+
+    `files`: path in assets/ -> bytes of what is in place now.
+    """
 
     project: Project
     asset_id: str
@@ -45,6 +41,7 @@ class Deployed:
     state: str
     verification: Verification
     seconds: float
+    files: Mapping[str, bytes]
     deployment: Deployment | None = None
 
 
@@ -109,24 +106,8 @@ def deploy(
     place = check_path(path or default_path(asset, game))
     names = deployed_names(asset, place)
     files = {path: _refer(home.read(asset, name), path, names) for name, path in names.items()}
-    files |= _metas(game, files) if game.style.meta else {}
-    for path in files:
-        check_deployed(path)
-    library = studio.library(game)
-    assets = assets_of(game)
-    answer = (witness or _game_witness)(game, tuple(files)) if verify else None
-    with exclusive(assets, library):
-        found = {path: assets.read(path) for path in files}
-        changed = {path: (found[path], data) for path, data in files.items() if found[path] != data}
-        replaced = [path for path in changed if found[path] is not None]
-        if replaced and not overwrite:
-            raise in_the_way(game.assets / replaced[0])
-        deployment = change(assets, library, asset_id, place, changed, overwrite=overwrite) if changed else None
-    verification = _proof(answer, files) if answer else Verification("not_asked", "The running game was not asked.")
-    if deployment:
-        _keep_verification(library, deployment, verification)
-    state = "replaced" if replaced else "written" if changed else "identical"
-    return Deployed(game, asset_id, tuple(files), state, verification, time.perf_counter() - started, deployment)
+    bundle = Bundle(asset_id, place, files, overwrite, verify)
+    return _deployed(game, put(game, studio.library(game), bundle, witness=witness), started)
 
 
 @tracing.traced("undo")
@@ -153,71 +134,15 @@ def undo(
     """
     started = time.perf_counter()
     game = studio.require_project(project)
-    library = studio.library(game)
-    assets = assets_of(game)
-    with exclusive(assets, library):
-        deployment = _last(library, game, path)
-        back = {file.path: library.kept(file.previous) if file.previous else None for file in deployment.files}
-        found = {path: assets.read(path) for path in back}
-        if not overwrite:
-            for file in deployment.files:
-                if found[file.path] is not None and sha256(found[file.path] or b"") not in (file.sha256, file.previous):
-                    raise DeployError(_changed_since(library, game, deployment, file.path))
-        restored = {path: data for path, data in back.items() if data is not None}
-        answer = (witness or _game_witness)(game, tuple(restored)) if verify and restored else None
-        changed = {path: (found[path], data) for path, data in back.items() if found[path] != data}
-        change(assets, library, deployment.asset_id, deployment.path, changed, overwrite=True, undoes=deployment.id)
-    paths = tuple(file.path for file in deployment.files)
-    if answer:
-        verification = _proof(answer, restored)
-    elif restored:
-        verification = Verification("not_asked", "The running game was not asked.")
-    else:
-        verification = Verification("not_asked", "A running game shows the removed file until it is started again.")
-    took = time.perf_counter() - started
-    return Deployed(game, deployment.asset_id, paths, "undone", verification, took, deployment)
+    done = take_back(game, studio.library(game), path, overwrite=overwrite, verify=verify, witness=witness)
+    return _deployed(game, done, started)
 
 
-def _proof(answer: Verify, files: Mapping[str, bytes]) -> Verification:
-    with tracing.span("verify") as marks:
-        verification = answer(files)
-        marks.note(verification=verification.state)
-    return verification
-
-
-def _last(library: Library, game: Project, path: str) -> Deployment:
-    """Returns the deployment that an undo takes back."""
-    if found := library.deployments(path, limit=1):
-        return found[0]
-    what = f"of {clip(path, 80)} " if path else ""
-    ignored = next((f"{row}: {reason}" for row, reason in library.ignored.items() if row.startswith("deployment")), "")
-    note = f" Rows of library.sqlite that break a rule are ignored ({ignored})." if ignored else ""
-    raise DeployError(f"No deployment {what}in {game.root} is left to undo. get_status lists the last ones.{note}")
-
-
-def _changed_since(library: Library, game: Project, deployment: Deployment, path: str) -> str:
-    later = next((d for d in library.deployments(limit=1000) if d.id > deployment.id and path in _paths(d)), None)
-    if later:
-        return (
-            f"{game.assets / path} was deployed again with {later.path}. Undo that first: "
-            f"undo_deploy(path='{later.path}')."
-        )
-    return (
-        f"{game.assets / path} was changed after it was deployed. Give overwrite=true to undo it all the same; the "
-        "changed file is lost then."
+def _deployed(game: Project, done: Done, started: float) -> Deployed:
+    seconds = time.perf_counter() - started
+    return Deployed(
+        game, done.asset_id, done.paths, done.state, done.verification, seconds, done.files, done.deployment
     )
-
-
-def _paths(deployment: Deployment) -> set[str]:
-    return {file.path for file in deployment.files}
-
-
-def _keep_verification(library: Library, deployment: Deployment, verification: Verification) -> None:
-    """Records the game's answer; the files are in place whether or not that succeeds."""
-    try:
-        library.set_verification(deployment.id, verification.state)
-    except LibraryError as error:
-        logger.warning("The verification of %s is not recorded: %s", deployment.path, error)
 
 
 def _refer(data: bytes, place: str, names: Mapping[str, str]) -> bytes:
@@ -228,24 +153,3 @@ def _refer(data: bytes, place: str, names: Mapping[str, str]) -> bytes:
     for name, other in names.items():
         text = text.replace(f'"{name}"', f'"{other.rsplit("/", 1)[-1]}"')
     return text.encode()
-
-
-def _metas(game: Project, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Makes Bevy's `.meta` for each picture; a strip of tiles becomes an array texture."""
-    from server.deploy.bevy.detect import detect
-    from server.deploy.bevy.sidecars import image_meta
-
-    minor = max(detect(game).minor, 15)
-    metas: dict[str, bytes] = {}
-    for place, data in files.items():
-        if place.endswith(".png"):
-            width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))  # the PNG's own header
-            rows = height // width if place.endswith("_strip.png") and width and minor >= 18 else 1
-            metas[f"{place}.meta"] = image_meta(minor, rows=max(rows, 1)).encode()
-    return metas
-
-
-def _game_witness(game: Project, paths: tuple[str, ...]) -> Verify:
-    from server.deploy.bevy.verify import witness
-
-    return witness(game, paths)

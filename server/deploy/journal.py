@@ -5,11 +5,14 @@ One deploy or undo, under a lock that all threads and processes share:
 1. stage the new bytes; keep the bytes that are replaced in `history/`
 2. write a row into `deploy_journal`: what each file holds before and after (SHA-256)
 3. make missing folders, put or remove each file
-4. in one transaction, record the deployment (or its undo) and delete the row
+4. in one transaction, record the deployment (or its undo), and the request that asked for it, and delete the row
 
 A row that is found later, by any process, belongs to a change that was cut off: `recover` finishes it where every file
 is as after, and else brings every file back to before. A file that somebody else changed in between is left alone. The
 journal may come with a cloned game: rows are checked like requests.
+
+A change may carry the id of the request of another machine that asked for it (`server.agent`). `applied` finds it
+later, so that a request that arrives twice changes the game once.
 """
 
 from __future__ import annotations
@@ -31,7 +34,15 @@ from pipelines.files import first_link
 from server.deploy.folder import AssetsFolder
 from server.errors import DeployError, ServerError
 from server.library.records import DeployedFile, Deployment
-from server.library.rows import ASSET_ID, DIGEST, FOLDER_NAME, BadRow, check_deployed_path, read_rows
+from server.library.rows import (
+    ASSET_ID,
+    DIGEST,
+    FOLDER_NAME,
+    BadRow,
+    check_deployed_path,
+    deployment_of,
+    read_rows,
+)
 from server.library.store import Library, sha256
 from server.project.game import Project
 
@@ -40,6 +51,9 @@ logger = logging.getLogger(__name__)
 _LOCK_SECONDS = 60.0
 _POLL_SECONDS = 0.005
 _STAGED_NAME = re.compile(r"[0-9a-f]{16}")
+_REQUEST = re.compile(r"([0-9a-f]{32})?")
+_MOST_REQUESTS = 1000
+"""Requests that are remembered: one that is sent again is one of the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +68,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the journal. `undoes` is the deployment that is taken back, 0 for a deploy; `path` is the picture's."""
+    """A row of the journal. `undoes` is the deployment that is taken back, 0 for a deploy; `path` is the picture's.
+
+    `request`: 32 hex digits, or empty where the change was asked for on this machine.
+    """
 
     id: int
     undoes: int
@@ -63,6 +80,7 @@ class Entry:
     changes: tuple[Change, ...]
     folders: tuple[str, ...]
     created: float
+    request: str = ""
 
 
 def assets_of(game: Project) -> AssetsFolder:
@@ -124,6 +142,7 @@ def change(
     *,
     overwrite: bool,
     undoes: int = 0,
+    request: str = "",
 ) -> Deployment | None:
     """Changes the files, all or none, and records the deployment, or that the deployment `undoes` is undone.
 
@@ -133,6 +152,7 @@ def change(
         path: the picture's, by which an undo finds the deployment.
         files: path -> (the bytes before, the bytes after); None: no file.
         overwrite: whether a file that appears in between may be replaced.
+        request: what `applied` finds the change by; empty: nothing.
 
     Raises:
         DeployError, LibraryError: a file is in the way, or the disk refuses; nothing was changed then.
@@ -147,7 +167,8 @@ def change(
             )
             for place, (before, after) in files.items()
         )
-        entry = _begin(library, Entry(0, undoes, asset_id, path, changes, tuple(assets.missing(files)), time.time()))
+        folders = tuple(assets.missing(files))
+        entry = _begin(library, Entry(0, undoes, asset_id, path, changes, folders, time.time(), request))
     except BaseException:
         assets.sweep()
         raise
@@ -159,6 +180,20 @@ def change(
         raise
     finally:
         assets.sweep()
+
+
+def applied(library: Library, request: str) -> tuple[str, Deployment] | None:
+    """Returns what a request has changed: written, replaced or undone, and the deployment; None where it has not."""
+    with library.database.read() as connection:
+        if connection is None or not request:
+            return None
+        rows = connection.execute(
+            "SELECT deployments.*, state FROM deploy_requests JOIN deployments ON deployments.id = deployment "
+            "WHERE deploy_requests.id = ?",
+            (request,),
+        ).fetchall()
+    found = read_rows(rows, deployment_of, library.refuse("deployment"))
+    return (str(rows[0]["state"]), found[0]) if found else None
 
 
 def pending(library: Library) -> list[Entry]:
@@ -211,8 +246,8 @@ def settle(assets: AssetsFolder, library: Library, entry: Entry) -> None:
 def _begin(library: Library, entry: Entry) -> Entry:
     with library.database.write(durable=True) as connection:
         row = connection.execute(
-            "INSERT INTO deploy_journal (undoes, asset_id, path, changes, folders, created) VALUES (?, ?, ?, ?, ?, ?) "
-            "RETURNING id",
+            "INSERT INTO deploy_journal (undoes, asset_id, path, changes, folders, created, request) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
                 entry.undoes,
                 entry.asset_id,
@@ -220,6 +255,7 @@ def _begin(library: Library, entry: Entry) -> Entry:
                 json.dumps([astuple(change) for change in entry.changes]),
                 json.dumps(entry.folders),
                 entry.created,
+                entry.request,
             ),
         ).fetchone()
     return replace(entry, id=row["id"])
@@ -245,13 +281,29 @@ def _commit(library: Library, entry: Entry) -> Deployment | None:
         connection.execute("DELETE FROM deploy_journal WHERE id = ?", (entry.id,))
         if entry.undoes:
             connection.execute("UPDATE deployments SET undone = 1 WHERE id = ?", (entry.undoes,))
+            _remember(connection, entry, "undone", entry.undoes)
             return None
         row = connection.execute(
             "INSERT INTO deployments (asset_id, path, files, created, verification) VALUES (?, ?, ?, ?, '') "
             "RETURNING id",
             (entry.asset_id, entry.path, json.dumps([astuple(file) for file in files]), entry.created),
         ).fetchone()
+        _remember(connection, entry, "replaced" if any(c.before for c in entry.changes) else "written", row["id"])
     return Deployment(row["id"], entry.asset_id, files, entry.created, "", path=entry.path)
+
+
+def _remember(connection: sqlite3.Connection, entry: Entry, state: str, deployment: int) -> None:
+    """Records that the entry's request is done, inside the transaction that records what it did."""
+    if entry.request:
+        connection.execute(
+            "INSERT OR REPLACE INTO deploy_requests (id, deployment, state, created) VALUES (?, ?, ?, ?)",
+            (entry.request, deployment, state, time.time()),
+        )
+        connection.execute(
+            "DELETE FROM deploy_requests WHERE id NOT IN "
+            "(SELECT id FROM deploy_requests ORDER BY created DESC LIMIT ?)",
+            (_MOST_REQUESTS,),
+        )
 
 
 def _end(library: Library, entry: Entry) -> None:
@@ -304,7 +356,11 @@ def _entry(row: sqlite3.Row) -> Entry:
     for folder in folders:
         if folder and not all(FOLDER_NAME.fullmatch(part) for part in folder.split("/")):
             raise BadRow("a folder breaks the rules of paths in assets/")
-    return Entry(row["id"], row["undoes"], row["asset_id"], row["path"], changes, folders, row["created"])
+    if not _REQUEST.fullmatch(row["request"]):
+        raise BadRow("the id of its request is not 32 hex digits")
+    return Entry(
+        row["id"], row["undoes"], row["asset_id"], row["path"], changes, folders, row["created"], row["request"]
+    )
 
 
 def _states(assets: AssetsFolder, entry: Entry) -> dict[str, str]:

@@ -110,7 +110,23 @@ def _deploy_journal(connection: sqlite3.Connection, _: Path | None) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_assets_and_deployments, _indexes_of_lists, _comparisons, _deploy_journal)
+def _deploy_requests(connection: sqlite3.Connection, _: Path | None) -> None:
+    """Adds the requests of other machines that were applied, so that one that arrives twice changes nothing again."""
+    _execute(
+        connection,
+        "ALTER TABLE deploy_journal ADD COLUMN request TEXT NOT NULL DEFAULT ''",
+        "CREATE TABLE deploy_requests ("
+        " id TEXT PRIMARY KEY, deployment INTEGER NOT NULL, state TEXT NOT NULL, created REAL NOT NULL)",
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _assets_and_deployments,
+    _indexes_of_lists,
+    _comparisons,
+    _deploy_journal,
+    _deploy_requests,
+)
 
 
 def migrate(connection: sqlite3.Connection, folder: Path | None) -> None:

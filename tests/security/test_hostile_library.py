@@ -180,7 +180,7 @@ def test_kept_bytes_that_were_exchanged_are_not_written(game: Path, studio: Stud
 def journal(game: Path, path: str, before: str, after: str, staged: str = "", folders: str = "[]") -> None:
     changes = json.dumps([[path, before, after, staged]])
     values = (0, "0" * 12, "hero.png", changes, folders, 1.0)
-    change(game, "INSERT INTO deploy_journal VALUES (NULL, ?, ?, ?, ?, ?, ?)", *values)
+    change(game, "INSERT INTO deploy_journal VALUES (NULL, ?, ?, ?, ?, ?, ?, '')", *values)
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if isinstance(path, str)])

@@ -251,7 +251,7 @@ def test_a_database_without_numbers_for_the_next_row_is_named(game: Path, table:
     last = 2**63 - 1
     rows = {
         "deployments": ("INSERT INTO deployments VALUES (?, '', '', '', 0.0, '', 1)", (last,)),
-        "deploy_journal": ("INSERT INTO deploy_journal VALUES (?, 0, '', '', '', '', 0.0)", (last,)),
+        "deploy_journal": ("INSERT INTO deploy_journal VALUES (?, 0, '', '', '', '', 0.0, '')", (last,)),
         "sqlite_sequence": ("INSERT INTO sqlite_sequence VALUES ('deployments', ?)", (last,)),
     }
     with closing(sqlite3.connect(library.folder / "library.sqlite")) as connection, connection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from fastmcp import Context, FastMCP
@@ -14,7 +13,6 @@ from pydantic import BaseModel, Field
 
 from pipelines.choices import Kind
 from server.deploy import deploy as deploying
-from server.deploy.journal import assets_of
 from server.errors import ServerError
 from server.features.comparisons.compare import Comparisons
 from server.features.requests import DeployRequest
@@ -205,8 +203,6 @@ def _answer(done: deploying.Deployed) -> ToolResult:
     from server.deploy.bevy.closeup import with_closeup
 
     paths = [str(done.project.assets / path) for path in done.paths]
-    assets = assets_of(done.project)
-    files = {path: data for path in done.paths if (data := assets.read(path)) is not None}
     answer = DeployAnswer(
         state=done.state,
         asset_id=done.asset_id,
@@ -216,12 +212,12 @@ def _answer(done: deploying.Deployed) -> ToolResult:
         verification=done.verification.state,
         note=done.verification.note,
         seconds=round(done.seconds, 3),
-        next_step=_next_step(done, files),
+        next_step=_next_step(done),
     )
-    return result(answer, preview=with_closeup(done.verification.screenshot, files))
+    return result(answer, preview=with_closeup(done.verification.screenshot, done.files))
 
 
-def _next_step(done: deploying.Deployed, files: Mapping[str, bytes]) -> str:
+def _next_step(done: deploying.Deployed) -> str:
     from server.deploy.bevy.detect import detect
     from server.deploy.bevy.snippets import load_line
 
@@ -233,5 +229,5 @@ def _next_step(done: deploying.Deployed, files: Mapping[str, bytes]) -> str:
         case "reload_failed":
             return "Read the note; undo_deploy brings the earlier file back."
         case _:
-            line = load_line(files, detect(done.project).minor)
+            line = load_line(done.files, detect(done.project).minor)
             return f"Load it in the game: {line} undo_deploy takes it back."

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.records import Recipe
+from server.deploy.bundle import Bundle, put, take_back
 from server.deploy.deploy import Verify, deploy, deployed_names, undo
 from server.errors import DeployError, LibraryError, ProjectError
 from server.library.records import Asset, Verification
@@ -209,3 +210,43 @@ def test_a_read_only_assets_folder_is_named_and_stays_as_it_was(studio: Studio, 
     assert everything(game / "assets") == {"deep/golem.png": b"old"}
     assert not list((game / ".dgx-pixels/staging").iterdir())
     assert not studio.library(studio.project()).deployments()
+
+
+REQUEST = "0123456789abcdef" * 2
+
+
+def bundle(data: bytes, *, overwrite: bool = False) -> Bundle:
+    return Bundle("0123456789ab", "hero.png", {"hero.png": data}, overwrite, verify=False)
+
+
+def test_a_request_that_arrives_twice_is_applied_once(studio: Studio, game: Path) -> None:
+    project = studio.require_project()
+    library = studio.library(project)
+    first = put(project, library, bundle(b"hero"), request=REQUEST)
+    (game / "assets/hero.png").write_bytes(b"touched up by hand")
+    again = put(project, library, bundle(b"hero"), request=REQUEST)
+    assert first.deployment
+    assert again.deployment
+    assert (first.state, again.state, first.deployment.id) == ("written", "written", again.deployment.id)
+    assert (game / "assets/hero.png").read_bytes() == b"touched up by hand"
+    assert len(library.deployments()) == 1
+
+
+def test_an_undo_that_arrives_twice_goes_back_one_step(studio: Studio, game: Path) -> None:
+    project = studio.require_project()
+    library = studio.library(project)
+    put(project, library, bundle(b"one"))
+    put(project, library, bundle(b"two", overwrite=True))
+    for _ in range(2):
+        assert take_back(project, library, verify=False, request=REQUEST).paths == ("hero.png",)
+        assert (game / "assets/hero.png").read_bytes() == b"one"
+
+
+def test_a_request_that_was_refused_may_come_again(studio: Studio, game: Path) -> None:
+    project = studio.require_project()
+    library = studio.library(project)
+    (game / "assets/hero.png").write_bytes(b"drawn by hand")
+    with pytest.raises(DeployError, match="overwrite=true"):
+        put(project, library, bundle(b"hero"), request=REQUEST)
+    (game / "assets/hero.png").unlink()
+    assert put(project, library, bundle(b"hero"), request=REQUEST).state == "written"
