@@ -53,9 +53,11 @@ test-bevy19: setup ## the same on Bevy 0.19
 	@DGX_PIXELS_BEVY=0.19 $(BIN)/pytest tests/bevy_game
 
 test-bevy-crates: setup ## a Bevy 0.20 game that reads our .aseprite, .ldtk, .tmx and RON with four crates (builds 15 to 30 minutes, once)
+	@$(BIN)/python -m tests.bevy_game.toolchain
 	@DGX_PIXELS_BEVY=0.20 $(BIN)/pytest tests/bevy_game/crates
 
 test-brp-mcp: setup ## bevy_brp_mcp and this server in one session with the example game (builds 15 to 30 minutes, once)
+	@$(BIN)/python -m tests.bevy_game.toolchain
 	@DGX_PIXELS_BEVY=0.20 $(BIN)/pytest tests/bevy_game/brp_mcp
 
 bench: setup ## SDXL with random weights beside the stock pipeline: full size on a GPU (5-10 minutes), tiny on a CPU

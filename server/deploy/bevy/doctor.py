@@ -328,8 +328,8 @@ def _health(status: dict[str, Any], port: int, version: str) -> Iterator[Finding
     yield Finding(
         topic,
         "fine",
-        f"'{text_of(status['game'])}' answers on port {port} (Bevy {version}), has {len(assets)} files loaded and "
-        f"draws a frame every {frame:.0f} ms.",
+        f"'{text_of(status['game'])}' answers on port {port} (Bevy {version}), has loaded {_loaded(assets)} and draws "
+        f"a frame every {frame:.0f} ms.",
     )
     if not status["watching"]:
         yield Finding(
@@ -346,3 +346,12 @@ def _health(status: dict[str, Any], port: int, version: str) -> Iterator[Finding
                 f"It could not load {text_of(path)}: {text_of(state['error'])}",
                 f"Deploy a picture to {path}.",
             )
+
+
+def _loaded(assets: dict[str, Any]) -> str:
+    """Counts what the game has read of its assets folder; what it could not read is there too, with generation 0."""
+    read = [path for path, state in assets.items() if state["generation"] and "://" not in path]
+    sheets = sum(path.endswith(".sheet.json") for path in read)
+    counts = ((len(read) - sheets, "picture"), (sheets, "sheet layout"))
+    found = [f"{count} {what}{'s' if count > 1 else ''}" for count, what in counts if count]
+    return " and ".join(found) or "none of its pictures"

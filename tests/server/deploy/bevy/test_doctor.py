@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fastmcp import Client
+from PIL import Image
 
 from server.deploy.bevy.detect import detect
 from server.deploy.bevy.doctor import Finding, examine
@@ -69,7 +70,30 @@ def test_a_running_game_is_asked_for_its_health(project: Project, monkeypatch: p
         monkeypatch.setenv("BRP_EXTRAS_PORT", str(game.port))
         found = findings(project)["running game"]
     assert "answers on port" in found[0].what
+    assert "has loaded none of its pictures" in found[0].what
     assert "could not load sprites/missing.png" in found[1].what
+
+
+@pytest.mark.parametrize(
+    ("pictures", "layouts", "said"),
+    [
+        (1, 0, "1 picture and draws"),
+        (2, 0, "2 pictures and draws"),
+        (0, 1, "1 sheet layout and draws"),
+        (2, 1, "2 pictures and 1 sheet layout and draws"),
+        (1, 2, "1 picture and 2 sheet layouts and draws"),
+    ],
+)
+def test_only_what_was_read_counts_as_loaded(
+    pictures: int, layouts: int, said: str, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number}.png" for number in range(pictures)] + [f"{number}.sheet.json" for number in range(layouts)]
+    for name in names:
+        Image.new("RGBA", (2, 2)).save(project.assets / name, "PNG")
+    with StandIn(project.assets, held=(*names, "missing.png")) as game:
+        monkeypatch.setenv("BRP_EXTRAS_PORT", str(game.port))
+        found = findings(project)["running game"]
+    assert f"has loaded {said} a frame every 17 ms" in found[0].what
 
 
 def test_a_lock_file_says_the_exact_version(project: Project) -> None:
