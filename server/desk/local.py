@@ -11,7 +11,7 @@ from server.desk.desk import NO_LORAS, Batch, Contest, Finding, Home, OnProgress
 
 if TYPE_CHECKING:
     from loras.jobs import Job
-    from pipelines.records import Pixels
+    from pipelines.records import LoraWeight, Pixels
     from server.deploy.deploy import Deployed
     from server.features.comparisons.compare import Comparison
     from server.library.records import Asset
@@ -70,13 +70,11 @@ class LocalDesk:
 
     def draw(self, fields: Mapping[str, Any], count: int, on_progress: OnProgress) -> Batch:
         """See `Desk`."""
-        from server.features.comparisons.compare import parse_variant
         from server.features.requests import SpriteRequest
         from server.features.sprites import generate_sprites
 
         given = dict(fields)
-        stack = str(given.pop("loras", ""))
-        loras = None if not stack else () if stack == NO_LORAS else parse_variant(f"+ {stack}", "").loras
+        loras = lora_stack(str(given.pop("loras", "")))
         request = SpriteRequest.model_validate(given)
         done = generate_sprites(self._studio, request, on_progress, project=self._project, count=count, loras=loras)
         pieces = tuple(_piece(one.asset) for one in done.sprites)
@@ -158,13 +156,13 @@ class LocalDesk:
             for prompt in prompts
         ]
         seeds = list(range(_BASE_SEED, _BASE_SEED + count))
-        return self._contest(compare(studio, game, recipes, stacks, seeds, on_progress, blind=blind))
+        return self.contest(compare(studio, game, recipes, stacks, seeds, on_progress, blind=blind))
 
     def vote(self, contest_id: str, winner: str) -> Contest:
         """See `Desk`."""
         from server.features.comparisons.compare import Comparisons
 
-        return self._contest(Comparisons(self._library()).vote(contest_id, winner))
+        return self.contest(Comparisons(self._library()).vote(contest_id, winner))
 
     def adopt(self, contest_id: str, winner: str) -> str:
         """See `Desk`."""
@@ -239,7 +237,8 @@ class LocalDesk:
     def _library(self) -> Library:
         return self._studio.library(self._studio.project(self._project))
 
-    def _contest(self, done: Comparison) -> Contest:
+    def contest(self, done: Comparison) -> Contest:
+        """Returns a comparison as a screen shows it."""
         from server.features.comparisons.compare import Comparisons
 
         winner = next(iter(done.votes.values()), None)
@@ -256,6 +255,17 @@ class LocalDesk:
                 for rank in Comparisons(self._library()).ranking()
             ),
         )
+
+
+def lora_stack(text: str) -> tuple[LoraWeight, ...] | None:
+    """Reads `mygame@0.8 + glow`; NO_LORAS is an empty stack, and an empty text leaves the choice to the game's style.
+
+    Raises:
+        ServerError: it has another form.
+    """
+    from server.features.comparisons.compare import parse_variant
+
+    return None if not text else () if text == NO_LORAS else parse_variant(f"+ {text}", "").loras
 
 
 def place(key: str, strength: float, low: float, high: float, won: float, pairs: int) -> Place:

@@ -63,7 +63,7 @@ def gallery_page(
     deployed: dict[str, list[str]] = {}
     for entry in library.deployments(asset_ids=[a.id for a in assets], limit=10_000) if assets else ():
         deployed.setdefault(entry.asset_id, []).append(f"assets/{entry.path}")
-    entries = (_entry(library, asset, deployed.get(asset.id, []), veiled=asset.id in veiled) for asset in assets)
+    entries = (asset_entry(library, asset, deployed.get(asset.id, []), veiled=asset.id in veiled) for asset in assets)
     data = {
         "project": project,
         "vote_url": vote_url,
@@ -108,8 +108,11 @@ def data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def _entry(library: Library, asset: Asset, deployed: Sequence[str], *, veiled: bool) -> dict[str, Any] | None:
-    """Returns what the page shows of an asset; `veiled` hides what drew it, until the blind comparison has a vote."""
+def asset_entry(library: Library, asset: Asset, deployed: Sequence[str], *, veiled: bool) -> dict[str, Any] | None:
+    """Returns what a page shows of an asset, or None where its files are gone or broken.
+
+    `deployed` are paths in the game; `veiled` hides what drew it, until the blind comparison has a vote.
+    """
     try:
         png = library.read(asset)
         names = [f.name for f in asset.files] if asset.kind in ("tileset", "sheet") else []

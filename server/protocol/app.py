@@ -110,8 +110,8 @@ def create_server(
 ) -> FastMCP:
     """Makes the server, ready to run. `backend` replaces what draws (tests use a fake).
 
-    With `auth` it is one for HTTP: it answers /healthz, /readyz, terminal studios on /desk and, where
-    prometheus_client is installed, /metrics.
+    With `auth` it is one for HTTP: it answers /healthz, /readyz, terminal studios on /desk, browsers on /studio and,
+    where prometheus_client is installed, /metrics.
     `users` are confined to their games, and an audit file is kept.
     """
     studio = Studio(settings, backend)
@@ -150,9 +150,11 @@ def create_server(
     if auth is not None:
         from server.protocol.health import add_health
         from server.protocol.http_desk import serve_desk
+        from server.protocol.http_web import serve_web
 
         add_health(mcp, studio)
         serve_desk(mcp, studio, auth, users)
+        serve_web(mcp, studio, auth, users)
         if find_spec("prometheus_client"):
             from server.protocol.metrics import add_metrics
 

@@ -85,7 +85,11 @@ def serve_http(settings: Settings) -> None:
     from server.protocol.http_limits import LimitedProtocol
     from server.protocol.users import Tokens
 
-    create_server(settings, auth=Tokens(users, token), users=users).run(
+    server = create_server(settings, auth=Tokens(users, token), users=users)
+    host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+    address = f"http://{host}:{settings.http_port}"
+    print(f"dgx-pixels: the studio is at {address}/studio/, assistants connect to {address}/mcp", file=sys.stderr)
+    server.run(
         transport="http",
         host=settings.http_host,
         port=settings.http_port,

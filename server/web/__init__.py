@@ -1,0 +1,1 @@
+"""The studio in a browser: one page that the HTTP server serves to people with a token."""
