@@ -7,6 +7,7 @@ before `engine` is first asked for.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,18 +15,19 @@ from pipelines.errors import Cancelled
 from pipelines.files import check_readable, user_path
 from server.deploy.journal import recover
 from server.errors import ProjectError
-from server.library.records import Asset
+from server.library.records import Asset, Deployment
 from server.library.store import Library
 from server.project.game import Project, find_project
 from server.project.style import Style
 from server.settings import Settings
-from server.users import USER
+from server.users import USER, User
 
 if TYPE_CHECKING:
     from loras.jobs import Jobs
     from loras.registry import Registry
     from pipelines.engine.backend import Backend
     from pipelines.engine.engine import Engine
+    from server.agent.games import RemoteGames
 
 
 PRELOAD_ROOM = 2 << 30
@@ -41,6 +43,7 @@ class Studio:
         self._backend = backend
         self._engine: Engine | None = None
         self._loras: Registry | None = None
+        self._remote: RemoteGames | None = None
         self._libraries: dict[Path, Library] = {}
         self._lock = threading.Lock()
         self.closed = False
@@ -85,6 +88,16 @@ class Studio:
         return Jobs(self.settings.data_dir / "jobs")
 
     @property
+    def remote(self) -> RemoteGames:
+        """The games on other machines that users have registered."""
+        with self._lock:
+            if self._remote is None:
+                from server.agent.games import RemoteGames
+
+                self._remote = RemoteGames(self.settings.data_dir)
+            return self._remote
+
+    @property
     def awake(self) -> bool:
         """Whether the engine exists already: a status must not load it."""
         return self._engine is not None
@@ -122,11 +135,15 @@ class Studio:
         user = USER.get()
         if user is None:
             return find_project(named, self.settings.project)
-        if not (named or user.projects):
+        if not named:
+            named = next(iter((*user.projects, *self.remote.names(user.name))), None)
+        if named is None:
             return None
-        project = find_project(named or user.projects[0], None)
+        if isinstance(named, str) and (elsewhere := self.remote.find(user.name, named)):
+            return elsewhere
+        project = find_project(named, None)
         if project and not user.may_use(project.root):
-            games = ", ".join(str(folder) for folder in user.projects) or "none"
+            games = ", ".join((*map(str, user.projects), *self.remote.names(user.name))) or "none"
             raise ProjectError(f"{named} is not one of your games. Yours: {games}.")
         return project
 
@@ -152,6 +169,12 @@ class Studio:
             recover(project, library)
         return library
 
+    def deployments(self, project: Project | None, asset_ids: Sequence[str] = (), limit: int = 50) -> list[Deployment]:
+        """Returns the newest deployments into a game that are not undone, of some assets where given."""
+        if project and project.elsewhere:
+            return self.remote.deployments(project, asset_ids, limit)
+        return self.library(project).deployments(asset_ids=asset_ids, limit=limit)
+
     def find_asset(self, asset_id: str, project: Project | None) -> tuple[Library, Asset]:
         """Returns the asset and the library that holds it: the game's, the user's own, or one of another game in use.
 
@@ -162,11 +185,14 @@ class Studio:
         own = self.library(None)
         user = USER.get()
         with self._lock:
-            others = [lib for lib in self._libraries.values() if user is None or user.may_use(lib.folder)]
+            others = [lib for lib in self._libraries.values() if user is None or self._is_theirs(lib.folder, user)]
         for library in (first, own, *others):
             if library.has(asset_id):
                 return library, library.get(asset_id)
         return first, first.get(asset_id)
+
+    def _is_theirs(self, library: Path, user: User) -> bool:
+        return user.may_use(library) or library.is_relative_to(self._own_folder())
 
     def _own_folder(self) -> Path:
         """Returns where a person keeps what belongs to no game: a folder for each user of a shared server."""

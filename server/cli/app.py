@@ -48,6 +48,7 @@ COMMANDS = {
     "check": ("server.cli.games:check", "Say what stands between a deployed picture and the game's screen."),
     "init-game": ("server.cli.games:init_game", "Make a Bevy game show what is deployed into it."),
     "assets-ron": ("server.cli.games:assets_ron", "List pictures and sheets for bevy_asset_loader."),
+    "agent": ("server.cli.agent:agent", "Let a server on another machine deploy into this machine's game."),
     "token": ("server.cli.tokens:app", "Add, list and remove the tokens of an HTTP server's users."),
     "doctor": ("server.cli.commands:doctor", "Check the machine, and say what to change."),
 }

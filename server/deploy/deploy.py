@@ -107,6 +107,8 @@ def deploy(
     names = deployed_names(asset, place)
     files = {path: _refer(home.read(asset, name), path, names) for name, path in names.items()}
     bundle = Bundle(asset_id, place, files, overwrite, verify)
+    if game.elsewhere:
+        return _deployed(game, studio.remote.put(game, bundle), started)
     return _deployed(game, put(game, studio.library(game), bundle, witness=witness), started)
 
 
@@ -134,6 +136,8 @@ def undo(
     """
     started = time.perf_counter()
     game = studio.require_project(project)
+    if game.elsewhere:
+        return _deployed(game, studio.remote.take_back(game, path, overwrite=overwrite, verify=verify), started)
     done = take_back(game, studio.library(game), path, overwrite=overwrite, verify=verify, witness=witness)
     return _deployed(game, done, started)
 

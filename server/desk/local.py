@@ -84,10 +84,11 @@ class LocalDesk:
         """See `Desk`."""
         from server.features.comparisons.compare import Comparisons
 
-        library = self._library()
+        game = self._studio.project(self._project)
+        library = self._studio.library(game)
         assets, total = library.find(text, kind, limit, offset)
         deployed: dict[str, list[str]] = {}
-        for entry in library.deployments(asset_ids=[a.id for a in assets], limit=1000) if assets else ():
+        for entry in self._studio.deployments(game, [a.id for a in assets], limit=1000) if assets else ():
             deployed.setdefault(entry.asset_id, []).append(entry.path)
         veiled = Comparisons(library).veiled()
         return [_piece(asset, deployed.get(asset.id, ()), veiled=asset.id in veiled) for asset in assets], total
@@ -186,9 +187,9 @@ class LocalDesk:
 
     def check(self) -> list[Finding]:
         """See `Desk`."""
-        from server.deploy.bevy.doctor import examine
+        from server.features.checking import check_game
 
-        found = examine(self._studio.require_project(self._project))
+        found = check_game(self._studio, self._project).findings
         return [Finding(f.topic, f.state, f.what, f.change, f.lines) for f in found]
 
     def status(self) -> dict[str, Any]:

@@ -42,12 +42,12 @@ class Address:
     def __str__(self) -> str:
         return f"{'https' if self.secure else 'http'}://{self.host}:{self.port}"
 
-    def connect(self) -> HTTPConnection:
-        """Returns a connection that is not open yet."""
+    def connect(self, silence: float = SILENCE) -> HTTPConnection:
+        """Returns a connection that is not open yet; it gives up where nothing comes for `silence` seconds."""
         from http.client import HTTPConnection, HTTPSConnection
 
         kind = HTTPSConnection if self.secure else HTTPConnection
-        return kind(self.host, self.port, timeout=SILENCE)
+        return kind(self.host, self.port, timeout=silence)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.files import user_path
+from pipelines.visible import clipped, visible
 from server.features.recipes import palette_colors
 from server.features.save import save_asset
 
@@ -198,4 +199,9 @@ def find_picture(game: Project | None, picture: str) -> Path | None:
             return place
     if len(picture) == 12 and all(letter in "0123456789abcdef" for letter in picture):
         return None
+    if game and game.elsewhere:
+        raise ImageError(
+            f"There is no file '{clipped(visible(picture), 80)}' on this machine; {game.elsewhere.name} lies on "
+            "another. Send the picture as data:image/png;base64,... or give an asset_id of list_assets."
+        )
     raise ImageError(f"There is no file '{picture}'. Give a path to a picture, or an asset_id of list_assets.")

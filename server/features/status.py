@@ -41,17 +41,19 @@ def status(studio: Studio, project: str | None = None) -> dict[str, Any]:
     game = studio.project(project)
     library = studio.library(game)
     total = library.find(limit=1)[1]
-    deployments = library.deployments(limit=10)
+    deployments = studio.deployments(game, limit=10)
+    style_file = game.root / STYLE_FILE if game and not game.elsewhere else None
     ignored = {"ignored": [f"{row}: {reason}" for row, reason in library.ignored.items()]} if library.ignored else {}
     return {
         "version": package_version(),
         "engine": studio.engine.status() if studio.awake else {"state": "asleep"},
         "project": {
-            "root": str(game.root),
+            "root": game.title,
             "name": game.name,
-            "assets": str(game.assets),
+            "assets": game.shown(),
             "style": dataclasses.asdict(game.style),
-            "style_file": str(game.root / STYLE_FILE) if (game.root / STYLE_FILE).is_file() else "",
+            "style_file": str(style_file) if style_file and style_file.is_file() else "",
+            **({"agent": "connected" if studio.remote.connected(game) else "not connected"} if game.elsewhere else {}),
         }
         if game
         else {},

@@ -60,8 +60,13 @@ def dataset_path(game: Project | None, dataset: str) -> Path:
     """Returns the absolute path of the pictures.
 
     Raises:
-        ServerError: no dataset was named and no game was found.
+        ServerError: no dataset was named, and no game was found or it is on another machine.
     """
+    if game and game.elsewhere and not dataset:
+        raise ServerError(
+            f"The pictures of {game.elsewhere.name} lie on another machine. Send a sheet of them: "
+            "dataset='data:image/png;base64,...' with tile_size."
+        )
     if dataset:
         return ((game.root if game else Path.cwd()) / user_path(dataset)).absolute()
     if game is None:

@@ -28,8 +28,15 @@ def adopt(project: Project, variant: Variant) -> Path:
     """Writes the variant into the game's style and returns the file. Paths inside the game become relative to its root.
 
     Raises:
-        ProjectError: the file cannot be read or written, or is not TOML; or a path of the variant is outside the game.
+        ProjectError: the file cannot be read or written, is not TOML, or is on another machine; or a path of the
+            variant is outside the game.
     """
+    if project.elsewhere:
+        stack = [f"{{ name = {json.dumps(lora.name)}, weight = {lora.weight} }}" for lora in variant.loras]
+        raise ProjectError(
+            f"The {STYLE_FILE} of {project.elsewhere.name} lies on another machine. Write there: "
+            f"model = {json.dumps(variant.model)}; loras = [{', '.join(stack)}]"
+        )
     path = project.root / STYLE_FILE
     names = tuple(lora.name for lora in variant.loras)
     model, names = local_weights(project.root, variant.model, names, "The winner")

@@ -25,10 +25,19 @@ _BEVY = re.compile(r"bevy(_(app|asset|ecs|image|internal|render|sprite))?$")
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A game on another machine: its name (`ann/keep`), and its assets folder there, to show. See `server.agent`."""
+
+    name: str
+    assets: str
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """A game: the folder that holds its Cargo.toml, its assets folder (it may not exist yet), and its style.
 
-    `port` is the port of the running game where the request names one (`/path/to/game:15703`), else 0.
+    `port` is the port of the running game where the request names one (`/path/to/game:15703`), else 0. Where the game
+    is `elsewhere`, `root` holds its style, its palette and its library, and nothing of the game itself.
     """
 
     root: Path
@@ -36,6 +45,17 @@ class Project:
     name: str
     style: Style
     port: int = 0
+    elsewhere: Elsewhere | None = None
+
+    @property
+    def title(self) -> str:
+        """What to give as project to mean this game."""
+        return self.elsewhere.name if self.elsewhere else str(self.root)
+
+    def shown(self, path: str = "") -> str:
+        """Returns the whole path of a file in assets/ to show, as the machine that has the game names it."""
+        folder = self.elsewhere.assets if self.elsewhere else str(self.assets)
+        return f"{folder}/{path}" if path else folder
 
     @property
     def state(self) -> Path:

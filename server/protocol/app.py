@@ -160,7 +160,9 @@ def create_server(
 
             add_metrics(mcp, studio, auth)
     if users is not None:
+        from server.protocol.http_agent import serve_agents
         from server.protocol.users import Confine
 
+        serve_agents(mcp, studio, users)
         mcp.middleware.insert(0, Confine(studio.settings, users))
     return mcp

@@ -128,7 +128,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
             library = studio.library(game)
             assets, total = library.find(words, kind, limit, offset)
             deployed: dict[str, list[str]] = {}
-            for entry in library.deployments(asset_ids=[a.id for a in assets], limit=1000) if assets else ():
+            for entry in studio.deployments(game, [a.id for a in assets], limit=1000) if assets else ():
                 deployed.setdefault(entry.asset_id, []).append(entry.path)
             veiled = Comparisons(library).veiled()
             items = [_item(library, asset, deployed.get(asset.id, []), asset.id in veiled) for asset in assets]
@@ -202,13 +202,13 @@ def _item(library: Library, asset: Asset, deployed: list[str], veiled: bool) -> 
 def _answer(done: deploying.Deployed) -> ToolResult:
     from server.deploy.bevy.closeup import with_closeup
 
-    paths = [str(done.project.assets / path) for path in done.paths]
+    paths = [done.project.shown(path) for path in done.paths]
     answer = DeployAnswer(
         state=done.state,
         asset_id=done.asset_id,
         path=done.paths[0],
         paths=paths,
-        project=str(done.project.root),
+        project=done.project.title,
         verification=done.verification.state,
         note=done.verification.note,
         seconds=round(done.seconds, 3),

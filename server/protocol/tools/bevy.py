@@ -50,19 +50,17 @@ def check(studio: Studio, project: str = "") -> ProjectCheck:
     """Returns the findings for a game.
 
     Raises:
-        ProjectError: no game was found.
+        ProjectError, DeployError: as `check_game`.
     """
-    from server.deploy.bevy.doctor import examine
-    from server.project.style import STYLE_FILE
+    from server.features.checking import check_game
 
-    game = studio.require_project(project or None)
-    findings = examine(game)
+    checked = check_game(studio, project or None)
+    game, findings = checked.game, checked.findings
     open_ones = [finding for finding in findings if finding.state != "fine"]
-    style = game.root / STYLE_FILE
     return ProjectCheck(
-        project=str(game.root),
-        assets=str(game.assets),
-        style_file=str(style) if style.is_file() else "",
+        project=game.title,
+        assets=game.shown(),
+        style_file=checked.style_file,
         ready=all(finding.state != "broken" for finding in findings),
         findings=[
             FindingItem(topic=f.topic, state=f.state, what=f.what, change=f.change, lines=f.lines) for f in findings

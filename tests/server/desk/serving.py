@@ -16,12 +16,12 @@ TOKEN = "0123456789abcdef0123"
 
 
 @contextmanager
-def served(mcp: FastMCP) -> Iterator[int]:
-    """The port on which the server answers."""
+def served(mcp: FastMCP, port: int = 0) -> Iterator[int]:
+    """The port on which the server answers; 0: any that is free."""
     app = mcp.http_app(host_origin_protection=True)
     config = uvicorn.Config(app, http=LimitedProtocol, log_config=None, ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         yield listener.getsockname()[1]
