@@ -11,6 +11,7 @@ Layout = Literal[
     "wang16",
     "blob47",
     "edge16",
+    "cliffs",
     "platformer",
     "seamless",
     "variations",

@@ -291,9 +291,16 @@ class Creature:
             lifted = 0 if t < 0.35 else 1
         frame = np.zeros_like(self.sprite)
         near = np.asarray(ndimage.binary_dilation(self.body), bool)
-        for leg, turn in zip(self.parts, self.turn, strict=True):
+        on_floor = [bool(leg[self.feet].any()) for leg in self.parts]
+        stands = any(floor and turn != lifted for floor, turn in zip(on_floor, self.turn, strict=True))
+        for leg, turn, floor in zip(self.parts, self.turn, on_floor, strict=True):
             picture = self._part(leg)
-            _lay(frame, picture if turn != lifted else moved(picture, 0, -step))
+            if turn == lifted and floor and not stands and motion in ("walk", "run"):
+                # the only legs that reach the floor draw in along it: lifted, the whole creature would hover
+                inward = 1 if np.argwhere(leg)[:, 1].mean() < np.argwhere(self.body)[:, 1].mean() else -1
+                _lay(frame, moved(picture, inward, 0))
+            else:
+                _lay(frame, picture if turn != lifted else moved(picture, 0, -step))
             joint = leg & near
             _lay(frame, self._part(joint))
         _lay(frame, moved(self._part(self.body), 0, bob))

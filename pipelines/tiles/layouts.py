@@ -35,6 +35,7 @@ LAYOUTS = {
     for layout in (
         Layout("wang16", 4, "corner", True, "16 corner tiles for a dual grid: ground, shores, fields"),
         Layout("blob47", 8, "mixed", True, "47 blob tiles and the plain lower one: a cell knows its 8 neighbours"),
+        Layout("cliffs", 4, "corner", True, "16 corner tiles of a plateau with a face of rock below its lower edges"),
         Layout("edge16", 4, "edge", True, "16 pieces of a path by the sides it leaves by: roads, rivers, hedges"),
         Layout(
             "platformer", 8, "mixed", True, "47 blob tiles seen from the side, on nothing: a body with a top surface"

@@ -21,7 +21,7 @@ from pipelines.tiles.map import Indices
 from pipelines.tiles.tiled import Naming
 
 VERSION = "1.5.3"
-LAYOUTS = ("wang16", "blob47")
+LAYOUTS = ("wang16", "cliffs", "blob47")
 UPPER, LOWER = 1, 2
 """IntGrid values of the terrains; 0 is an empty cell."""
 TILESET, GROUND, GROUP, LEVEL, TILES, FIRST_RULE = 1, 2, 3, 4, 5, 10
@@ -42,7 +42,7 @@ def write_ldtk(
         image: the atlas beside the file: `columns` x `rows` tiles of `tile_size` pixels.
         made: (rows, columns) tile indices of the sample map.
     """
-    corners = layout.name == "wang16"
+    corners = layout.kind == "corner"
     cells = _corners(made) if corners else made != PLAIN
     # beyond the map's border a blob continues; a corner tile there would have nothing to stand on
     beyond = None if corners else UPPER
@@ -107,7 +107,7 @@ def write_ldtk(
 
 def _patterns(layout: Layout) -> list[tuple[Pattern, int]]:
     """Returns the 3x3 patterns of the rules, with the tile that each places."""
-    if layout.name == "wang16":
+    if layout.kind == "corner":
         # the cell, the one to its right, the one below, and the one between: the four corners of the tile
         places = {NW: 4, NE: 5, SW: 7, SE: 8}
         found = []

@@ -17,7 +17,7 @@ def random_map(layout: Layout, count: int, columns: int = 12, rows: int = 8, see
     """Returns a map in which only tiles meet that may, for a set of `count` tiles. Same arguments, same map."""
     rng = np.random.default_rng(seed)
     match layout.name:
-        case "wang16":
+        case "wang16" | "cliffs":
             corners = random_cells(rng, rows + 1, columns + 1)
             return corner_indices(corners)
         case "blob47":

@@ -19,6 +19,7 @@ from pipelines.pixels.quantize import color_counts
 from pipelines.records import Drawing, OnProgress, Pixels, Recipe, no_progress
 from pipelines.sprites.draw import check_references
 from pipelines.tiles.blob import blob_from_corners, join_sides
+from pipelines.tiles.cliffs import face_ramp, paint_cliffs, split_prompt
 from pipelines.tiles.geometry import BLOB_MASKS, compose, lay_out
 from pipelines.tiles.joint import draw_joint, ease, freeze
 from pipelines.tiles.layouts import PLAIN, Layout, Sides, corner_sides, find_layout, sides, terrain_tiles
@@ -224,6 +225,8 @@ def terrain_of(tiles_atlas: Pixels, layout: Layout, size: int, which: str) -> Pi
     place = {
         ("wang16", "upper"): (15, 0),
         ("wang16", "lower"): (0, 0),
+        ("cliffs", "upper"): (15, 0),
+        ("cliffs", "lower"): (0, 0),
         ("blob47", "upper"): (PLAIN - 1, half),
         ("blob47", "lower"): (PLAIN, half),
         ("edge16", "lower"): (0, 0),
@@ -290,7 +293,7 @@ class _Work:
             return self._joint()
         names = [name for name in ("upper", "lower") if options.get(name) or name in self.given]
         raw = self._textures(names)
-        budget = self.recipe.colors if len(names) == 1 else max(1, (self.recipe.colors - 4) // 2)
+        budget = self._budget(len(names))
         textures = {
             name: texture if name in self.given else self._finish(texture, budget, name)
             for name, texture in raw.items()
@@ -306,6 +309,9 @@ class _Work:
                 return self._settle(
                     self._calmest(lambda waves: self._complete(freeze(paint_corners(upper, lower, border, waves))))
                 )
+            case "cliffs":
+                ramp = face_ramp(str(options["upper"]), lower.texture)
+                return self._settle(self._calmest(lambda waves: freeze(paint_cliffs(upper, lower, ramp, waves))))
             case "edge16":
                 border = self._border()
                 shown = self._sides(16)
@@ -324,6 +330,12 @@ class _Work:
                 count = int(options.get("variants", 4)) - 1
                 return self._settle([upper.texture, *quilt(upper.texture, sources or [upper.texture], count)])
 
+    def _budget(self, terrains: int) -> int:
+        """Returns the colours that each terrain may have, so that borders, and the face of cliffs, have some left."""
+        if self.layout.name == "cliffs":
+            return max(1, (self.recipe.colors - 6) // terrains)
+        return self.recipe.colors if terrains == 1 else max(1, (self.recipe.colors - 4) // 2)
+
     def _finish(self, texture: Pixels, colors: int, name: str) -> Pixels:
         """Returns a drawn texture as a terrain: level, in few colours, calm where it meets itself."""
         wraps, half = _wraps(self.recipe), self.recipe.width // 2
@@ -336,8 +348,7 @@ class _Work:
         the palette has none.
         """
         flat = flatten(texture, colors, self.locked)
-        prompt = str(self.recipe.options[name])
-        usual = usual_color(prompt)
+        usual = usual_color(self._prompt(name))
         if self.locked is None or usual is None:
             return flat
         kept, near = keep_usual(texture, flat, usual, self.locked)
@@ -418,7 +429,7 @@ class _Work:
         if not wanted:
             return found
         for index, name in enumerate(wanted):
-            prompt = str(self.recipe.options[name])
+            prompt = self._prompt(name)
             part = _part_of(self.on_progress, index, len(wanted))
             wraps = _wraps(self.recipe)
             group, drawing = draw_textures(self.engine, self.recipe, self.model, prompt, wraps, part, self.references)
@@ -443,6 +454,11 @@ class _Work:
             order = np.argsort(base.lab[:, 0], kind="stable")
             self.palette = Palette("tileset", tuple(base.colors[i] for i in order))
         return [lock(tile, self.palette) for tile in tiles]
+
+    def _prompt(self, name: str) -> str:
+        """Returns what to draw of a terrain: of cliffs ("grass on stone") what lies on top."""
+        prompt = str(self.recipe.options[name])
+        return split_prompt(prompt)[0] if self.layout.name == "cliffs" else prompt
 
     def _note(self, drawing: Drawing) -> None:
         self.revision, self.steps, self.guidance = drawing.revision, drawing.steps, drawing.guidance

@@ -184,8 +184,8 @@ class TilesetRequest(Request):
     layout: Annotated[
         Layout,
         Field(
-            description="wang16: corners, for a dual grid. blob47: all 8 neighbours. edge16: paths. platformer: side "
-            "view. seamless: one tile. variations, hex: of one terrain. animated: water, lava."
+            description="wang16: corners (dual grid). cliffs: with a rock face. blob47: all 8 neighbours. edge16: "
+            "paths. platformer: side view. seamless, variations: one terrain. animated: water, lava."
         ),
     ] = "wang16"
     border: Border = "auto"

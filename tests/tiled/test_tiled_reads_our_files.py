@@ -37,7 +37,7 @@ def written(engine: Engine, folder: Path, layout: str) -> Tileset:
     return tileset
 
 
-@pytest.mark.parametrize("layout", ["wang16", "blob47", "edge16", "platformer", "variations"])
+@pytest.mark.parametrize("layout", ["wang16", "cliffs", "blob47", "edge16", "platformer", "variations"])
 def test_tmxrasterizer_draws_our_map_as_our_own_preview_does(engine: Engine, tmp_path: Path, layout: str) -> None:
     tileset = written(engine, tmp_path, layout)
     command = ["tmxrasterizer", str(tmp_path / "map.tmx"), str(tmp_path / "map.png")]

@@ -61,9 +61,9 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     )
     @flat
     async def generate_tileset_tool(request: TilesetRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when a game needs a tilemap: terrain or background textures that tile, shores, paths, platforms.
-        Makes a set in one palette whose tiles fit to the pixel, with Tiled files, Bevy code and a sample map. To stack
-        terrains give an earlier set's asset_id: sand on water, then upper="grass", lower=<its asset_id>.
+        """Use when a game needs a tilemap: terrain or background textures that tile, shores, paths, cliffs.
+        Makes a set in one palette whose tiles fit, with Tiled files, Bevy code and a sample map. To stack terrains
+        give an earlier set's asset_id: sand on water, then upper="grass", lower=<its asset_id>.
         Example: generate_tileset(upper="grass", lower="water", tile_size=16)"""
 
         def work(on_progress: OnProgress) -> ToolResult:

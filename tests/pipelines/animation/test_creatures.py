@@ -93,6 +93,14 @@ def test_a_bats_wing_tips_rise_and_fall_while_its_body_stays_whole() -> None:
     assert max(tips) - min(tips) >= 2
 
 
+def test_a_spider_whose_longest_leg_is_one_stays_on_the_floor_while_it_walks() -> None:
+    spider = SPIDER.copy()
+    spider[15, 8:] = 0
+    walk = make_clips(spider, ("walk",), 8, ("",), words="spider").frames["walk"]
+    assert len({feet(frame) for frame in walk}) == 1
+    assert any((frame[12:] != walk[0][12:]).any() for frame in walk)
+
+
 def test_a_rig_whose_parts_are_missing_is_not_used_and_the_answer_says_which() -> None:
     made = make_clips(SLIME, ("idle",), 4, ("",), words="spider")
     assert not any("rig of a" in how for how in made.how.values())
