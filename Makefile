@@ -83,6 +83,9 @@ test-cluster: setup $(VENV)/.cluster ## drawing by actors of a Ray cluster on th
 bench-cluster: setup $(VENV)/.cluster ## sprites a second with 2 and 4 actors beside one process, and 50 actors killed over 500 sprites
 	@$(BIN)/python -m tests.bench.cluster.throughput
 
+bench-clients: setup ## 50 clients with tokens at one server: errors, fairness, p95 beside the simulation, memory (2 minutes on two free cores)
+	@$(BIN)/python -m tests.bench.server.clients
+
 bench-library: setup ## a library of 10,000 assets: list_assets, the gallery, comparisons (COUNT=)
 	@$(BIN)/python -m tests.bench.server.library --count $(or $(COUNT),10000)
 

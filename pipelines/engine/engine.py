@@ -19,6 +19,7 @@ from typing import Any
 
 from pipelines import tracing
 from pipelines.engine.backend import Backend, OnStep
+from pipelines.engine.seconds import Seconds
 from pipelines.engine.turns import OWNER, Turns
 from pipelines.errors import Cancelled, OutOfMemory, PipelineError
 from pipelines.records import Drawing, DrawRequest, LoraWeight, OnProgress, no_progress
@@ -29,7 +30,10 @@ LOADING = "loading the model"
 """The progress message until a model's first step."""
 
 HEARTBEAT = 0.05
-"""Seconds between two calls of a waiting caller's OnProgress, at most."""
+"""Seconds between two calls of a waiting caller's OnProgress, at most, in a queue of up to CALM requests."""
+
+CALM = 16
+"""In a longer queue a caller is called less often in proportion: all of them together cost the same."""
 
 
 class _Job:
@@ -52,6 +56,7 @@ class _Job:
         self.error: BaseException | None = None
         self.trace = tracing.here()
         self.asked = time.time_ns()
+        self.changed: threading.Condition | None = None  # who waits for this job alone
 
     def step(self, done: int, total: int) -> None:
         """Notes the step, and stops where the caller has gone (the worker's OnStep)."""
@@ -79,12 +84,16 @@ class Engine:
     """Draws with one backend or several, one request on each at a time. Methods may be called from any thread."""
 
     def __init__(self, *backends: Backend) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # the workers wait for it
         self._queue: deque[_Job] = deque()
+        self._ahead: dict[_Job, int] | None = None  # how many come before each; None: count again
         self._turns = Turns()
         self._lanes = [_Lane(backend) for backend in backends]
         self._closed = False
         self._counts = {"drawn": 0, "steps": 0, "cancelled": 0, "failed": 0}
+        self._waits: dict[str, Seconds] = {}
+        self._works: dict[str, Seconds] = {}
         self._last_error = ""
         for lane in self._lanes:
             lane.worker = threading.Thread(target=self._work, args=(lane,), name="dgx-pixels-engine", daemon=True)
@@ -127,8 +136,7 @@ class Engine:
         def work(job: _Job, lane: _Lane) -> None:
             leased.append(lane.backend)
             granted.set()
-            with self._changed:
-                self._changed.notify_all()
+            self._tell(job)
             while not (returned.wait(HEARTBEAT) or job.cancelled):
                 pass
 
@@ -163,6 +171,12 @@ class Engine:
         told = [lane.backend.describe() for lane in self._lanes]
         return state | told[0] | {"lanes": [{"running": what} | said for what, said in zip(lanes, told, strict=True)]}
 
+    def durations(self) -> tuple[dict[str, Seconds], dict[str, Seconds]]:
+        """Returns by model how long drawings waited for a device, and how long the device worked for them."""
+        with self._changed:
+            waits, works = ({name: one.copy() for name, one in kind.items()} for kind in (self._waits, self._works))
+        return waits, works
+
     @property
     def backend(self) -> Backend:
         """What draws, the first where there are several. Only `models` and `describe` may be called without a lease."""
@@ -174,6 +188,7 @@ class Engine:
             self._closed = True
             for job in [*self._queue, *(lane.running for lane in self._lanes if lane.running)]:
                 job.cancelled = True
+            self._ahead = None
             while self._queue:
                 self._finish(self._queue.popleft(), error=Cancelled("The server is closing."))
             self._changed.notify_all()
@@ -196,7 +211,9 @@ class Engine:
             if self._closed:
                 raise Cancelled("The engine is closed. Start the server again.")
             self._turns.admit(job, self._queue)
+            job.changed = threading.Condition(self._lock)
             self._queue.append(job)
+            self._ahead = None
             self._changed.notify_all()
 
     def _wait(self, job: _Job, on_progress: OnProgress, enough: Callable[[], bool]) -> None:
@@ -205,9 +222,10 @@ class Engine:
         last = (0, 1)
         try:
             while True:
-                with self._changed:
+                assert job.changed is not None
+                with job.changed:
                     if job.state != "finished" and not enough() and len(job.steps) == told:
-                        self._changed.wait(HEARTBEAT)
+                        job.changed.wait(HEARTBEAT * max(1.0, len(self._queue) / CALM))
                     steps = job.steps[told:]
                     over = job.state == "finished" or enough()
                     message = self._message(job)
@@ -222,6 +240,7 @@ class Engine:
                 job.cancelled = True
                 if job in self._queue:
                     self._queue.remove(job)
+                    self._ahead = None
                     self._finish(job, error=Cancelled("The drawing was cancelled while it waited."))
             raise
 
@@ -234,7 +253,9 @@ class Engine:
                     return LOADING
         if job.state != "queued":
             return job.what
-        ahead = list(self._turns.order(self._queue)).index(job) if job in self._queue else 0
+        if self._ahead is None:
+            self._ahead = {other: place for place, other in enumerate(self._turns.order(self._queue))}
+        ahead = self._ahead.get(job, 0)
         running = f" behind '{working[0].running.what}'" if working and working[0].running else ""
         return f"waiting{running}" + (f" and {ahead} more" if ahead else "")
 
@@ -250,11 +271,14 @@ class Engine:
                     return
                 self._queue.remove(job)
                 self._turns.start(job, self._queue)
+                self._ahead = None
                 lane.running = job
                 job.state = "running"
                 self._changed.notify_all()
+            self._tell(job)
             result, error = None, None
             tracing.waited("queue", job.asked, job.trace)
+            begun = time.time_ns()
             try:
                 with tracing.within(job.trace):
                     result = job.work(job, lane)
@@ -264,6 +288,9 @@ class Engine:
                     logger.exception("%s failed", job.what)
             with self._changed:
                 lane.running = None
+                if job.cost and error is None:  # a drawing, of a model that exists
+                    self._waits.setdefault(job.model, Seconds()).add(max(0, begun - job.asked) / 1e9)
+                    self._works.setdefault(job.model, Seconds()).add((time.time_ns() - begun) / 1e9)
                 self._finish(job, result, error)
 
     def _next(self, lane: _Lane) -> _Job | None:
@@ -295,6 +322,14 @@ class Engine:
             self._counts["failed"] += 1
             self._last_error = f"{job.what}: {error}"
         self._changed.notify_all()
+        if job.changed is not None:
+            job.changed.notify_all()
+
+    def _tell(self, job: _Job) -> None:
+        """Wakes the caller of a job, and nobody else: a hundred others may wait."""
+        assert job.changed is not None
+        with job.changed:
+            job.changed.notify_all()
 
     def _load(self, model: str, lane: _Lane) -> None:
         lane.backend.load(model)
@@ -306,7 +341,7 @@ class Engine:
             marks.event("step", done=done, total=total)
             with self._changed:
                 self._counts["steps"] += 1
-                self._changed.notify_all()
+            self._tell(job)
 
         if job.cancelled:
             raise Cancelled("The drawing was cancelled.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any
 
 import anyio.to_thread
@@ -24,11 +25,12 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from pipelines.engine.seconds import BOUNDS, Seconds
 from server.protocol.results import answer_of
 from server.studio import Studio
 
@@ -123,6 +125,8 @@ class State(Collector):
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client.registry.Collector`."""
         yield from _engine(self._studio.engine.status() if self._studio.awake else {})
+        if self._studio.awake:
+            yield from _durations(*self._studio.engine.durations())
         yield from _training(self._studio)
 
 
@@ -147,6 +151,19 @@ def _engine(status: dict[str, Any]) -> Iterable[Metric]:
     for model in status.get("resident", []):
         resident.add_metric([model["model"]], model["megabytes"] * 1e6)
     yield resident
+
+
+def _durations(waits: dict[str, Seconds], works: dict[str, Seconds]) -> Iterable[Metric]:
+    for name, text, kind in (
+        ("wait", "Seconds that a drawing waited for a device.", waits),
+        ("work", "Seconds that a device worked for a drawing.", works),
+    ):
+        family = HistogramMetricFamily(f"dgx_pixels_engine_{name}_seconds", text, labels=["model"])
+        for model, seconds in kind.items():
+            below = list(accumulate(seconds.counts))
+            buckets = [(str(bound), count) for bound, count in zip((*BOUNDS, "+Inf"), below, strict=True)]
+            family.add_metric([model], buckets, seconds.total)
+        yield family
 
 
 def _training(studio: Studio) -> Iterable[Metric]:

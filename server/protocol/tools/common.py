@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 import anyio
 import anyio.from_thread
 import anyio.to_thread
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
 from fastmcp import Context
 from fastmcp.exceptions import FastMCPError, NotFoundError, ToolError, ValidationError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
@@ -40,6 +42,10 @@ MOST_LEVELS = 32
 """Levels of nested lists and objects in a tool's arguments."""
 PROGRESS_INTERVAL = 0.25
 """Seconds between two progress notifications."""
+
+MOST_CALLS = 1000
+"""Tool calls that work or wait at the same time."""
+_LIMITER: RunVar[CapacityLimiter] = RunVar("threads of tool calls")
 
 ProjectArgument = str
 """The root folder of the request's game. The server's instructions describe it, once for all tools."""
@@ -118,7 +124,7 @@ async def in_thread(ctx: Context | None, work: Callable[[OnProgress], T], waitin
         if waiting and ctx is not None:
             tasks.start_soon(progress.repeat, waiting)
         try:
-            return await anyio.to_thread.run_sync(call)
+            return await anyio.to_thread.run_sync(call, limiter=_threads())
         except Exception as error:
             failure = error
         finally:
@@ -128,6 +134,20 @@ async def in_thread(ctx: Context | None, work: Callable[[OnProgress], T], waitin
     if message := sentence(failure):
         raise ToolError(message) from failure
     raise failure
+
+
+def _threads() -> CapacityLimiter:
+    """Returns the places for tool calls of this event loop.
+
+    A call that waits for its turn holds a thread. In anyio's default of 40 for everything, the 41st caller would wait
+    outside of the engine's queue, where no share counts, and nothing could be asked meanwhile.
+    """
+    try:
+        return _LIMITER.get()
+    except LookupError:
+        limiter = CapacityLimiter(MOST_CALLS)
+        _LIMITER.set(limiter)
+        return limiter
 
 
 class _Progress:

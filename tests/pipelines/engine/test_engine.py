@@ -277,3 +277,22 @@ def test_closing_ends_the_drawings_of_all_backends() -> None:
     for thread, outcome in drawings:
         thread.join(LIMIT)
         assert isinstance(outcome[0], Cancelled)
+
+
+def test_waiting_and_working_are_counted_by_model_and_failures_are_not(engine: Engine, backend: FakeBackend) -> None:
+    backend.gate = threading.Semaphore(0)
+    first, _ = in_thread(lambda: engine.draw(request(1)))
+    until(lambda: engine.status()["state"] == "busy")
+    second, _ = in_thread(lambda: engine.draw(request(2)))
+    until(lambda: len(engine.status()["queued"]) == 1)
+    backend.gate.release(8)
+    first.join(LIMIT)
+    second.join(LIMIT)
+    backend.gate = None
+    with pytest.raises(ModelError):
+        engine.draw(request(3, model="nothing"))
+    waits, works = engine.durations()
+    assert (sum(waits["embedded"].counts), sum(works["embedded"].counts)) == (2, 2)
+    assert waits["embedded"].total > 0
+    assert works["embedded"].total > 0
+    assert list(waits) == list(works) == ["embedded"]

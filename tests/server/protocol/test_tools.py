@@ -14,6 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 from fastmcp import Client, FastMCP
@@ -454,3 +455,21 @@ async def test_ids_of_sprites_are_completed(client: Client[Any]) -> None:
     reference = ResourceTemplateReference(type="ref/resource", uri="sprite://{asset_id}")
     found = await client.complete(reference, {"name": "asset_id", "value": drawn["asset_id"][:3]})
     assert found.values == [drawn["asset_id"]]
+
+
+async def test_sixty_waiting_calls_leave_the_server_able_to_answer(game: Path, settings: Settings) -> None:
+    backend = FakeBackend(steps=1)
+    backend.gate = threading.Semaphore(0)
+    server = create_server(settings.model_copy(update={"preload": "none"}), backend)
+    waiting = 0
+    async with Client(server) as client, anyio.create_task_group() as tasks:
+        for seed in range(60):
+            arguments = {"prompt": "red dragon", "candidates": 1, "seed": seed}
+            tasks.start_soon(client.call_tool, "generate_sprite", arguments)
+        with anyio.move_on_after(20):  # the backend gives up after 30
+            while waiting < 59:
+                status = (await client.call_tool("get_status", {})).structured_content
+                assert status is not None
+                waiting = len(status["engine"].get("queued", []))
+        backend.gate.release(1000)
+    assert waiting == 59
