@@ -99,10 +99,16 @@ def _png_of(image: Any) -> bytes:
 
 
 def _as_png(path: Path) -> bytes:
+    """Reads the picture that the game wrote. It lies in a folder of the server's own; a link out of it is refused."""
+    from pipelines.files import READABLE
     from pipelines.pixels.png import open_picture
 
-    with open_picture(path, LONGEST_SIDE) as image:
-        return _encode(image.convert("RGB"))
+    earlier = READABLE.set((path.parent,))
+    try:
+        with open_picture(path, LONGEST_SIDE) as image:
+            return _encode(image.convert("RGB"))
+    finally:
+        READABLE.reset(earlier)
 
 
 def _encode(image: Image.Image) -> bytes:

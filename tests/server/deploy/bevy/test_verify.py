@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.files import READABLE
 from server.deploy.bevy import verify
 from server.deploy.bevy.screenshot import find_sprite, read_rgba
 from server.deploy.bevy.verify import look, ports_of, witness, word_hash
@@ -69,6 +70,18 @@ def test_the_hash_of_the_pixels_is_the_proof(project: Project, deploy: Callable[
         said = deploy(game, png(2))
     assert said.state == "reloaded"
     assert "exactly the pixels" in said.note
+    assert read_rgba(said.screenshot) is not None
+
+
+def test_a_user_who_may_read_the_own_game_alone_gets_its_picture_too(
+    project: Project, deploy: Callable[..., Verification]
+) -> None:
+    earlier = READABLE.set((project.root,))
+    try:
+        with StandIn(project.assets, held=(PATH,)) as game:
+            said = deploy(game, png(2))
+    finally:
+        READABLE.reset(earlier)
     assert read_rgba(said.screenshot) is not None
 
 
