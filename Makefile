@@ -105,7 +105,7 @@ bench-server: setup ## start of the server beside a bare one, and a tool call ou
 test-clients: setup .venv-clients/.installed .npm-clients/.installed ## real clients with a scripted model: three agent libraries, the Inspector, six assistants (10 minutes)
 	@DGX_PIXELS_CLIENTS=1 $(BIN)/pytest tests/clients -rs
 
-test-gallery: setup ## the results page in Chromium (on Debian as root it is installed where it is missing)
+test-gallery: setup ## the results page and the studio page in Chromium (on Debian as root it is installed where it is missing)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
 		{ echo "Chromium is missing: apt-get install chromium (or what your system calls it)"; exit 1; }

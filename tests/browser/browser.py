@@ -128,6 +128,20 @@ class Browser:
         """Into what has the focus."""
         self.ask("Input.insertText", text=text)
 
+    def press(self, key: str, text: str = "") -> None:
+        """Presses and releases a key, as KeyboardEvent names it; `text` is what it writes."""
+        code = {"Enter": 13, "Tab": 9, "Escape": 27}.get(key, 0)
+        down = {"text": text} if text else {}
+        for kind in ("keyDown", "keyUp"):
+            more = down if kind == "keyDown" else {}
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)
+
+    def show_as(self, width: int, height: int, scheme: str = "dark", density: float = 1) -> None:
+        """Sets the window's size, the colour scheme that the system prefers, and the pixels of a CSS pixel."""
+        size = {"width": width, "height": height, "deviceScaleFactor": density, "mobile": False}
+        self.ask("Emulation.setDeviceMetricsOverride", **size)
+        self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
     def screenshot(self) -> bytes:
         """The window as PNG."""
         return base64.b64decode(self.ask("Page.captureScreenshot", format="png")["data"])

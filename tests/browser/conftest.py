@@ -1,4 +1,4 @@
-"""The results page in Chromium. Collected only with DGX_PIXELS_BROWSER=1 (`make test-gallery`)."""
+"""The results page and the studio in Chromium. Collected only with DGX_PIXELS_BROWSER=1 (`make test-gallery`)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 const STORE = "dgx-pixels-key";
 const SILENCE = 40000; // ms; the server sends something every 15 s
 
-export const state = { home: null, project: "", user: "" };
+export const state = { home: null, project: "" };
 
 export class ApiError extends Error {
   constructor(text, status, code) {
@@ -62,8 +62,6 @@ export async function logIn(token) {
   const said = await post("login", { token });
   key = said.key;
   keys.set(key);
-  state.user = said.user;
-  return said;
 }
 
 export async function logOut() {
@@ -78,11 +76,14 @@ export const newId = () =>
 let last = "";
 let listening = null;
 
-/** Forgets which events were seen: another user's page begins anew. */
+/** Stops following the events; the next `listen` begins where this one was. */
 export function stopListening() {
   listening?.abort();
   listening = null;
 }
+
+/** Begins from the first event again: another user has logged in. */
+export const forgetEvents = () => { last = ""; };
 
 /**
  * Follows the server's events until the session ends, and comes back after each interruption with the last id seen.

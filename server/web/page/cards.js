@@ -55,7 +55,7 @@ export function card(asset, siblings = () => [asset]) {
 /** Deploys, after a question where another file is in the way. Shows the proof in `place`. */
 async function put(asset, path, place) {
   const done = await overwriting("deploy", { asset_id: asset.id, path }, "Replace the file?",
-    (error) => `${error.message.split(" Give overwrite")[0].replace(/\.$/, "")}. Undo brings it back.`, "Replace it");
+    (error) => `${told(error)} Undo brings it back.`, "Replace it");
   if (!done) return null;
   asset.deployed = [done.path, ...(asset.deployed || []).filter((other) => other !== done.path)];
   for (const old of document.querySelectorAll(`.proof[data-path="${CSS.escape(done.path)}"]`)) old.remove();
@@ -67,13 +67,16 @@ async function put(asset, path, place) {
 /** Takes a deployment back. */
 async function takeBack(asset, path) {
   const done = await overwriting("undo", { path }, "Undo although it was changed?",
-    (error) => `${error.message.split(" Give overwrite")[0].replace(/\.$/, "")}. The change is lost.`, "Undo all the same");
+    (error) => `${told(error)} The change is lost then.`, "Undo all the same");
   if (!done) return;
   asset.deployed = (asset.deployed || []).filter((other) => other !== path);
   for (const old of document.querySelectorAll(`.proof[data-path="${CSS.escape(path)}"]`)) old.remove();
   toast(`${path} is as it was before.${done.note ? ` ${done.note}` : ""}`, "good");
   hooks.changed();
 }
+
+/** What is in the way, with the path as it is in the game. */
+const told = (error) => error.message.split(" Give overwrite")[0].replace(`${state.home.root}/`, "");
 
 async function overwriting(what, body, title, text, yes) {
   try {

@@ -36,6 +36,7 @@ export function open(title, body, actions = []) {
     actions.length ? el("footer", {}, ...actions) : "");
   dialog.setAttribute("aria-labelledby", "dialog-title");
   dialog.onkeydown = null;
+  dialog.classList.toggle("question", actions.length > 0 && !(body.classList?.contains("detail")));
   if (!dialog.open) dialog.showModal();
   return dialog;
 }

@@ -1,6 +1,6 @@
 /** The page: log in, ask for pictures, follow them, show what comes. */
 
-import { ApiError, change, get, listen, logIn, logOut, loggedIn, newId, onLoggedOut, post, state, stopListening } from "./api.js";
+import { ApiError, change, forgetEvents, get, listen, logIn, logOut, loggedIn, newId, onLoggedOut, post, state, stopListening } from "./api.js";
 import { card, whenAsked } from "./cards.js";
 import { contest } from "./contests.js";
 import { $, el, pressing, toast } from "./elements.js";
@@ -9,7 +9,7 @@ import { comparison, fill, kindChanged, presets, use, wanted } from "./forms.js"
 const EXAMPLES = ["red dragon", "blue potion", "gold key", "green slime", "wooden treasure chest", "skeleton warrior"];
 const FINISHED = ["done", "failed", "cancelled", "lost"];
 const runs = new Map(); // id -> { run, node }
-let library = { assets: [], total: 0 }, stale = true, newest = [];
+let library = { assets: [], total: 0 }, stale = true, newest = [], lastUser = null;
 
 // Runs
 
@@ -231,11 +231,12 @@ async function enter() {
     $("banner").append(el("button", { type: "button", onclick: () => { $("banner").hidden = true; enter(); } }, "Try again"));
     return;
   }
-  if (state.user !== state.home.user || !$("studio").dataset.user) {
+  if (lastUser !== state.home.user) { // another one's runs are not this one's
     for (const { node } of runs.values()) node.remove();
     runs.clear();
+    forgetEvents();
+    lastUser = state.home.user;
   }
-  state.user = $("studio").dataset.user = state.home.user || "operator";
   $("logout").textContent = state.home.user ? `Log out ${state.home.user}` : "Log out";
   $("waking").hidden = true;
   const games = state.home.games;

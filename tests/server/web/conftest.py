@@ -32,7 +32,10 @@ def users(settings: Settings) -> Users:
 
 
 @pytest.fixture
-def port(game: Path, settings: Settings, backend: FakeBackend, users: Users) -> Iterator[int]:
+def port(
+    game: Path, settings: Settings, backend: FakeBackend, users: Users, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[int]:
+    monkeypatch.setenv("BRP_EXTRAS_PORT", "1")  # no game listens there
     quiet = settings.model_copy(update={"preload": "none"})
     with served(create_server(quiet, backend, Tokens(users, TOKEN), users)) as port:
         yield port

@@ -6,20 +6,18 @@ import json
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.pixels.png import read_picture
-from pipelines.records import ModelInfo
 from server.settings import Settings
 from server.users import Users
 from server.web.runs import MOST_UNFINISHED
 from tests.fakes import FakeBackend
 from tests.server.desk.serving import TOKEN
-from tests.server.web.client import Page, Stream
+from tests.server.web.client import Page, Stream, drop_lora
 
 RED_DRAGON = {"prompt": "red dragon", "count": 1}
 
@@ -153,19 +151,10 @@ def test_a_mistake_is_a_sentence_that_says_what_to_do(ann: Page) -> None:
     assert "16 hex digits" in ann.refused("runs", kind="sprite", id="../x", prompt="x")[1]
 
 
-@pytest.fixture
-def two_models(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backend with a second model."""
-    one = ModelInfo("embedded", "fake", "available", "CC0-1.0", (16, 32))
-    other = ModelInfo("other", "fake", "available", "CC0-1.0", (16, 32))
-    draw = backend.draw
-    monkeypatch.setattr(backend, "models", lambda: (one, other))
-    monkeypatch.setattr(backend, "draw", lambda request, step: draw(replace(request, model="embedded"), step))
-
-
-def test_a_comparison_stays_blind_until_the_vote(ann: Page, bob: Page, two_models: None, settings: Settings) -> None:
-    assert ann.get("home")["variants"] == ["embedded", "other"]
-    asked = {"prompt": "imp", "variants": ["embedded", "embedded + glow@0.5"], "count": 2, "size": 16}
+def test_a_comparison_stays_blind_until_the_vote(ann: Page, bob: Page, settings: Settings) -> None:
+    drop_lora(settings.data_dir, "glow")
+    assert ann.get("home")["variants"] == ["embedded", "embedded + glow@1", "embedded + glow@0.6"]
+    asked = {"prompt": "imp", "variants": ["embedded", "embedded + glow@0.6"], "count": 2, "size": 16}
     run = ann.follow(ann.start("compare", **asked))
     assert run["state"] == "done", run["error"]
     (contest,) = ann.get("contests")["contests"]
@@ -177,7 +166,7 @@ def test_a_comparison_stays_blind_until_the_vote(ann: Page, bob: Page, two_model
     assert bob.refused("vote", comparison=contest["id"], winner="A")[0] == 409
     voted = ann.post("vote", comparison=contest["id"], winner="B")
     assert voted["winner"] == "B"
-    assert sorted(label[3:] for label in voted["labels"]) == ["embedded", "embedded + glow@0.5"]
+    assert sorted(label[3:] for label in voted["labels"]) == ["embedded", "embedded + glow@0.6"]
     assert [place["pairs"] for place in voted["ranking"]] == [1, 1]
     assert audit(settings)[-1]["tool"] == "web: vote"
 
