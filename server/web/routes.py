@@ -42,6 +42,7 @@ PAGES = {
 """The files of the page and their types; the empty name is index.html."""
 MOST_STREAMS = 32
 """Open pages of one user."""
+LOG_IN = "Log in again: the server was started again, or the session is over. Finished pictures are in the library."
 LOOK_AGAIN = 15.0
 """Seconds after which a silent stream checks whether its token is still good."""
 _EVENT = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})")
@@ -130,7 +131,7 @@ class _Web:
                 session = self._sessions.find(request.cookies.get(_cookie(request), ""), request.headers.get(KEY, ""))
                 person = await self._admit(session.token) if session else None
                 if session is None or person is None:
-                    raise Refused(401, "Log in: this session is over, or the server was started again.", "login")
+                    raise Refused(401, LOG_IN, "login")
                 return await answer(request, person, session)
             except Refused as refused:
                 return _refusal(refused)

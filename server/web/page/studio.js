@@ -206,7 +206,7 @@ function link(how) {
   $("link").dataset.state = how;
   const lost = how === "lost";
   $("banner").hidden = !lost;
-  $("banner").textContent = lost ? "The connection to the server is lost. What is being drawn goes on there; this page comes back by itself." : "";
+  $("banner").textContent = lost ? "The connection to the server is lost; this page tries again. If the server still runs, what it draws goes on." : "";
 }
 
 function heard(event, data) {
