@@ -230,7 +230,7 @@ def _request(content: bytes) -> AnyRequest | Failed | None:
         return Order.model_validate_json(content).request
     except ValidationError as error:
         why = clipped(visible(explain_invalid(error)), 500)
-        found = re.search(rb'"id":"([0-9a-f]{32})"', content)
+        found = re.search(rb'"id"\s*:\s*"([0-9a-f]{32})"', content)
         if found is None:
             raise Lost(f"The server sends a request that breaks a rule: {why}.") from error
         return Failed(id=found[1].decode(), error=f"The agent refuses the request: {why}.")

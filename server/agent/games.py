@@ -7,6 +7,7 @@ undo, check, list) is asked of its agent, which polls for requests (`server.agen
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Sequence
@@ -37,10 +38,14 @@ from server.library.store import write_atomically
 from server.project.game import Elsewhere, Project, find_project
 from server.project.style import STYLE_FILE
 
+logger = logging.getLogger(__name__)
+
 GAME = re.compile(r"([a-z0-9][a-z0-9_-]{0,31})/([a-z0-9][a-z0-9_-]{0,31})")
 """The name of a game on another machine: its user's name and its own."""
 PATIENCE = 60.0
 """Seconds that a tool waits for an agent's answer. A deploy with its verification takes 5 at most."""
+LIST_PATIENCE = 5.0
+"""The same for what is deployed, which is shown beside other things."""
 MOST_GAMES = 32
 """Games of one user."""
 _PLACE = "place.txt"
@@ -51,9 +56,8 @@ A = TypeVar("A", Placed, Findings, Deployments)
 class RemoteGames:
     """The games on other machines of one data folder."""
 
-    def __init__(self, data_dir: Path, patience: float = PATIENCE) -> None:
+    def __init__(self, data_dir: Path) -> None:
         self._users = data_dir / "users"
-        self._patience = patience
         self._lines: dict[str, Line] = {}
         self._lock = threading.Lock()
 
@@ -151,10 +155,13 @@ class RemoteGames:
         return self._ask(game, Check(id=new_id()), Findings)
 
     def deployments(self, game: Project, asset_ids: Sequence[str] = (), limit: int = 50) -> list[Deployment]:
-        """Returns what is deployed, the newest first; nothing where the agent is not connected."""
-        if not self.connected(game):
+        """Returns what is deployed, the newest first; nothing where the agent is not connected or does not answer."""
+        request = List(id=new_id(), asset_ids=tuple(asset_ids), limit=limit)
+        try:
+            answer = self._ask(game, request, Deployments, LIST_PATIENCE)
+        except DeployError as error:
+            logger.info("What is deployed is not known: %s", error)
             return []
-        answer = self._ask(game, List(id=new_id(), asset_ids=tuple(asset_ids), limit=limit), Deployments)
         return [
             Deployment(0, e.asset_id, tuple(DeployedFile(p, "") for p in e.files), 0.0, e.verification, path=e.path)
             for e in answer.deployments[:limit]
@@ -164,7 +171,7 @@ class RemoteGames:
         """Returns whether the agent of a game has polled lately."""
         return game.elsewhere is not None and self.line(game.elsewhere.name).connected
 
-    def _ask(self, game: Project, request: AnyRequest, wanted: type[A]) -> A:
+    def _ask(self, game: Project, request: AnyRequest, wanted: type[A], patience: float = PATIENCE) -> A:
         assert game.elsewhere is not None
         name = game.elsewhere.name
         line = self.line(name)
@@ -173,10 +180,10 @@ class RemoteGames:
                 f"The agent of {name} is not connected. Start `dgx-pixels agent {name} --connect URL` in the game's "
                 "folder on the machine that has it. Drawing works without."
             )
-        answer = line.ask(request, self._patience)
+        answer = line.ask(request, patience)
         if answer is None:
             raise DeployError(
-                f"The agent of {name} did not answer within {self._patience:.0f} seconds. It may have done it all the "
+                f"The agent of {name} did not answer within {patience:.0f} seconds. It may have done it all the "
                 "same: list_assets shows what is deployed, when the agent is there again."
             )
         if isinstance(answer, Failed):
