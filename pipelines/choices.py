@@ -33,3 +33,6 @@ Faces = Literal["right", "left"]
 Soft = Literal["keep", "dither", "solid", "drop"]
 """What becomes of half-transparent pixels."""
 Kind = Literal["sprite", "sheet", "tileset", "palette"]
+
+DIRECTIONS: dict[int, tuple[str, ...]] = {1: ("",), 2: ("right", "left"), 4: ("down", "up", "right", "left")}
+"""Clip endings of 1, 2 and 4 directions."""

@@ -390,7 +390,9 @@ def _lines(picture: Pixels, count: int) -> Pixels:
     inner = np.arange(1, len(picture) - 1)
     if count == len(picture) or not inner.size:
         return picture
-    differ = (picture[inner] != picture[inner + 1]).any(axis=-1).sum(axis=-1)
+    colors = picture.copy()
+    colors[..., 3][colors[..., 3] > 0] = 255  # alpha may carry a tag (`tracing`), which is not compared
+    differ = (colors[inner] != colors[inner + 1]).any(axis=-1).sum(axis=-1)
     order = inner[np.argsort(differ, kind="stable")]
     times = np.ones(len(picture), np.intp)
     if count < len(picture):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels
@@ -30,6 +31,14 @@ CREATURES = frozenset(_CREATURES.split())
 
 Check = Callable[[], None]
 """Called often; raises to cancel."""
+
+Tag = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Gets the drawings (n, height, width, 4) that a method moves, and returns them with tags in alpha (`tracing`)."""
+
+
+def untagged(drawings: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns the drawings as they are."""
+    return drawings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.animation.canvas import fitted, margin_note
 from pipelines.animation.curves import bones_of, strike_of
-from pipelines.animation.figures import Check, Clips, is_creature
+from pipelines.animation.figures import Check, Clips, Tag, is_creature, untagged
 from pipelines.animation.motion import seen_from_behind
 from pipelines.animation.puppet import pose_figure
 from pipelines.animation.rig import Rig, rig_figure
@@ -29,6 +29,7 @@ def puppet_clips(
     faces_left: bool = False,
     forced: bool = False,
     check: Check | None = None,
+    tag: Tag = untagged,
 ) -> Clips | str:
     """Returns the clips, or the reason why the sprite should be warped instead.
 
@@ -47,7 +48,7 @@ def puppet_clips(
             " method='puppet' poses it anyway."
         )
     spare = max(sprite.shape[:2]) // 2
-    room = np.pad(sprite, ((spare, spare), (spare, spare), (0, 0)))
+    room = np.pad(tag(sprite[None])[0], ((spare, spare), (spare, spare), (0, 0)))
     padded = np.pad(chances, ((spare, spare), (spare, spare), (0, 0)))
     rig = rig_figure(room, padded, PARTS)
     if rig is None:

@@ -16,7 +16,7 @@ import numpy as np
 from pipelines.animation.canvas import fitted, margin_note
 from pipelines.animation.creatures import LEAVES_FLOOR, MOVED, SAID, Creature, CreatureKind, kind_of
 from pipelines.animation.curves import Strike, strike_of
-from pipelines.animation.figures import FRONT_SYMMETRY, Check, Clips, drawn_size, symmetry
+from pipelines.animation.figures import FRONT_SYMMETRY, Check, Clips, Tag, drawn_size, symmetry, untagged
 from pipelines.animation.motion import LOOPING, animate, seen_from_behind
 from pipelines.animation.painted import painted_clip
 from pipelines.choices import FrameMethod
@@ -40,6 +40,7 @@ def make_clips(
     words: str = "",
     seed: int = 0,
     check: Check | None = None,
+    tag: Tag = untagged,
 ) -> Clips:
     """Makes the clips of a finished sprite.
 
@@ -53,6 +54,7 @@ def make_clips(
         words: the prompt of the sprite; it names the weapon and tells creatures from people.
         seed: the seed of the painted sheet.
         check: called often; raises to cancel.
+        tag: marks the drawings after all has been decided, before they are moved.
 
     Raises:
         InvalidRequest: nothing is drawn, or a forced method does not fit the sprite.
@@ -62,7 +64,7 @@ def make_clips(
     size, notes = drawn_size(sprite), []
     kind = kind_of(words) if method == "auto" else None
     if kind is not None:
-        rigged = _rigged(sprite, kind, motions, frames, directions, faces_left, check)
+        rigged = _rigged(sprite, kind, motions, frames, directions, faces_left, check, tag)
         if isinstance(rigged, Clips):
             return rigged
         notes.append(rigged)
@@ -76,7 +78,15 @@ def make_clips(
         from pipelines.animation.small import small_clips
 
         made = small_clips(
-            sprite, motions, frames, directions, words=words, seed=seed, check=check, forced=method == "painted"
+            sprite,
+            motions,
+            frames,
+            directions,
+            words=words,
+            seed=seed,
+            check=check,
+            forced=method == "painted",
+            tag=tag,
         )
         if isinstance(made, Clips):
             return replace(made, notes=[*notes, *made.notes])
@@ -93,11 +103,12 @@ def make_clips(
             faces_left=faces_left,
             forced=method == "puppet",
             check=check,
+            tag=tag,
         )
         if isinstance(made, Clips):
             return replace(made, notes=[*notes, *made.notes])
         notes.append(made)
-    return _warped(sprite, motions, frames, directions, faces_left, notes, strike_of(words, "held"))
+    return _warped(sprite, motions, frames, directions, faces_left, notes, strike_of(words, "held"), tag)
 
 
 def _rigged(
@@ -108,10 +119,11 @@ def _rigged(
     directions: Sequence[str],
     faces_left: bool,
     check: Check | None,
+    tag: Tag,
 ) -> Clips | str:
     """Returns the clips of a creature's rig, or the reason why it has none."""
     spare = max(sprite.shape[:2]) // 2
-    room = np.pad(sprite, ((spare, spare), (spare, spare), (0, 0)))
+    room = np.pad(tag(sprite[None])[0], ((spare, spare), (spare, spare), (0, 0)))
     side = symmetry(sprite) < FRONT_SYMMETRY
     right = Creature(np.ascontiguousarray(room[:, ::-1]) if faces_left else room, kind, side=side)
     if not right.usable:
@@ -144,12 +156,14 @@ def _warped(
     faces_left: bool,
     notes: list[str],
     strike: Strike,
+    tag: Tag,
 ) -> Clips:
     """Warps the key's own pixels into every frame; left is right mirrored, up a guess at the back.
 
     An attack gets room around the sprite for its lunge, and at small sizes the arc or bolt that painted figures have.
     """
     spare = max(sprite.shape[:2]) // 2
+    sprite = tag(sprite[None])[0]
     facing_right = sprite[:, ::-1] if faces_left else sprite
     views = {"down": sprite, "up": seen_from_behind(sprite), "right": facing_right}
     small = drawn_size(sprite) <= LARGEST_PAINTED

@@ -183,7 +183,7 @@ def bend(sprite: Pixels, pose: Pose) -> Pixels:
     frame = _within(frame, pose.shift, lambda shift, frame=frame: _moved(frame, 0, round(shift)))
     if pose.flash:
         opaque = frame[..., 3] > 0
-        frame[opaque] = _lightest(sprite)
+        frame[opaque, :3] = _lightest(sprite)[:3]
     return frame
 
 
@@ -297,9 +297,9 @@ def seen_from_behind(sprite: Pixels) -> Pixels:
     crown_pixels = back[top:crown, left:right][opaque[top:crown, left:right]]
     bright = crown_pixels[:, :3].max(axis=1) > 48  # the drawn outline is not hair
     crown_pixels = crown_pixels[bright] if bright.any() else crown_pixels
-    hair, counts = np.unique(crown_pixels, axis=0, return_counts=True)
+    hair, counts = np.unique(crown_pixels[:, :3], axis=0, return_counts=True)
     chin = top + max(2, min(round(height * 0.36), round((right - left) * 1.1)))
     face = np.zeros_like(inside)
     face[crown:chin, left:right] = inside[crown:chin, left:right]
-    back[face] = hair[int(counts.argmax())]
+    back[face] = (*hair[int(counts.argmax())], 255)
     return back

@@ -111,7 +111,9 @@ def _struck(stand: Pixels, step: Pixels, direction: str, strike: Strike, t: floa
 
 def _lightest(frame: Pixels) -> NDArray[np.uint8]:
     colors = frame[frame[..., 3] > 0]
-    return colors[int((colors[:, :3].astype(np.int32) @ np.array([299, 587, 114])).argmax())]
+    lightest = colors[int((colors[:, :3].astype(np.int32) @ np.array([299, 587, 114])).argmax())].copy()
+    lightest[3] = 255  # what is drawn in it has no source pixel (`tracing`)
+    return lightest
 
 
 def _ahead(frame: Pixels, direction: str) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
@@ -172,7 +174,7 @@ def flashed(cell: Pixels) -> Pixels:
     opaque = cell[..., 3] > 0
     luma = cell[..., :3].astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     darkest, lightest = luma[opaque].min(), luma[opaque].max()
-    frame[opaque & (luma > darkest + 0.3 * (lightest - darkest))] = _lightest(cell)
+    frame[opaque & (luma > darkest + 0.3 * (lightest - darkest)), :3] = _lightest(cell)[:3]
     return frame
 
 

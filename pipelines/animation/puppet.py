@@ -117,7 +117,8 @@ def pose_figure(rig: Rig, bones: Bones) -> Pixels:
     if bones.flash:
         opaque = frame[..., 3] > 0
         colors = frame[opaque]
-        frame[opaque] = colors[int((colors[:, :3].astype(np.int32) @ np.array([299, 587, 114])).argmax())]
+        lightest = colors[int((colors[:, :3].astype(np.int32) @ np.array([299, 587, 114])).argmax())]
+        frame[opaque, :3] = lightest[:3]
     return frame
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipelines.animation.canvas import fitted, margin_note
 from pipelines.animation.curves import Strike, strike_of
 from pipelines.animation.eyes import find_eyes, with_eyes
-from pipelines.animation.figures import FRONT_SYMMETRY, MIRROR_SYMMETRY, Check, Clips, symmetry
+from pipelines.animation.figures import FRONT_SYMMETRY, MIRROR_SYMMETRY, Check, Clips, Tag, symmetry, untagged
 from pipelines.animation.outlines import with_outline, without_outline
 from pipelines.animation.painted import painted_clip
 from pipelines.records import Pixels
@@ -24,6 +24,11 @@ SURPRISE_LIMIT = 1.0
 
 HARD_TO_TELL = 0.5
 """Chance that a side view is recognised, below which the answer says so."""
+
+_PAINTED: dict[tuple[bytes, tuple[int, ...], int], tuple[NDArray[np.uint8], Painted]] = {}
+"""The last painted sheets, by cell and seed: more motions of one sprite, and edits of its sheet, paint it once."""
+
+_MOST_PAINTED = 8
 
 _ROWS = {"down": 0, "left": 1, "right": 2, "up": 3, "": 0}
 
@@ -38,6 +43,7 @@ def small_clips(
     seed: int = 0,
     check: Check | None = None,
     forced: bool = False,
+    tag: Tag = untagged,
 ) -> Clips | str:
     """Returns the clips, or the reason why the sprite should be warped instead."""
     from pipelines.embedded.motion.sampling import SEEDS
@@ -56,6 +62,7 @@ def small_clips(
             f" {SURPRISE_LIMIT}), so the sprite was warped. method='painted' shows it anyway."
         )
     strike, spare = strike_of(words, "held"), cell.shape[0] // 2
+    cells = tag(cells.reshape(-1, *cell.shape)).reshape(cells.shape)
     room = np.pad(cells, ((0, 0), (0, 0), (spare, spare), (spare, spare), (0, 0)))
     made: dict[str, list[Pixels]] = {}
     how: dict[str, str] = {}
@@ -96,6 +103,9 @@ def painted_sheet(cell: Pixels, *, seed: int = 0, check: Check | None = None) ->
     from pipelines.embedded.motion.sampling import paint_walk
     from pipelines.embedded.motion.weights import sheet_net, side_net
 
+    known = (cell.tobytes(), cell.shape, seed)
+    if known in _PAINTED:
+        return _PAINTED[known]
     inner, outline = without_outline(cell)
     mirrored = symmetry(cell) >= MIRROR_SYMMETRY
     best = paint_walk(sheet_net(), inner, mirrored=mirrored, seed=seed, check=check, judge=side_net())[0]
@@ -104,6 +114,9 @@ def painted_sheet(cell: Pixels, *, seed: int = 0, check: Check | None = None) ->
     if eyes is not None:
         made = with_eyes(made, eyes)
     made[0, 0] = cell
+    while len(_PAINTED) >= _MOST_PAINTED:
+        _PAINTED.pop(next(iter(_PAINTED)), None)
+    _PAINTED[known] = made, best
     return made, best
 
 

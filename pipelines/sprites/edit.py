@@ -14,7 +14,8 @@ from pipelines.errors import InvalidRequest
 from pipelines.models.catalog import find_model
 from pipelines.pixels.finish import FinishOptions, finish
 from pipelines.pixels.gates import Report, check_gates, score_picture
-from pipelines.pixels.palette import Palette, extract_palette, lock
+from pipelines.pixels.palette import MOST_COLORS, Palette, extract_palette, lock
+from pipelines.pixels.quantize import color_counts
 from pipelines.records import DrawRequest, OnProgress, Pixels, Recipe, no_progress
 from pipelines.sprites.draw import Sprite, plan_passes
 from pipelines.sprites.framing import framed_prompt
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T", bound=np.generic)
 
+_LINE = 45.0
+"""Luma, 0 to 255, up to which a pixel is a dark line."""
+
+FRESH_COLORS = 4
+"""Colours that a drawing over a part may bring into a sprite without a palette, though it has all it may have."""
+
 PLACES: Mapping[str, tuple[float, float, float, float]] = {
     "head": (0.0, 0.0, 1.0, 0.38),
+    "neck": (0.28, 0.3, 0.72, 0.38),
     "body": (0.0, 0.34, 1.0, 0.74),
     "legs": (0.0, 0.68, 1.0, 1.0),
     "feet": (0.0, 0.84, 1.0, 1.0),
@@ -38,6 +46,7 @@ PLACES: Mapping[str, tuple[float, float, float, float]] = {
 """Parts of a sprite, as (left, top, right, bottom) shares of the box around what is drawn."""
 _WORDS: Mapping[str, str] = {
     **dict.fromkeys(("hat", "helmet", "hood", "hair", "face", "head", "crown", "horns", "ears", "eyes"), "head"),
+    **dict.fromkeys(("neck", "scarf", "collar", "necklace", "bandana", "beard"), "neck"),
     **dict.fromkeys(("body", "chest", "torso", "shirt", "armor", "armour", "robe", "coat", "belt"), "body"),
     **dict.fromkeys(("legs", "trousers", "pants", "skirt", "knees"), "legs"),
     **dict.fromkeys(("feet", "boots", "shoes", "foot"), "feet"),
@@ -142,6 +151,9 @@ def redraw(
         on_progress,
     )
     drawn = drawing.images[0][window]
+    if mask is not None and not recipe.palette:  # a part in the colours around it would never be the red hat asked for
+        kept = len(color_counts([np.where(mask[..., None], 0, image).astype(np.uint8)])[0])
+        recipe = replace(recipe, colors=min(MOST_COLORS, max(recipe.colors, kept + FRESH_COLORS)))
     palette = _palette_for(image, drawn, recipe, mask)
     options = FinishOptions(width, height, recipe.colors, palette, float(scale), recipe.outline, place=False)
     finished = finish(drawn, options).image
@@ -182,6 +194,53 @@ def recolor(image: Pixels, recipe: Recipe, mapping: Mapping[str, str]) -> Sprite
     palette = Palette("recoloured", tuple(found))
     free = replace(recipe, palette=palette.hex)
     return Sprite(free, result, palette, _report(result, free, palette))
+
+
+def tint(image: Pixels, recipe: Recipe, mask: NDArray[np.bool_], color: str) -> Sprite:
+    """Paints a part in one colour: its own light and shade in the colour's steps. Dark lines and clear pixels stay.
+
+    Args:
+        image: (h, w, 4) RGBA, hard alpha.
+        recipe: a locked palette holds; without one, up to three new colours come in.
+        mask: (h, w), True where it may change.
+        color: a colour that prompts know ("red"), or RRGGBB.
+
+    Raises:
+        InvalidRequest: the colour is unknown, or the part holds nothing but dark lines.
+    """
+    locked = Palette.from_hex(recipe.palette) if recipe.palette else None
+    steps = np.array(_steps(color, locked), np.uint8)
+    luma = image[..., :3].astype(np.int64) @ np.array([299, 587, 114]) / 1000
+    here = mask & (image[..., 3] > 0) & (luma > _LINE)
+    if not here.any():
+        raise InvalidRequest("Nothing there can be coloured: the place holds only dark lines. Name another place.")
+    low, high = np.quantile(luma[here], [0.15, 0.85])
+    shade = np.digitize(luma, [low + (high - low) / 3, low + (high - low) * 2 / 3]) if high - low > 12 else 1
+    painted = np.concatenate([steps[np.broadcast_to(shade, luma.shape)], image[..., 3:]], axis=-1)
+    result = np.where(here[..., None], painted, image).astype(np.uint8)
+    palette = locked or Palette("tinted", tuple(map(tuple, color_counts([result])[0].tolist())))  # type: ignore[arg-type]
+    settled = recipe if locked else replace(recipe, colors=max(recipe.colors, len(palette.colors)))
+    return Sprite(settled, result, palette, _report(result, settled, palette))
+
+
+def _steps(color: str, palette: Palette | None) -> list[tuple[int, int, int]]:
+    """Returns a shade, the colour and a light of a colour's name or RRGGBB; of a palette the nearest.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    from pipelines.effects.ramps import RAMPS, ramp_name, ramp_of
+
+    if name := ramp_name(color):
+        return list(ramp_of(name, palette)[1:4])
+    if not re.fullmatch(r"#?[0-9a-fA-F]{6}", color.strip()):
+        raise InvalidRequest(f"'{color[:60]}' is no colour that is known. Give RRGGBB, or one of: {', '.join(RAMPS)}.")
+    red, green, blue = Palette.from_hex([color]).colors[0]
+    base = np.array([red, green, blue], float)
+    steps = np.rint([base * 0.66, base, base + (255 - base) * 0.35]).astype(np.uint8)
+    if palette is not None:
+        steps = lock(np.concatenate([steps, np.full((3, 1), 255, np.uint8)], axis=1)[None], palette)[0, :, :3]
+    return [(int(r), int(g), int(b)) for r, g, b in steps]
 
 
 def repaint(image: Pixels, recipe: Recipe, palette: Palette) -> Sprite:

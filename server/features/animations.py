@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pipelines.choices import DIRECTIONS
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
-from server.features.edits import read_sprite
+from server.features.kept import read_sprite
 from server.features.recipes import palette_colors
 from server.features.save import save_asset, sheet_files
 from server.features.sprites import generate_sprites
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from server.project.game import Project
     from server.studio import Studio
 
-DIRECTIONS: dict[int, tuple[str, ...]] = {1: ("",), 2: ("right", "left"), 4: ("down", "up", "right", "left")}
-"""Clip endings of 1, 2 and 4 directions."""
 FRAMES, FPS = 4, 8.0
 """Of a sprite's motions, where the request leaves them open."""
 

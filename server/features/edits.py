@@ -1,23 +1,19 @@
-"""Edit the sprites of a library: the result is a new asset, and the edited one stays."""
+"""Edit the sprites and sheets of a library: the result is a new asset, and the edited one stays."""
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
+from server.features.kept import check_weights, mask_of, parse_recolor, read_sprite
 from server.features.lora_bases import record_bases
 from server.features.recipes import palette_colors
 from server.features.save import save_asset
-from server.project.game import local_weights
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pipelines.records import OnProgress, Pixels
     from server.features.requests import EditRequest
     from server.library.records import Asset
@@ -28,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edited:
-    """One edited sprite, kept as an asset of its own, beside what it was made of."""
+    """One edited sprite or sheet, kept as an asset of its own, beside what it was made of."""
 
     project: Project | None
     library: Library
@@ -37,10 +33,13 @@ class Edited:
     asset: Asset
     changed: int
     unknown_words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *, project: str | None = None) -> Edited:
     """Makes the one change that the request asks for: recolor, palette, transform, size, or else drawing it over.
+
+    Of a sheet, one frame is drawn over (or given as a picture), and the change is carried to all others.
 
     Raises:
         LibraryError: the sprite does not exist.
@@ -53,19 +52,31 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
 
     game = studio.project(project)
     home, asset = studio.find_asset(request.asset_id, game)
-    if asset.kind != "sprite":
-        raise LibraryError(f"Asset {asset.id} is a {asset.kind}; only a sprite can be edited. list_assets shows them.")
     sized = bool(request.width or request.height)
     chosen = [bool(request.recolor), bool(request.palette), bool(request.transform), sized]
-    if sum(chosen) > 1 or (any(chosen) and (request.prompt or request.place)):
+    tinted = bool(request.recolor and request.place and ":" not in request.recolor and "->" not in request.recolor)
+    if sum(chosen) > 1 or (any(chosen) and (request.prompt or (request.place and not tinted))):
         raise InvalidRequest(
             "One change at a time: draw over (prompt, place, strength), recolor, palette, transform, or size. Edit the "
             "result again for the next."
         )
+    if request.picture and (any(chosen) or request.prompt or request.place):
+        raise InvalidRequest("picture is a change by itself: leave prompt, place, recolor, palette and sizes out.")
+    if asset.kind == "sheet":
+        return _edit_sheet(studio, game, home, asset, request, on_progress)
+    if asset.kind != "sprite":
+        raise LibraryError(
+            f"Asset {asset.id} is a {asset.kind}; only sprites and sheets can be edited. list_assets shows them."
+        )
+    if request.picture or request.frame:
+        raise InvalidRequest(f"picture and frame are for sheets; {asset.id} is a sprite. Use fix_pixel_art for a file.")
     image = read_sprite(home, asset)
     recipe = asset.recipe
     origin = {"edited_from": asset.id}
-    if request.recolor:
+    if tinted:
+        sprite = edit.tint(image, recipe, mask_of(studio, game, image, request.place), request.recolor)
+        origin |= {"recolor": request.recolor, "place": request.place}
+    elif request.recolor:
         colors = parse_recolor(request.recolor)
         sprite = edit.recolor(image, recipe, colors)
         origin["recolor"] = ",".join(f"{a}:{b}" for a, b in colors.items())
@@ -81,16 +92,13 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
         sides = _side(request.width or recipe.width), _side(request.height or recipe.height)
         sprite = edit.resize(image, recipe, *sides)
     else:
-        mask = _mask(studio, game, image, request.place) if request.place else None
-        drawn_with = request.model or recipe.model
-        if home is not studio.library(None):  # a game's database may come from anywhere
-            loras = tuple(lora.name for lora in recipe.loras)
-            local_weights(home.folder.parent, "" if request.model else recipe.model, loras, f"The recipe of {asset.id}")
+        mask = mask_of(studio, game, image, request.place) if request.place else None
+        check_weights(studio, home, asset, request)
         wanted = replace(
             recipe,
             prompt=request.prompt or recipe.prompt,
             seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
-            model=drawn_with,
+            model=request.model or recipe.model,
         )
         sprite = edit.redraw(studio.engine, image, wanted, request.strength, mask, on_progress)
         sprite = replace(sprite, recipe=record_bases(studio, sprite.recipe))
@@ -110,59 +118,16 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
     return Edited(game, library, image, sprite.image, kept, changed, sprite.unknown_words)
 
 
-def _mask(studio: Studio, game: Project | None, image: Pixels, place: str) -> NDArray[np.bool_]:
-    """Returns which pixels may change: rectangles, a mask picture (a file or an asset), or a part by its name.
+def _edit_sheet(
+    studio: Studio, game: Project | None, home: Library, asset: Asset, request: EditRequest, on_progress: OnProgress
+) -> Edited:
+    from server.features.sheet_edits import edit_sheet, keep_sheet, read_sheet
 
-    Raises:
-        InvalidRequest, ImageError, LibraryError: none of these, or one that cannot be used.
-    """
-    from pipelines.pixels.png import read_picture
-    from pipelines.sprites.edit import mask_of_place
-    from pipelines.sprites.mask import is_rectangles, mask_of_picture, mask_of_rectangles
-    from server.features.pixel_fix import find_picture
-
-    height, width = image.shape[:2]
-    if is_rectangles(place) and not place.isdecimal():
-        return mask_of_rectangles(place, width, height)
-    if not re.search(r"[./\\]|^[0-9a-f]{12}$", place):
-        return mask_of_place(image, place)
-    if file := find_picture(game, place):
-        return mask_of_picture(read_picture(file), width, height)
-    home, asset = studio.find_asset(place, game)
-    return mask_of_picture(read_picture(home.read(asset)), width, height)
-
-
-def read_sprite(home: Library, asset: Asset) -> Pixels:
-    """Returns the sprite's picture, (h, w, 4) RGBA of the size in its recipe.
-
-    Raises:
-        LibraryError: the picture has another size (a library may come with a cloned game), or nothing solid is on it.
-        ImageError: it cannot be read.
-    """
-    from pipelines.pixels.png import read_picture
-
-    image = read_picture(home.read(asset))
-    size, said = (image.shape[1], image.shape[0]), (asset.recipe.width, asset.recipe.height)
-    if size != said:
-        raise LibraryError(
-            f"The picture of {asset.id} has {size[0]}x{size[1]} pixels, its recipe says {said[0]}x{said[1]}, so it was "
-            "changed. Draw the sprite again, or give the picture to fix_pixel_art."
-        )
-    if not (image[..., 3] >= 128).any():
-        raise LibraryError(f"The picture of {asset.id} shows nothing solid. Draw the sprite again.")
-    return image
-
-
-def parse_recolor(text: str) -> dict[str, str]:
-    """Parses "ff0000:00ff00, 112233:445566" into a mapping.
-
-    Raises:
-        InvalidRequest: the text has another form.
-    """
-    pairs = [pair.strip().replace("#", "") for pair in re.split(r"[,;]", text) if pair.strip()]
-    if not all(re.fullmatch(r"[0-9a-fA-F]{6}\s*(:|->)\s*[0-9a-fA-F]{6}", pair) for pair in pairs):
-        raise InvalidRequest(f"recolor='{text}' is not understood. Write 'ff0000:3f6fd0, 8c1f2b:2b4f8c' (old:new).")
-    return {a.strip().lower(): b.strip().lower() for a, b in (re.split(r":|->", pair) for pair in pairs)}
+    before, library = read_sheet(home, asset), studio.library(game)
+    change = edit_sheet(studio, game, home, asset, request, on_progress)
+    changed = int((change.image != before.image).any(axis=-1).sum())
+    kept = keep_sheet(library, asset, before, replace(change, recipe=record_bases(studio, change.recipe)))
+    return Edited(game, library, before.image, change.image, kept, changed, change.unknown_words, change.notes)
 
 
 def _side(pixels: int) -> int:

@@ -109,7 +109,7 @@ def of_the_game(project: Project, request: R, where: str) -> R:
         ProjectError: its model or a picture is a path that leads out of the game.
     """
     changed = {"model": local_weights(project.root, request.model, (), where)[0]}
-    for name in ("sketch", "place"):
+    for name in ("sketch", "place", "picture"):
         named = getattr(request, name, "")
         if re.search(r"[./\\~]", named):
             changed[name] = local_picture(project.root, named, f"{where}: {name}")

@@ -254,7 +254,11 @@ class UiRequest(Request):
 
 
 class EditRequest(Request):
-    """One change of a sprite: draw over (prompt, strength, place), recolor, palette, transform, or width and height."""
+    """One change of a sprite: draw over (prompt, strength, place), recolor, palette, transform, or width and height.
+
+    Of a sheet, the change of `frame` is carried to all frames, or that of `picture`: a frame, the sprite, the sheet or
+    its .aseprite, drawn over.
+    """
 
     asset_id: AssetId
     prompt: Annotated[OptionalPrompt, Field(description="What to draw; empty: a variation.")] = ""
@@ -262,19 +266,23 @@ class EditRequest(Request):
     place: Annotated[
         str,
         AfterValidator(str.strip),
-        Field(description="Only there: 'hat', 'body', 'left boot', rectangles 'x,y,w,h; ...', a mask PNG."),
+        Field(description="'hat', 'left boot', rectangles 'x,y,w,h; ...', a mask PNG."),
     ] = ""
-    recolor: Annotated[str, AfterValidator(str.strip), Field(description="Swap: 'old:new, ff0000:3f6fd0'.")] = ""
-    palette: Annotated[str, AfterValidator(str.strip), Field(description="Repaint in this palette.")] = ""
+    recolor: Annotated[
+        str, AfterValidator(str.strip), Field(description="'ff0000:3f6fd0' (old:new), or 'red' with place.")
+    ] = ""
+    palette: Annotated[str, AfterValidator(str.strip), Field(description="Repaint in it.")] = ""
     transform: Annotated[
         str,
         AfterValidator(str.strip),
         Field(description="flip, flip_vertical, rotate_90, rotate_180, rotate_270, trim, pad:2."),
     ] = ""
-    width: Annotated[int | None, Field(description="Resize to it.")] = None
-    height: Annotated[int | None, Field(description="Resize to it.")] = None
+    width: Annotated[int | None, Field(description="Resize.")] = None
+    height: OneSide = None
     seed: Seed = None
-    model: Annotated[str, Field(description="Empty: the one that drew it.")] = ""
+    model: Annotated[str, Field(description="Empty: as drawn.")] = ""
+    frame: Annotated[str, AfterValidator(str.strip), Field(description="Of a sheet: 'walk 0'.")] = ""
+    picture: Annotated[str, AfterValidator(str.strip), Field(description="Of a sheet: redrawn by hand.")] = ""
 
 
 class FixRequest(Request):
@@ -282,7 +290,7 @@ class FixRequest(Request):
 
     picture: Annotated[str, Field(description="A picture or Aseprite file, or an asset_id.")]
     width: Annotated[int | None, Field(description="Finished width.")] = None
-    height: Annotated[int | None, Field(description="Finished height.")] = None
+    height: OneSide = None
     pitch: Annotated[float | None, Field(description="File pixels per real pixel.")] = None
     colors: Annotated[int | None, Field(description="Most; default: all exact ones, else 32.")] = None
     palette: PaletteChoice = ""

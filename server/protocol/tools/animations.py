@@ -65,8 +65,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
         request: AnimationRequest, ctx: Context, project: ProjectArgument = ""
     ) -> ToolResult:
         """Use when a character, monster or item should move, or for effects: makes an animated spritesheet.
-        A row for each motion and direction, one palette, feet on one line. Choose a sprite first and give its asset_id,
-        or give a prompt.
+        A row for each motion and direction, one palette. Give the asset_id of a sprite that is good, or a prompt.
         deploy_asset writes layouts for Bevy and Aseprite.
         Example: generate_animation(asset_id="3f2a9c01b7de", motions=["idle", "walk"], directions=4)"""
 

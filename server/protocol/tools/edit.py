@@ -31,6 +31,7 @@ class EditAnswer(AssetAnswer):
     height: int
     seed: int
     changed_pixels: int
+    notes: list[str] = Field([])
     unknown_words: list[str] = Field([])
 
 
@@ -46,10 +47,10 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     )
     @flat
     async def edit_sprite_tool(request: EditRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
-        """Use when a sprite is nearly right: draws over a part (prompt and place) or all of it.
-        Or swaps colours (recolor), repaints it in a palette, flips, rotates, trims, pads or resizes it: one change per
-        call. Pixels outside `place` stay.
-        Example: edit_sprite(asset_id="3f2a9c01b7de", prompt="blue hat", place="hat")"""
+        """Use when a sprite or sheet is nearly right: draws over a part (prompt, place) or all of it.
+        Or recolors, repaints, flips, rotates, trims, pads, resizes: one change per call; the rest stays. Of a sheet,
+        one frame's change is carried to all.
+        Example: edit_sprite(asset_id="3f2a9c01b7de", recolor="red", place="neck")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
             return _answer(edit_sprite(studio, request, on_progress, project=project or None), request.asset_id)
@@ -69,12 +70,13 @@ def _answer(done: Edited, edited_from: str) -> ToolResult:
     answer = EditAnswer(
         asset_id=asset.id,
         uri=asset.uri,
-        paths=[str(done.library.path(asset))],
+        paths=[str(done.library.path(asset, file.name)) for file in asset.files],
         edited_from=edited_from,
         width=asset.recipe.width,
         height=asset.recipe.height,
         seed=asset.recipe.seed,
         changed_pixels=done.changed,
+        notes=list(done.notes),
         palette=asset.details["palette"],
         passed=asset.report["passed"],
         gates=asset.report["gates"],

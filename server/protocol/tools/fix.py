@@ -35,7 +35,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
     async def fix_pixel_art_tool(request: FixRequest, ctx: Context, project: ProjectArgument = "") -> ToolResult:
         """Use when an image should be pixel art: an AI render, a screenshot, a JPEG, an enlarged sprite.
         Proves the pixel grid, reads one colour per cell, locks the palette, clears the background; needs no model.
-        Without a provable grid the picture stays as it is: `warnings` say what to give. Animations become a sheet.
+        Without a provable grid nothing changes: `warnings` say what to give. Animations become a sheet.
         Example: fix_pixel_art(picture="art/knight.png", background="clear")"""
 
         def work(on_progress: OnProgress) -> ToolResult:
