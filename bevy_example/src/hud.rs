@@ -1,11 +1,16 @@
 //! The display over the game: portrait, hearts, what was picked up, what to do, and the words at the end.
 
 use bevy::prelude::*;
+use bevy::sprite::Anchor;
 
 use crate::hero::{FULL_HEALTH, Hero};
 use crate::state::{Game, GameState};
 
 const SLOTS: usize = 8;
+/// Pixels of the bar at the top left: its height, what the portrait takes, and each slot.
+const BAR: f32 = 40.0;
+const PORTRAIT: f32 = 48.0;
+const STEP: f32 = 26.0;
 const BACKING: Color = Color::srgba(0.08, 0.07, 0.1, 0.75);
 
 /// What the player reads first, and what to ask the assistant for.
@@ -14,6 +19,10 @@ const TITLE: &str = "Find the key, open the gate, leave. Ask: \"make the hero a 
 /// A slot at the top of the screen: hearts first, then what was picked up.
 #[derive(Component)]
 struct Slot(usize);
+
+/// What is behind the slots: as wide as those in use, so that it covers little of the map.
+#[derive(Component)]
+struct Bar;
 
 /// The line at the bottom.
 #[derive(Component)]
@@ -28,7 +37,7 @@ pub struct HudPlugin;
 impl Plugin for HudPlugin {
     fn build(&self, app: &mut App) {
         app.add_systems(Startup, spawn_hud.after(crate::spawn_camera))
-            .add_systems(Update, (show_slots, show_line, show_end));
+            .add_systems(Update, (show_slots, fit_bar, show_line, show_end));
     }
 }
 
@@ -41,20 +50,20 @@ fn spawn_hud(
     let corner = Vec2::new(-view.x / 2.0, view.y / 2.0);
     let portrait = Sprite::from_image(server.load("sprites/hero.png"));
     commands.entity(*camera).with_children(|screen| {
-        let bar = Vec2::new(SLOTS as f32 * 26.0 + 48.0, 40.0);
-        let middle = corner + Vec2::new(bar.x, -bar.y) / 2.0;
         screen.spawn((
-            Sprite::from_color(BACKING, bar),
-            Transform::from_translation(middle.extend(490.0)),
+            Bar,
+            Sprite::from_color(BACKING, Vec2::new(PORTRAIT, BAR)),
+            Anchor::TOP_LEFT,
+            Transform::from_translation(corner.extend(490.0)),
         ));
-        let place = (corner + Vec2::new(20.0, -20.0)).extend(500.0);
+        let place = (corner + Vec2::new(20.0, -BAR / 2.0)).extend(500.0);
         screen.spawn((
             Name::new("portrait"),
             portrait,
             Transform::from_translation(place),
         ));
         for slot in 0..SLOTS {
-            let place = corner + Vec2::new(58.0 + 26.0 * slot as f32, -20.0);
+            let place = corner + Vec2::new(PORTRAIT + STEP * slot as f32 + 10.0, -BAR / 2.0);
             screen.spawn((
                 Slot(slot),
                 Sprite::default(),
@@ -138,6 +147,14 @@ fn show_slots(
         {
             sprite.image = image.clone();
         }
+    }
+}
+
+fn fit_bar(game: Res<Game>, mut bar: Single<&mut Sprite, With<Bar>>) {
+    let used = (FULL_HEALTH + game.bag.len()).min(SLOTS);
+    let size = Some(Vec2::new(PORTRAIT + STEP * used as f32, BAR));
+    if bar.custom_size != size {
+        bar.custom_size = size;
     }
 }
 
