@@ -61,7 +61,7 @@ def _dot(canvas: Canvas) -> int:
 
 
 def _explosion(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
-    count = 6
+    count = int(rng.integers(5, 8))
     angles = np.arange(count) / count * 2 * np.pi + rng.uniform(-0.3, 0.3, count)
     reach, fat, slow = rng.uniform(0.85, 1.1, count), rng.uniform(0.85, 1.2, count), rng.uniform(-0.12, 0.12, count)
     sparks, fast = rng.uniform(0, 2 * np.pi, 9), rng.uniform(0.8, 1.0, 9)
@@ -89,9 +89,8 @@ def _explosion(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
         if time > 0.36:
             canvas.erase(canvas.discs([(0.53, 0.53, 0.085), (0.46, 0.47, 0.05)]))
     else:
-        for (x, y, r), late in zip(puffs, slow, strict=True):
-            _fading(canvas, (x, y, r), min(1.0, max(0.0, (time - 0.5) / 0.5 * 0.86 + float(late))))
-    canvas.drop_specks(4 if canvas.side >= 24 else 2)
+        _cooling(canvas, puffs, [(time - 0.5) / 0.5 + float(late) for late in slow])
+    canvas.drop_specks(4 if canvas.side >= 24 else 2 if canvas.side >= 12 else 1)
     if 0.2 < time < 0.75:
         for angle, speed in zip(sparks, fast, strict=True):
             far = 0.49 * float(speed) * (1 - (1 - time) ** 3)
@@ -100,18 +99,34 @@ def _explosion(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
                 canvas.dot(x, y, 4 if time < 0.4 else 3 if time < 0.55 else 2, _dot(canvas))
 
 
-def _fading(canvas: Canvas, puff: Disc, gone: float) -> None:
-    """Draws a puff of cooling smoke: embers inside at first, then lit smoke, eaten away from below."""
-    x, y, r = puff
-    r *= 1.0 - 0.45 * gone
-    bands = ((5, 0.0), (6, 0.02), (1, 0.055), (2, 0.085)) if gone < 0.2 else ((5, 0.0), (6, 0.025), (7, 0.075))
-    own = np.full_like(canvas.levels, -1)
-    for level, less in bands:
-        own[canvas.discs([(x - less * 0.4, y - less * 0.5, r - less)])] = level
-    if gone > 0.3:
-        eaten = (gone - 0.3) / 0.7
-        own[canvas.discs([(x + 0.4 * r, y + 0.55 * r, r * 1.25 * eaten), (x - 0.6 * r, y + 0.5 * r, r * eaten)])] = -1
-    canvas.levels[own >= 0] = own[own >= 0]
+def _cooling(canvas: Canvas, puffs: list[Disc], gone: list[float]) -> None:
+    """Draws a cloud of cooling smoke: one silhouette with embers at first, which parts and shrinks from below."""
+    left = [(x, y - 0.02 * g, r * (1.0 - 0.55 * max(0.0, g) ** 1.2)) for (x, y, r), g in zip(puffs, gone, strict=True)]
+    canvas.paint(canvas.discs(left), 6)
+    lit = canvas.discs((x - 0.02, y - 0.026, r - 0.03) for x, y, r in left)
+    canvas.paint(lit, 7)
+    for (x, y, r), g in zip(left, gone, strict=True):
+        under = canvas.discs([(x, y, r)]) & ~canvas.discs([(x - 0.03, y - 0.045, r)]) & (canvas.y > y)
+        canvas.paint(under & lit, 6)
+        if 0.22 <= g < 0.7:
+            canvas.paint(canvas.discs([(x - 0.35 * r, y - 0.4 * r, r * 0.36)]) & (canvas.levels == 7), 8)
+    middle = np.mean([(x, y) for x, y, _ in left], axis=0)
+    for level, share in ((1, 0.62), (2, 0.4)):  # the fire inside, which the smoke closes over
+        inner = [
+            (float(middle[0] + 0.55 * (x - middle[0])), float(middle[1] + 0.55 * (y - middle[1])) + 0.03, r * share)
+            for (x, y, r), g in zip(left, gone, strict=True)
+            if g < 0.22
+        ]
+        if inner:
+            inner.append((float(middle[0]), float(middle[1]) + 0.03, 0.2 * share))
+        canvas.paint(canvas.discs(inner), level)
+    for (x, y, r), g in zip(left, gone, strict=True):
+        if g > 0.25:  # from the rim and from the hollow middle, not in spots
+            out = np.array([x, y]) - middle
+            out = out / max(float(np.hypot(*out)), 1e-6)
+            eaten = min(1.0, (g - 0.25) / 0.75)
+            rim, hollow = (x + out[0] * r, y + out[1] * r + 0.02), (x - out[0] * r, y - out[1] * r)
+            canvas.erase(canvas.discs([(*rim, 0.85 * r * eaten), (*hollow, r * eaten)]))
 
 
 def _hit(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
@@ -141,16 +156,17 @@ def _hit(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
 
 def _heal(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
     side = canvas.side
-    for ring in range(2):
+    roomy = side >= 24
+    for ring in range(2 if roomy else 1):
         age = (time + ring / 2) % 1
         if age < 0.75:
             rx = 0.14 + 0.28 * age
             canvas.paint(canvas.ellipse_line(0.5, 0.84, rx, rx * 0.32), 3 if age < 0.3 else 2 if age < 0.55 else 1)
-    columns = (0.5, 0.24, 0.74, 0.38, 0.64)
+    columns = (0.5, 0.24, 0.74, 0.38, 0.64) if roomy else (0.5, 0.2, 0.8, 0.35, 0.68)
     starts = (np.array([0.0, 0.4, 0.6, 0.8, 0.2]) + rng.integers(0, 5) / 5) % 1
     for column, start in zip(columns, starts, strict=True):
         age = float((start + time) % 1)
-        x, y = column + 0.02 * _wave(age + start), 0.76 - 0.64 * age
+        x, y = column + 0.02 * _wave(age + start), (0.76 if roomy else 0.66) - (0.64 if roomy else 0.54) * age
         large = max(1, round(side / 16))
         arm = max(1, large if 0.12 < age < 0.72 else large - 1)
         if age > 0.9 or age < 0.04:
@@ -176,31 +192,35 @@ def _plus(canvas: Canvas, x: float, y: float, arm: int, age: float) -> None:
 
 
 def _smoke(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
-    count = 6
-    sway, fat = rng.uniform(-1, 1, count), rng.uniform(0.88, 1.14, count)
-    puffs = []
+    """Draws a swaying column: one silhouette that billows, lit from above left, and comes apart into wisps."""
+    count = 8
+    aside, fat = rng.uniform(0.5, 1.2, count), rng.uniform(0.85, 1.2, count)
+    body: list[tuple[float, Disc]] = []
     for index in range(count):
         age = float((index / count + time) % 1)
-        x = 0.47 + 0.08 * age + 0.055 * float(sway[index]) + 0.05 * _wave(age * 0.8 + float(sway[index])) * age
-        radius = (0.075 + 0.13 * age**0.6) * float(fat[index]) * (1.0 if age < 0.6 else 1.0 - 0.9 * (age - 0.6))
-        puffs.append((age, x, 0.87 - 0.66 * age, radius))
-    puffs.sort(reverse=True)  # the young ones lie in front
-    for age, x, y, r in puffs:
-        part = canvas.discs([(x, y, r)])
-        bands = ((1, 0.0), (2, 0.04), (3, 0.105)) if age < 0.7 else ((1, 0.0), (2, 0.05))
-        own = np.full_like(canvas.levels, -1)
-        for level, less in bands:
-            own[part & canvas.discs([(x - less * 0.5, y - less * 0.6, r - less * 0.9)])] = level
-        if age > 0.55:
-            gone = (age - 0.55) / 0.45
-            bites = [
-                (x + 0.45 * r, y + 0.5 * r, r * 1.15 * gone),
-                (x - 0.5 * r, y + 0.55 * r, r * 0.95 * gone),
-                (x + 0.1 * r, y - 0.1 * r, r * 0.9 * max(0.0, gone - 0.35) / 0.65),
-            ]
-            own[canvas.discs(bites)] = -1
-        canvas.levels[own >= 0] = own[own >= 0]
-    canvas.drop_specks(3)
+        left = -1 if index % 2 else 1
+        # the whole column waves: where a puff is depends on its age and on the time that the column sways in
+        x = 0.48 + 0.07 * age * _wave(0.8 * age - time) + left * 0.085 * float(aside[index]) * age**0.6
+        radius = (0.05 + 0.125 * age**0.55) * float(fat[index])
+        if age > 0.68:
+            late = (age - 0.68) / 0.32
+            x += left * 0.06 * late
+            radius *= 1.0 - 0.85 * late
+        body.append((age, (x, 0.9 - 0.76 * age, radius)))
+    body.sort()
+    # every level is one shape, so that no rim parts the puffs
+    canvas.paint(canvas.discs(disc for _, disc in body), 1)
+    lit = canvas.discs((x - 0.018, y - 0.022, r - 0.028) for age, (x, y, r) in body if age < 0.9)
+    canvas.paint(lit, 2)
+    for age, (x, y, r) in body:
+        if 0.3 < age < 0.76 and canvas.side >= 24:  # a billow's shaded underside, on the puffs behind it
+            under = canvas.discs([(x, y, r)]) & ~canvas.discs([(x - 0.03, y - 0.036, r)])
+            canvas.paint(under & lit & (canvas.y > y), 1)
+    for age, (x, y, r) in body:
+        if 0.2 < age < 0.7:
+            shine = canvas.discs([(x - 0.3 * r, y - 0.35 * r, r * 0.5)])
+            canvas.paint(shine & (canvas.levels == 2), 3)
+    canvas.drop_specks(2)
 
 
 def _sparkle(canvas: Canvas, time: float, rng: np.random.Generator) -> None:
