@@ -22,7 +22,12 @@ ALLOWED = {
 }
 """package -> the packages of this project that it may import."""
 
-DISTRIBUTIONS = {"PIL": "pillow", "pydantic_core": "pydantic", "opentelemetry": "opentelemetry_api"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "pydantic_core": "pydantic",
+    "opentelemetry": "opentelemetry_api",
+    "pynvml": "nvidia_ml_py",
+}
 """import name -> name in pyproject.toml, where they differ by more than `-` and `_`."""
 
 HEAVY = ("torch", "diffusers", "transformers", "peft", "safetensors", "accelerate")

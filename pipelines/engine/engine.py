@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines import tracing
@@ -80,6 +80,20 @@ class _Lane:
         return 0 if job.model not in self.loaded else 2 if job.loras == self.loras else 1
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Counts since the engine began, of drawings that succeeded: seconds by model, of waiting and of a device's work.
+
+    `found`: how many drawings began on a device that had nothing, the model, or model and LoRAs in memory.
+    """
+
+    waits: dict[str, Seconds]
+    works: dict[str, Seconds]
+    found: dict[str, int]
+    devices: int
+    busy: int
+
+
 class Engine:
     """Draws with one backend or several, one request on each at a time. Methods may be called from any thread."""
 
@@ -92,6 +106,7 @@ class Engine:
         self._lanes = [_Lane(backend) for backend in backends]
         self._closed = False
         self._counts = {"drawn": 0, "steps": 0, "cancelled": 0, "failed": 0}
+        self._found = [0, 0, 0]  # drawings whose device had: nothing, the model, model and LoRAs
         self._waits: dict[str, Seconds] = {}
         self._works: dict[str, Seconds] = {}
         self._last_error = ""
@@ -171,11 +186,14 @@ class Engine:
         told = [lane.backend.describe() for lane in self._lanes]
         return state | told[0] | {"lanes": [{"running": what} | said for what, said in zip(lanes, told, strict=True)]}
 
-    def durations(self) -> tuple[dict[str, Seconds], dict[str, Seconds]]:
-        """Returns by model how long drawings waited for a device, and how long the device worked for them."""
+    def figures(self) -> Figures:
+        """Returns what monitoring wants to know besides `status`."""
         with self._changed:
             waits, works = ({name: one.copy() for name, one in kind.items()} for kind in (self._waits, self._works))
-        return waits, works
+            nothing, model, loras = self._found
+            busy = sum(lane.running is not None for lane in self._lanes)
+        found = {"nothing": nothing, "model": model, "model and LoRAs": loras}
+        return Figures(waits, works, found, len(self._lanes), busy)
 
     @property
     def backend(self) -> Backend:
@@ -273,6 +291,8 @@ class Engine:
                 self._turns.start(job, self._queue)
                 self._ahead = None
                 lane.running = job
+                if job.cost:
+                    self._found[lane.suits(job)] += 1
                 job.state = "running"
                 self._changed.notify_all()
             self._tell(job)

@@ -351,6 +351,7 @@ class DiffusersBackend:
                     "model": r.model.id,
                     "dtype": str(r.dtype).removeprefix("torch."),
                     "megabytes": round(r.bytes / 1e6),
+                    "prompts": {"hit": r.prompts.hits, "miss": r.prompts.misses},
                     "graphs": self._fast[r.model.id].state() if r.model.id in self._fast else {},
                 }
                 for r in residents

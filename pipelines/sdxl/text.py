@@ -35,6 +35,8 @@ class PromptEncoder:
         self._encoders = encoders
         self._zeros_for_empty = zeros_for_empty
         self._cache: OrderedDict[tuple[str, Hashable], Embedding] = OrderedDict()
+        self.hits = self.misses = 0
+        """Prompts that were found in the cache, and that were encoded."""
         self.call: Callable[..., Any] = self.run
         """What encodes token ids: `run`, or a faster caller of it."""
         self.state: Hashable = ()
@@ -43,7 +45,9 @@ class PromptEncoder:
     def encode(self, prompt: str) -> Embedding:
         """Returns the prompt's embedding. Tokens over the limit are cut off; `unread_words` lists them."""
         key = (prompt, self.state)
+        self.hits += key in self._cache
         if key not in self._cache:
+            self.misses += 1
             self._cache[key] = self._encode(prompt)
             if len(self._cache) > CACHED_PROMPTS:
                 self._cache.popitem(last=False)

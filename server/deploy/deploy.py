@@ -18,6 +18,7 @@ from server.deploy.bundle import Bundle, Done, Verify, Witness, put, take_back
 from server.deploy.paths import check_path, suggest_path
 from server.library.records import Asset, Deployment, Verification
 from server.project.game import Project
+from server.tally import TALLY
 
 if TYPE_CHECKING:
     from server.features.requests import DeployRequest
@@ -144,6 +145,7 @@ def undo(
 
 def _deployed(game: Project, done: Done, started: float) -> Deployed:
     seconds = time.perf_counter() - started
+    TALLY.deployed(done.state, done.verification.state)
     return Deployed(
         game, done.asset_id, done.paths, done.state, done.verification, seconds, done.files, done.deployment
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.tracing import traced
+from server.tally import TALLY
 
 if TYPE_CHECKING:
     from pipelines.animation.sheets import Sheet
@@ -55,14 +56,17 @@ def save_asset(
     from pipelines.pixels.gates import Report
     from pipelines.pixels.png import encode_png
 
+    told = report.to_dict() if isinstance(report, Report) else report
     png = png or encode_png(image, recipe.to_json(), palette if indexed else None)
-    return library.add(
+    asset = library.add(
         recipe.kind,
         {PICTURES[recipe.kind]: png, **(files or {})},
         recipe,
-        report.to_dict() if isinstance(report, Report) else report,
+        told,
         {"palette": shown_colors(image, palette), "unknown_words": [], **(details or {})},
     )
+    TALLY.made(recipe.kind, recipe.model, told)
+    return asset
 
 
 def sheet_files(sheet: Sheet, palette: Palette | None, preview: bytes) -> dict[str, bytes]:

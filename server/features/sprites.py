@@ -13,6 +13,7 @@ from server.features.recipes import of_the_game, sprite_recipe
 from server.features.references import references_of, with_references
 from server.features.save import save_asset
 from server.features.sketches import sketch_of, with_sketch
+from server.tally import TALLY
 
 if TYPE_CHECKING:
     from pipelines.records import LoraWeight, OnProgress, Pixels, Recipe
@@ -143,6 +144,8 @@ def _draw_group(
 
 def keep_sprite(studio: Studio, library: Library, sprite: Sprite) -> Drawn:
     """Keeps a sprite that was just drawn."""
+    from pipelines.sprites.candidates import is_doubtful
+
     asset = save_asset(
         library,
         record_bases(studio, sprite.recipe),
@@ -151,4 +154,6 @@ def keep_sprite(studio: Studio, library: Library, sprite: Sprite) -> Drawn:
         palette=sprite.palette,
         details={"unknown_words": list(sprite.unknown_words)},
     )
+    if is_doubtful(sprite.report.scores):
+        TALLY.doubted(sprite.recipe.model)
     return Drawn(asset, sprite.image, sprite.unknown_words, sprite.other_seeds)

@@ -24,6 +24,7 @@ from server.features.requests import CompareRequest, SpriteRequest
 from server.features.sprites import keep_sprite
 from server.library.rows import ASSET_ID, BadRow, clip, read_rows
 from server.project.style import Style
+from server.tally import TALLY
 
 if TYPE_CHECKING:
     from pipelines.records import LoraWeight, OnProgress, Recipe
@@ -182,6 +183,7 @@ class Comparisons:
                 "INSERT OR REPLACE INTO comparison_votes (comparison, prompt, winner, created) VALUES (?, ?, ?, ?)",
                 [(comparison_id, p, index, time.time()) for p in which],
             )
+        TALLY.voted(tuple(variant.key for variant in comparison.variants), index)
         return self.get(comparison_id)
 
     def veiled(self) -> frozenset[str]:

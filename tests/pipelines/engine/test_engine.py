@@ -291,8 +291,9 @@ def test_waiting_and_working_are_counted_by_model_and_failures_are_not(engine: E
     backend.gate = None
     with pytest.raises(ModelError):
         engine.draw(request(3, model="nothing"))
-    waits, works = engine.durations()
-    assert (sum(waits["embedded"].counts), sum(works["embedded"].counts)) == (2, 2)
-    assert waits["embedded"].total > 0
-    assert works["embedded"].total > 0
-    assert list(waits) == list(works) == ["embedded"]
+    seen = engine.figures()
+    assert (sum(seen.waits["embedded"].counts), sum(seen.works["embedded"].counts)) == (2, 2)
+    assert seen.waits["embedded"].total > 0
+    assert seen.works["embedded"].total > 0
+    assert list(seen.waits) == list(seen.works) == ["embedded"]
+    assert seen.found == {"nothing": 2, "model": 0, "model and LoRAs": 1}  # the failed one looked for its model too
