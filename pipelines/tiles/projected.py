@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -22,13 +22,21 @@ from pipelines.pixels.png import encode_png
 from pipelines.pixels.quantize import color_counts
 from pipelines.records import OnProgress, Pixels, Recipe, no_progress
 from pipelines.tiles.geometry import compose
+from pipelines.tiles.hexagons import (
+    PLAIN_HEXAGON,
+    SIDES,
+    compose_hexagons,
+    covers_once,
+    hexagon,
+    paint_hexagons,
+    rimmed,
+)
 from pipelines.tiles.layouts import Layout, sides, wang_colors
 from pipelines.tiles.map import Indices
 from pipelines.tiles.seams import SEAM_LIMIT, count_strips, measure_seams
-from pipelines.tiles.textures import LIQUIDS, words_of
 from pipelines.tiles.tiled import VERSION, sheet_bytes, strip, xml_bytes
-from pipelines.tiles.tileset import Tileset, draw_tileset
-from pipelines.tiles.wang import shade
+from pipelines.tiles.tileset import WAVES, Tileset, border_of, draw_tileset, is_liquid
+from pipelines.tiles.wang import Terrain, shade
 
 if TYPE_CHECKING:
     from pipelines.engine.engine import Engine
@@ -42,8 +50,8 @@ PROJECTED = {
     layout.name: layout
     for layout in (
         Layout("isometric", 4, "corner", True, "diamonds twice as wide as high, with a block below: corner sets"),
-        Layout("hex_pointy", 4, "", False, "hexagons with a corner at the top, of one terrain"),
-        Layout("hex_flat", 4, "", False, "hexagons with a side at the top, of one terrain"),
+        Layout("hex_pointy", 4, "", True, "hexagons with a corner at the top, of one terrain or two"),
+        Layout("hex_flat", 4, "", True, "hexagons with a side at the top, of one terrain or two"),
         Layout("animated", 4, "corner", True, "corner tiles (or one tile) whose liquid moves in 4 frames"),
     )
 }
@@ -51,10 +59,14 @@ PROJECTED = {
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ProjectedSet(Tileset):
-    """A set made of the square set `square`. `cell` is the grid of a map, width and height; tiles may be higher."""
+    """A set made of the square set `square`. `cell` is the grid of a map, width and height; tiles may be higher.
+
+    `entries` is what code looks tiles up in: `corners`, `variants`, or `hexagons` with `sides` and `plain`.
+    """
 
     square: Tileset
     cell: tuple[int, int]
+    entries: Mapping[str, Any]
     frames: int = 1
 
     def companions(self) -> dict[str, bytes]:
@@ -62,7 +74,6 @@ class ProjectedSet(Tileset):
         height, width = self.tiles[0].shape[:2]
         options = self.recipe.options
         columns, rows = self.atlas.shape[1] // width, self.atlas.shape[0] // height
-        corners = {"corners": list(range(16))} if len(self.square.tiles) == 16 else {}
         moving = {"frames": self.frames, "frame_ms": FRAME_MS} if self.frames > 1 else {}
         data = {
             "image": "tiles.png",
@@ -73,7 +84,7 @@ class ProjectedSet(Tileset):
             "layout": self.layout.name,
             "upper": str(options["upper"]),
             "lower": str(options.get("lower", "")),
-            **(corners or {"variants": list(range(len(self.square.tiles)))}),
+            **self.entries,
             **moving,
         }
         files = {
@@ -104,7 +115,7 @@ class ProjectedSet(Tileset):
             for frame in range(self.frames):
                 step = {"tileid": str(index + frame * count), "duration": str(FRAME_MS)}
                 ET.SubElement(moving, "frame", step)
-        if count == 16:
+        if "corners" in self.entries:
             sets = ET.SubElement(root, "wangsets")
             wang = ET.SubElement(sets, "wangset", {"name": title, "type": "corner", "tile": "-1"})
             for name, color, tile in (("upper", "#ff0000", 15), ("lower", "#00ff00", 0)):
@@ -159,8 +170,6 @@ def draw_set(
     if layout is None:
         return draw_tileset(engine, recipe, on_progress, given, references)
     lower = str(recipe.options.get("lower", "")).strip()
-    if not layout.two and lower:
-        raise InvalidRequest(f"The layout {layout.name} has one terrain. Leave lower= out, and make a set for each.")
     if layout.name == "animated":
         if not _liquids(recipe):
             raise InvalidRequest("An animated set needs a liquid: water, lava, acid or the like as upper= or lower=.")
@@ -174,13 +183,18 @@ def draw_set(
         return _isometric(square, settled, layout)
     if layout.name == "animated":
         return _animated(square, settled, layout)
-    return _hexagonal(square, settled, layout)
+    return (_hexagonal_pair if lower else _hexagonal)(square, settled, layout)
+
+
+def variants(square: Tileset) -> dict[str, Any]:
+    """Returns the entries of a set whose tiles are those of the square one: corner masks, or variants of a terrain."""
+    count = len(square.tiles)
+    return {"corners": list(range(16))} if square.layout.kind == "corner" else {"variants": list(range(count))}
 
 
 def _liquids(recipe: Recipe) -> list[str]:
     """Returns which of upper and lower are liquids."""
-    options = recipe.options
-    return [name for name in ("upper", "lower") if LIQUIDS & set(words_of(str(options.get(name, ""))))]
+    return [name for name in ("upper", "lower") if is_liquid(recipe, name)]
 
 
 def _checked(made: ProjectedSet, gates: dict[str, bool]) -> ProjectedSet:
@@ -256,7 +270,7 @@ def _isometric(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
     tiles = tuple(isometric_tile(tile, square.palette, depth) for tile in square.tiles)
     indices = square.map[:8, :8]
     preview = compose_isometric(tiles, indices, size)
-    made = _made(square, recipe, layout, tiles, indices, preview, (2 * size, size))
+    made = _made(square, recipe, layout, tiles, indices, preview, (2 * size, size), variants(square))
     flat = [tile[:size].copy() for tile in tiles]
     for tile in flat:
         tile[~diamond(size)[2]] = 0
@@ -278,62 +292,41 @@ def project(square: Pixels) -> Pixels:
 # --------------------------------------------------------------------------------------------------------- hexagons
 
 
-def hexagon(size: int, flat: bool = False) -> Mask:
-    """Returns (size, size), a hexagon whose straight sides have half the size; `flat`: with a side at the top."""
-    rows = np.arange(size) + 0.5
-    reach = np.minimum(np.minimum(rows, size - rows) / (size / 4), 1.0) * size / 2
-    mask = np.abs(np.arange(size) + 0.5 - size / 2)[None] < reach[:, None]
-    return mask.T if flat else mask
-
-
-def compose_hexagons(tiles: Sequence[Pixels], indices: Indices, size: int, flat: bool = False) -> Pixels:
-    """Returns a map as Tiled shows it: every second row (column, where `flat`) is moved by half a tile."""
-    rows, columns = indices.shape
-    long, short = (rows, columns) if not flat else (columns, rows)
-    along, across = long * size * 3 // 4 + size // 4, short * size + size // 2
-    picture = np.zeros((across, along, 4) if flat else (along, across, 4), np.uint8)
-    for row in range(rows):
-        for column in range(columns):
-            step, place = (column, row) if flat else (row, column)
-            a, b = step * size * 3 // 4, place * size + step % 2 * size // 2
-            y, x = (b, a) if flat else (a, b)
-            tile = tiles[indices[row, column]]
-            part = picture[y : y + size, x : x + size]
-            part[tile[..., 3] > 0] = tile[tile[..., 3] > 0]
-    return picture
-
-
 def _hexagonal(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
+    """Returns hexagons with a rim, of the variations of one terrain."""
     size, flat = recipe.width, layout.name == "hex_flat"
     mask = hexagon(size, flat)
-    padded = np.pad(mask, 1)
-    lit = mask & ~(padded[:-2, 1:-1] & padded[1:-1, :-2])
-    dark = mask & ~(padded[2:, 1:-1] & padded[1:-1, 2:]) & ~lit
-    tiles = []
-    for source in square.tiles:
-        tile = source.copy()
-        for where, factor in ((lit, 1.25), (dark, 0.62)):
-            tile[where] = lock(shade(source, factor), square.palette)[where]
-        tile[~mask] = 0
-        tiles.append(tile)
+    tiles = rimmed(square.tiles, mask, square.palette)
     indices = square.map[:6, :8]
     preview = compose_hexagons(tiles, indices, size, flat)
-    made = _made(square, recipe, layout, tuple(tiles), indices, preview, (size, size))
+    made = _made(square, recipe, layout, tuple(tiles), indices, preview, (size, size), variants(square))
     return _checked(made, {"covers_once": covers_once(mask, flat)})
 
 
-def covers_once(mask: Mask, flat: bool) -> bool:
-    """Returns whether hexagons on their grid cover every pixel of the inside of a map once."""
-    size = mask.shape[0]
-    counted = np.zeros((4 * size, 4 * size), int)
-    for step in range(5):
-        for place in range(3):
-            a, b = step * size * 3 // 4, place * size + step % 2 * size // 2
-            y, x = (b, a) if flat else (a, b)
-            part = counted[y : y + size, x : x + size]
-            part += mask[: part.shape[0], : part.shape[1]]
-    inner = counted[size : 2 * size, size : 2 * size]
-    return bool((inner == 1).all())
+def _hexagonal_pair(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
+    """Returns hexagons of the upper terrain for each set of upper neighbours, and the plain lower one."""
+    size, flat = recipe.width, layout.name == "hex_flat"
+    liquids = _liquids(recipe)
+    upper, lower = (Terrain(square.tiles[place], name in liquids) for name, place in (("upper", 15), ("lower", 0)))
+    seeds = [recipe.seed + 7 * turn for turn in range(WAVES)]
+    pair = paint_hexagons(upper, lower, border_of(recipe), flat, square.palette, seeds)
+    indices = pair.indices
+    preview = compose_hexagons(pair.tiles, indices, size, flat)
+    entries = {"sides": list(SIDES["flat" if flat else "pointy"]), "hexagons": list(range(64)), "plain": PLAIN_HEXAGON}
+    wide = replace(layout, columns=8)
+    made = _made(square, recipe, wide, tuple(pair.tiles), indices, preview, (size, size), entries)
+    shown = preview[..., 3] > 0
+    made = _checked(
+        made,
+        {
+            "covers_once": covers_once(hexagon(size, flat), flat),
+            "equals_whole_map": bool((preview[shown] == pair.whole[shown]).all()),
+            "seams_within": pair.seams.worst <= SEAM_LIMIT,
+        },
+    )
+    seams = pair.seams
+    scores = {"seam_ratio": seams.ratio, "seam_worst_pair": seams.worst, "legal_pairs": float(seams.pairs)}
+    return replace(made, report=Report(made.report.gates, made.report.scores | scores))
 
 
 # --------------------------------------------------------------------------------------------------------- animated
@@ -372,7 +365,17 @@ def _animated(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
                 tile[liquid] = motion[liquid]
         frames.append(tiles)
     tiles = tuple(tile for frame in frames for tile in frame)
-    made = _made(square, recipe, layout, tiles, square.map, square.preview, (recipe.width, recipe.width), FRAMES)
+    made = _made(
+        square,
+        recipe,
+        layout,
+        tiles,
+        square.map,
+        square.preview,
+        (recipe.width, recipe.width),
+        variants(square),
+        FRAMES,
+    )
     made = replace(made, preview=compose(frames[0], square.map))
     shown = [sides(square.layout, index) for index in range(count)]
     strips = count_strips(tiles, shown * FRAMES)
@@ -397,6 +400,7 @@ def _made(
     indices: Indices,
     preview: Pixels,
     cell: tuple[int, int],
+    entries: Mapping[str, Any],
     frames: int = 1,
 ) -> ProjectedSet:
     """Makes a set with its atlas, unchecked."""
@@ -420,5 +424,6 @@ def _made(
         square.warnings,
         square=square,
         cell=cell,
+        entries=entries,
         frames=frames,
     )

@@ -465,16 +465,25 @@ class _Work:
         self.unknown = tuple(dict.fromkeys((*self.unknown, *drawing.unknown_words)))
 
     def _is_liquid(self, name: str) -> bool:
-        return bool(LIQUIDS & set(words_of(str(self.recipe.options.get(name, "")))))
+        return is_liquid(self.recipe, name)
 
     def _border(self) -> Border:
-        """Returns the border that was asked for, or the one that suits the upper terrain's prompt."""
-        wanted = str(self.recipe.options.get("border", "auto"))
-        if wanted != "auto":
-            return BORDERS[wanted]
-        high = "lower" if self._is_liquid("upper") and not self._is_liquid("lower") else "upper"
-        words = set(words_of(str(self.recipe.options.get(high, ""))))
-        return BORDERS["grassy" if words & _GRASSY else "crisp" if words & _CRISP else "soft"]
+        return border_of(self.recipe)
+
+
+def is_liquid(recipe: Recipe, name: str) -> bool:
+    """Returns whether the `upper` or `lower` terrain of a recipe is water, lava or the like."""
+    return bool(LIQUIDS & set(words_of(str(recipe.options.get(name, "")))))
+
+
+def border_of(recipe: Recipe) -> Border:
+    """Returns the border that was asked for, or the one that suits the higher terrain's prompt."""
+    wanted = str(recipe.options.get("border", "auto"))
+    if wanted != "auto":
+        return BORDERS[wanted]
+    high = "lower" if is_liquid(recipe, "upper") and not is_liquid(recipe, "lower") else "upper"
+    words = set(words_of(str(recipe.options.get(high, ""))))
+    return BORDERS["grassy" if words & _GRASSY else "crisp" if words & _CRISP else "soft"]
 
 
 def _colors_of(tiles: Sequence[Pixels]) -> set[tuple[int, int, int]]:

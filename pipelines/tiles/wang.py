@@ -8,6 +8,7 @@ palette is applied later.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,7 +86,7 @@ def paint_corners(upper: Terrain, lower: Terrain, border: Border, seed: int) -> 
     """Returns the 16 corner tiles in the order of their masks."""
     size = upper.size
     scaled, rim = scale_border(border, size)
-    brush = _Brush(upper, lower, scaled, seed, pad=size // 4)
+    brush = _square_brush(upper, lower, scaled, seed)
     return [brush.paint(*corner_field(mask, size, rim, brush.pad)) for mask in range(16)]
 
 
@@ -94,7 +95,7 @@ def paint_cells(upper: Terrain, lower: Terrain, border: Border, seed: int) -> li
     size = upper.size
     scaled, rim = scale_border(border, size)
     # a cell's picture is half a tile off the dual grid's
-    brush = _Brush(_shifted(upper), _shifted(lower), scaled, seed, pad=size // 4, shift=size // 2)
+    brush = _square_brush(_shifted(upper), _shifted(lower), scaled, seed, shift=size // 2)
     return [brush.paint(*blob_field(mask, size, rim, brush.pad)) for mask in BLOB_MASKS]
 
 
@@ -106,29 +107,54 @@ def paint_paths(upper: Terrain, lower: Terrain, border: Border, seed: int) -> li
     scaled = replace(scaled, wobble=scaled.wobble / 2 if size >= 16 else 0, shadow=scaled.shadow if size >= 16 else 0)
     # the shadow and the shore stay inside the tile
     width = min(size * 0.56, size - 2 * (scaled.wobble + scaled.shadow + 2))
-    brush = _Brush(upper, lower, scaled, seed, pad=size // 4)
+    brush = _square_brush(upper, lower, scaled, seed)
     everywhere = np.ones((size + 2 * brush.pad,) * 2, np.bool_)
     return [brush.paint(path_field(mask, size, width, brush.pad), everywhere) for mask in range(16)]
 
 
-class _Brush:
-    """Paints fields of one tile size with one pair of terrains: noise, blades and shades are made once."""
+def _square_brush(upper: Terrain, lower: Terrain, border: Border, seed: int, shift: int = 0) -> Brush:
+    """Returns the brush of square tiles, a quarter tile of padding around them."""
+    size, pad = upper.size, upper.size // 4
+    waves = (wrapped(noise(size, seed), pad, shift) * border.wobble).astype(np.float32)
+    blades = np.random.default_rng(seed + 1).choice(border.tufts + 1, size)
+    blades = blades[(np.arange(-pad, size + pad) + shift) % size]
+    return Brush(upper, lower, border, waves, blades, lambda texture: wrapped(texture, pad), pad)
 
-    def __init__(self, upper: Terrain, lower: Terrain, border: Border, seed: int, pad: int, shift: int = 0) -> None:
-        size, self.pad, self.border = upper.size, pad, border
+
+class Brush:
+    """Paints fields on canvases of one size with one pair of terrains: shades are made once.
+
+    Args:
+        upper: the terrain where a field is positive; its texture has any size.
+        lower: the other one.
+        border: lengths in pixels of the canvas.
+        waves: (h, w), what is added to every field.
+        blades: (w,), the length of tufts in each column, at most border.tufts.
+        spread: lays a texture out over the (h, w) canvas.
+        pad: the canvas's pixels around what `paint` returns.
+    """
+
+    def __init__(
+        self,
+        upper: Terrain,
+        lower: Terrain,
+        border: Border,
+        waves: Field,
+        blades: NDArray[np.integer],
+        spread: Callable[[Pixels], Pixels],
+        pad: int,
+    ) -> None:
+        self.pad, self.border, self.waves, self.blades = pad, border, waves, blades
         self.high_is_upper = lower.liquid or not upper.liquid
-        self.waves = wrapped(noise(size, seed), pad, shift) * border.wobble
-        blades = np.random.default_rng(seed + 1).choice(border.tufts + 1, size)
-        self.blades = blades[(np.arange(-pad, size + pad) + shift) % size]
-        self.textures = wrapped(upper.texture, pad), wrapped(lower.texture, pad)
+        self.textures = spread(upper.texture), spread(lower.texture)
         high, self.low = (upper, lower) if self.high_is_upper else (lower, upper)
-        self.line = wrapped(shade(high.texture, 0.62, darkest=True), pad)
-        self.lit = wrapped(shade(high.texture, 1.12), pad)
-        self.dark = wrapped(shade(self.low.texture, 0.72), pad)
-        self.shore = wrapped(shade(self.low.texture, 1.22), pad)
+        self.line = spread(shade(high.texture, 0.62, darkest=True))
+        self.lit = spread(shade(high.texture, 1.12))
+        self.dark = spread(shade(self.low.texture, 0.72))
+        self.shore = spread(shade(self.low.texture, 1.22))
 
     def paint(self, field: Field, inside: Cells) -> Pixels:
-        """Returns one tile (size, size, 4) of a padded field; `inside` is where its border may be painted."""
+        """Returns the picture (h - 2 pad, w - 2 pad, 4) of a padded field; borders are painted `inside` alone."""
         solid = (field + self.waves > 0) & inside
         high = solid if self.high_is_upper else ~solid
         high = self._with_tufts(high, inside)

@@ -16,7 +16,7 @@ from pipelines.engine.engine import Engine
 from pipelines.records import Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
 from pipelines.tiles.layouts import find_layout
-from pipelines.tiles.projected import PROJECTED, draw_set
+from pipelines.tiles.projected import draw_set
 from pipelines.tiles.tileset import Tileset, draw_tileset
 
 OFFSCREEN = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
@@ -47,14 +47,18 @@ def test_tmxrasterizer_draws_our_map_as_our_own_preview_does(engine: Engine, tmp
 
 
 @pytest.mark.parametrize(
-    ("layout", "size"),
-    [("isometric", 16), ("isometric", 32), ("hex_pointy", 16), ("hex_flat", 16), ("hex_flat", 32), ("animated", 16)],
+    ("layout", "size", "lower"),
+    [
+        *(("isometric", 16, "water"), ("isometric", 32, "water"), ("animated", 16, "water")),
+        *(("hex_pointy", 16, ""), ("hex_flat", 16, ""), ("hex_flat", 32, "")),
+        *(("hex_pointy", 16, "water"), ("hex_flat", 16, "water"), ("hex_pointy", 32, "water")),
+    ],
 )
 def test_tmxrasterizer_draws_projected_maps_as_our_own_preview_does(
-    engine: Engine, tmp_path: Path, layout: str, size: int
+    engine: Engine, tmp_path: Path, layout: str, size: int, lower: str
 ) -> None:
     """Tiled's picture ends at the grid: the sides of an isometric map's front are below it."""
-    options = {"layout": layout, "upper": "grass", "lower": "water" if PROJECTED[layout].two else ""}
+    options = {"layout": layout, "upper": "grass", "lower": lower}
     tileset = draw_set(engine, Recipe("tileset", "grass water", size, size, 3, options=options))
     for name, data in tileset.files().items():
         (tmp_path / name).write_bytes(data)

@@ -82,6 +82,7 @@ def register(mcp: FastMCP, studio: Studio) -> None:
 
 
 def _answer(done: DrawnTileset) -> ToolResult:
+    from pipelines.tiles.layouts import LAYOUTS
     from server.deploy.bevy.detect import detect
     from server.deploy.deploy import default_path
     from server.features.preview import preview_png
@@ -98,7 +99,7 @@ def _answer(done: DrawnTileset) -> ToolResult:
         path = default_path(asset, done.project)
         snippet = bevy_snippet(tileset, path, detect(done.project).minor)
         step = f"deploy_asset(asset_id='{asset.id}') puts it into {done.project.name} as {path}."
-        if tileset.layout.two:
+        if tileset.layout.two and tileset.layout.name in LAYOUTS:
             step += f" generate_tileset(upper=..., lower='{asset.id}') lays another terrain on its upper one."
     answer = TilesetAnswer(
         asset_id=asset.id,

@@ -12,16 +12,8 @@ import pytest
 from pipelines.engine.engine import Engine
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels, Recipe
-from pipelines.tiles.projected import (
-    FRAMES,
-    ProjectedSet,
-    compose_isometric,
-    covers_once,
-    diamond,
-    draw_set,
-    hexagon,
-    moved,
-)
+from pipelines.tiles.hexagons import covers_once, hexagon
+from pipelines.tiles.projected import FRAMES, ProjectedSet, compose_isometric, diamond, draw_set, moved
 from tests.fakes import FakeBackend
 
 
@@ -114,9 +106,15 @@ def test_an_animated_set_needs_a_liquid(engine: Engine) -> None:
         drawn(engine, "animated", "grass", "dirt")
 
 
-def test_a_hexagonal_set_has_one_terrain(engine: Engine) -> None:
-    with pytest.raises(InvalidRequest, match="one terrain"):
-        drawn(engine, "hex_flat", "grass", "water")
+@pytest.mark.parametrize("layout", ["hex_pointy", "hex_flat"])
+def test_hexagons_of_two_terrains_are_cuts_of_the_whole_map(engine: Engine, layout: str) -> None:
+    made = drawn(engine, layout, "grass", "water")
+    assert len(made.tiles) == 65
+    assert made.report.gates["equals_whole_map"]
+    assert made.report.gates["in_palette"]
+    sheet = json.loads(made.files()["tiles.sheet.json"])
+    assert (len(sheet["hexagons"]), sheet["plain"], len(sheet["sides"])) == (64, 64, 6)
+    assert (made.atlas.shape[1], sheet["columns"]) == (8 * 16, 8)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +123,7 @@ def test_a_hexagonal_set_has_one_terrain(engine: Engine) -> None:
         ("isometric", "water", {"orientation": "isometric", "tilewidth": "32", "tileheight": "16"}),
         ("hex_pointy", "", {"orientation": "hexagonal", "staggeraxis": "y", "hexsidelength": "8"}),
         ("hex_flat", "", {"orientation": "hexagonal", "staggeraxis": "x", "staggerindex": "odd"}),
+        ("hex_flat", "water", {"orientation": "hexagonal", "staggeraxis": "x", "staggerindex": "odd"}),
         ("animated", "water", {"orientation": "orthogonal", "tilewidth": "16"}),
     ],
 )
@@ -136,6 +135,6 @@ def test_the_files_of_tiled_say_how_the_map_lies(
     assert {name: root.attrib[name] for name in holds} == holds
     tileset = ElementTree.fromstring(files["tiles.tsx"])
     assert len(list(tileset.iter("animation"))) == (16 if layout == "animated" else 0)
-    assert len(list(tileset.iter("wangtile"))) == (16 if lower else 0)
+    assert len(list(tileset.iter("wangtile"))) == (16 if lower and "hex" not in layout else 0)
     assert json.loads(files["tiles.sheet.json"])["layout"] == layout
     assert ("strip.png" in files) == (layout == "animated")

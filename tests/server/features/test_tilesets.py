@@ -87,6 +87,7 @@ def test_a_bevy_without_tilemaps_gets_no_rust(studio: Studio) -> None:
     [
         ("isometric", "water", ["(column - row) * 16.0", "from_grid(size, 4, 4", "UVec2::new(32, 24)"]),
         ("hex_pointy", "", ["row % 2.0 * 8.0", "row * -12.0"]),
+        ("hex_pointy", "water", ["row % 2.0 * 8.0", "from_grid(size, 8, 9", "UVec2::new(16, 16)"]),
         ("hex_flat", "", ["column * 12.0", "column % 2.0 * 8.0"]),
         ("animated", "water", ["fn move_tiles", "tile.tileset_index % 16 + frame * 16", "RowCount { rows: 64 }"]),
     ],
