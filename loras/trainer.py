@@ -61,10 +61,13 @@ class Trainer:
         if device.type == "cuda":
             # the UNet may lie as compiled blocks want it, which is slower without them
             self.unet.to(memory_format=torch.contiguous_format)
-        if options.optimizer == "prodigy":
+        self.replayed = Replayed(self._learn, device)
+        self._updates_apart = options.optimizer == "prodigy"
+        """Prodigy reads its estimate of the rate back at every step: its update cannot be replayed."""
+        if self._updates_apart:
             self.optimizer = make_prodigy(parameters, options.rate)
-            # Prodigy reads its estimate back at every step and dropout draws its own numbers: neither can be replayed
-            self.replayed = Replayed(self._learn, torch.device("cpu"))
+            for parameter in parameters:  # every graph adds to these
+                parameter.grad = torch.zeros_like(parameter)
         else:
             on_gpu: dict[str, Any] = {"fused": None, "capturable": False}
             if device.type == "cuda":
@@ -72,7 +75,6 @@ class Trainer:
                 on_gpu = {"fused": True, "capturable": True}
             rate = options.rate if self._rate is None else self._rate
             self.optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, **on_gpu)
-            self.replayed = Replayed(self._learn, torch.device("cpu") if options.dropout else device)
         self._plan: tuple[int, list[tuple[int, list[int]]]] = (-1, [])
 
     def step(self) -> float:
@@ -106,6 +108,8 @@ class Trainer:
                 bucket.sizes[rows].to(device, dtype),
                 *(() if bucket.mask is None else (bucket.mask[rows].to(device),)),
             ).item()
+        if self._updates_apart:
+            self.optimizer.step()
         if not math.isfinite(value):
             raise TrainingError(
                 f"The loss is NaN or infinite at step {self.done + 1}. Start again with a lower rate (now "
@@ -164,7 +168,10 @@ class Trainer:
 
     @contextmanager
     def _dropping(self) -> Iterator[None]:
-        """Switches the adapter's dropout on within the block, with random numbers of this step alone."""
+        """Switches the adapter's dropout on within the block, with random numbers of this step alone.
+
+        A graph reads the generator's seed when it is replayed, so it draws what a plain step would.
+        """
         layers = [
             m for m in self.unet.modules() if isinstance(m, torch.nn.Dropout) and m.p > 0 and hasattr(m, "adapter")
         ]
@@ -193,13 +200,14 @@ class Trainer:
         mask: Tensor | None = None,
     ) -> Tensor:
         """Runs forward, backward and update. Returns the loss as a tensor: reading it would wait for the device."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=not self._updates_apart)
         with self._precision():
             predicted = self._predict(seen, times, hidden, pooled, sizes)
         loss = self.schedule.loss(predicted, target, times, mask)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
-        self.optimizer.step()
+        if not self._updates_apart:
+            self.optimizer.step()
         return loss.detach()
 
     def _set_rate(self, rate: float) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +26,7 @@ pytestmark = [
 OPTIONS = TrainOptions(steps=8, batch=2, rank=4, rate=1e-2, resolution=64, average=0.9)
 
 
-def trainer(replays: bool = True) -> Trainer:
+def trainer(replays: bool = True, options: TrainOptions = OPTIONS) -> Trainer:
     """As a job makes it: the model as drawing wants it, then in bfloat16."""
     resident = tiny_resident()
     resident.device = torch.device("cuda")
@@ -35,7 +37,7 @@ def trainer(replays: bool = True) -> Trainer:
         module.to(torch.bfloat16)
     resident.dtype = torch.bfloat16
     pictures = Dataset(tuple(Example(sprite(i), f"sprite {i}", f"{i}.png") for i in range(4)), ())
-    run = Trainer(resident, build_cache(resident, pictures, OPTIONS), OPTIONS)
+    run = Trainer(resident, build_cache(resident, pictures, options), options)
     if not replays:
         run.replayed.failed = "not wanted"
     return run
@@ -57,3 +59,16 @@ def test_replayed_steps_learn_what_plain_ones_learn_and_a_run_is_taken_up(tmp_pa
         change = (weight - later.weights[name]).norm() / weight.norm()
         assert change < 0.1, name
     assert any(not torch.equal(a, b) for a, b in zip(quick.averages, quick.weights.values(), strict=True))
+
+
+@pytest.mark.parametrize("changes", [{"dropout": 0.3}, {"optimizer": "prodigy", "rate": 1.0}])
+def test_dropout_and_prodigy_learn_the_same_in_replayed_and_in_plain_steps(changes: dict[str, Any]):
+    if "optimizer" in changes:
+        pytest.importorskip("prodigyopt")
+    options = replace(OPTIONS, **changes)
+    plain, quick = trainer(replays=False, options=options), trainer(options=options)
+    expected, losses = ([run.step() for _ in range(8)] for run in (plain, quick))
+    assert not quick.replayed.failed
+    assert len(quick.replayed.graphs) == 1
+    print(expected, losses)
+    assert losses == pytest.approx(expected, rel=0.02)
