@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipelines.errors import FileError
-from pipelines.files import TEXT_LIMIT, read_bytes
+from pipelines.files import READABLE, TEXT_LIMIT, read_bytes
 
 
 @contextmanager
@@ -52,11 +52,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Returns a JSON file's object; empty where there is none, or where it is broken."""
+    """Returns a JSON file's object; empty where there is none, or where it is broken.
+
+    For files that this package made: a user of a shared server need not be allowed to name them (`READABLE`).
+    """
+    token = READABLE.set(None)
     try:
         value = json.loads(read_bytes(path, TEXT_LIMIT))
     except (OSError, ValueError, FileError, RecursionError):
         return {}
+    finally:
+        READABLE.reset(token)
     return value if isinstance(value, dict) else {}
 
 

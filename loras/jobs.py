@@ -7,7 +7,8 @@
                   ...           the worker's files (see `loras.worker`)
     <folder>/device.lock        held by the one worker that trains; the others wait
 
-`Jobs` starts, finds, stops and resumes jobs without importing torch. Several servers may use one folder.
+`Jobs` starts, finds, stops and resumes jobs without importing torch. Several servers may use one folder. On a server
+that several people share, a job belongs to the one who started it, and to the others it does not exist.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class JobSpec:
     trigger: str = ""
     tile_size: tuple[int, int] | None = None
     prompts: tuple[str, ...] = ()
+    owner: str = ""
 
     @staticmethod
     def read(path: Path) -> JobSpec:
@@ -95,6 +97,7 @@ class Job:
     report: dict[str, Any] = field(default_factory=dict)
     created: float = 0.0
     model: str = ""
+    owner: str = ""
 
     @property
     def active(self) -> bool:
@@ -108,10 +111,11 @@ class Job:
 
 
 class Jobs:
-    """The jobs in one folder (it need not exist)."""
+    """The jobs in one folder (it need not exist), of one owner where one is named; None: of all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, owner: str | None = None) -> None:
         self.folder = folder.absolute()  # a worker's working directory is its job's folder
+        self._owner = owner
 
     def start(self, spec: JobSpec) -> Job:
         """Begins a job and returns immediately.
@@ -129,13 +133,16 @@ class Jobs:
                 f"There is a LoRA '{spec.name}' in {spec.output} already. Give another name (for example "
                 f"'{spec.name}_2'), or move that file away first."
             )
-        if twin := next((j for j in self.list() if j.active and j.name == spec.name), None):
+        everybody = Jobs(self.folder).list()
+        if twin := next((j for j in everybody if j.active and j.name == spec.name), None):
+            if not self._may_use(twin.owner):
+                raise JobError(f"Another user is training '{spec.name}' now. Give another name.")
             raise JobError(f"Job {twin.id} is training '{spec.name}' now. Follow it with get_job, or cancel it first.")
         job_id = secrets.token_hex(8)
         folder = self.folder / job_id
         try:
             folder.mkdir(parents=True)
-            write_json(folder / "spec.json", {**asdict(spec), "created": time.time()})
+            write_json(folder / "spec.json", {**asdict(spec), "owner": self._owner or "", "created": time.time()})
             self.launch(folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -146,10 +153,11 @@ class Jobs:
         """Returns the job as it stands now.
 
         Raises:
-            JobError: there is none with this id.
+            JobError: there is none with this id, or it is another owner's.
         """
         folder = self.folder / job_id
-        if not _ID.fullmatch(job_id) or not folder.is_dir():
+        spec = read_json(folder / "spec.json") if _ID.fullmatch(job_id) and folder.is_dir() else None
+        if spec is None or not self._may_use(spec.get("owner", "")):
             raise JobError(f"There is no job '{job_id[:40]}'. get_job without an id lists all jobs.")
         # The worker is checked before its last message is read: a worker that is gone writes no more.
         before = read_json(folder / "state.json").get("worker") or {}
@@ -157,7 +165,6 @@ class Jobs:
         state = read_json(folder / "state.json")
         if not alive and (worker := state.get("worker") or {}) != before:
             alive = is_running(worker.get("pid", 0), worker.get("started", ""))
-        spec = read_json(folder / "spec.json")
         status = state.get("status", "queued")
         message = state.get("message", "")
         if status in ACTIVE and not alive:
@@ -184,14 +191,22 @@ class Jobs:
             report=read_json(folder / "report.json"),
             created=spec.get("created", 0.0),
             model=str(spec.get("model", "")),
+            owner=str(spec.get("owner", "")),
         )
 
     def list(self) -> list[Job]:
         """Returns all jobs, the newest first."""
+        return sorted((self.get(folder.name) for folder in self.folders()), key=lambda job: -job.created)
+
+    def folders(self) -> Sequence[Path]:
+        """Returns the folders of the jobs."""
         if not self.folder.is_dir():
             return []
-        jobs = [self.get(f.name) for f in self.folder.iterdir() if _ID.fullmatch(f.name) and f.is_dir()]
-        return sorted(jobs, key=lambda job: -job.created)
+        found = [f for f in self.folder.iterdir() if _ID.fullmatch(f.name) and f.is_dir()]
+        return [f for f in found if self._may_use(read_json(f / "spec.json").get("owner", ""))]
+
+    def _may_use(self, owner: object) -> bool:
+        return self._owner is None or owner == self._owner
 
     def wait(self, job_id: str, seconds: float, on_change: Callable[[Job], None] = lambda job: None) -> Job:
         """Returns the job when it has ended or `seconds` are over; `on_change` is called at least every half second.

@@ -82,10 +82,11 @@ class Studio:
 
     @property
     def jobs(self) -> Jobs:
-        """The training jobs in the user's data folder; they outlive the server."""
+        """The training jobs in the data folder, of a shared server's user those that are theirs; they outlive it."""
         from loras.jobs import Jobs
 
-        return Jobs(self.settings.data_dir / "jobs")
+        user = USER.get()
+        return Jobs(self.settings.data_dir / "jobs", user.name if user else None)
 
     @property
     def remote(self) -> RemoteGames:

@@ -36,6 +36,8 @@ class User(BaseModel):
     share: Annotated[float, Field(gt=0, le=1000)] = 1.0
     waiting: Annotated[int, Field(ge=0)] = 16
     pixels_per_minute: Annotated[int, Field(ge=0)] = 0
+    storage: Annotated[int, Field(ge=0)] = 0
+    """Bytes (`server.storage`)."""
 
     def may_use(self, folder: Path) -> bool:
         """Returns whether the folder is one of the user's games or lies in one, links followed."""
@@ -92,6 +94,7 @@ class Users:
         share: float = 1.0,
         waiting: int = 16,
         pixels_per_minute: int = 0,
+        storage: int = 0,
     ) -> str:
         """Adds a user and returns the token, which is kept nowhere.
 
@@ -111,6 +114,7 @@ class Users:
                 share=share,
                 waiting=waiting,
                 pixels_per_minute=pixels_per_minute,
+                storage=storage,
             )
         except ValidationError as error:
             fields = ", ".join(str(problem["loc"][0]) for problem in error.errors())

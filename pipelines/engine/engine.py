@@ -120,7 +120,9 @@ class Engine:
         Raises:
             PipelineError: what the backend raised.
             Cancelled: the engine was closed.
+            UserError: the owner may keep nothing more (`Owner.room`).
         """
+        OWNER.get().room()
         asked = {"model": request.model, "pictures": len(request.prompts)}
         with tracing.span("draw", **asked, width=request.width, height=request.height):
             job = _Job(

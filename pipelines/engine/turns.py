@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from pipelines.errors import InvalidRequest
@@ -24,12 +24,14 @@ class Owner:
     """Who asks: a name, a share of the device (twice the share: twice the turns), and limits, where 0 means none.
 
     `waiting`: requests that may wait. `pixels_per_minute`: canvas pixels that may be asked for in any 60 seconds.
+    `room` is called before a drawing waits for its turn, and raises where the owner may keep nothing more.
     """
 
     name: str = ""
     share: float = 1.0
     waiting: int = 0
     pixels_per_minute: int = 0
+    room: Callable[[], None] = field(default=lambda: None, compare=False)
 
 
 OWNER: ContextVar[Owner] = ContextVar("owner", default=Owner())  # noqa: B039 (frozen)

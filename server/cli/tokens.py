@@ -7,8 +7,10 @@ from pathlib import Path
 from cyclopts import App
 from rich.table import Table
 
+from server.agent.games import RemoteGames
 from server.cli.console import SafeConsole, shown
 from server.settings import Settings
+from server.storage import parse_size, shown_size, used
 from server.users import Users
 
 app = App(name="token", help="Add, list and remove the tokens of an HTTP server's users.")
@@ -22,6 +24,7 @@ def add(
     share: float = 1.0,
     waiting: int = 16,
     pixels_per_minute: int = 0,
+    storage: str = "",
 ) -> None:
     """Add a user and print the token, once.
 
@@ -37,8 +40,11 @@ def add(
         The most requests that may wait; 0: no limit.
     pixels_per_minute
         Canvas pixels that may be drawn in a minute, candidates included; 0: no limit.
+    storage
+        What the user may keep, such as 500MB or 2GB: pictures and training jobs; default: no limit.
     """
-    token = Users(Settings().data_dir).add(name, project or (), share, waiting, pixels_per_minute)
+    users = Users(Settings().data_dir)
+    token = users.add(name, project or (), share, waiting, pixels_per_minute, parse_size(storage))
     SafeConsole(stderr=True).print(f"[dim]{shown(name)} sends this as bearer token. It is not shown again:[/]")
     print(token)
 
@@ -46,11 +52,19 @@ def add(
 @app.command(name="list")
 def list_users() -> None:
     """List the users."""
-    table = Table("name", "games", "share", "waiting", "pixels a minute")
-    for user in Users(Settings().data_dir).all():
-        games = "\n".join(str(folder) for folder in user.projects) or "none"
+    table = Table("name", "games", "share", "waiting", "pixels a minute", "storage")
+    data_dir = Settings().data_dir
+    elsewhere = RemoteGames(data_dir)
+    for user in Users(data_dir).all():
+        games = "\n".join((*map(str, user.projects), *elsewhere.names(user.name))) or "none"
+        kept = shown_size(used(user.name, data_dir))
         table.add_row(
-            user.name, shown(games), f"{user.share:g}", str(user.waiting or "any"), str(user.pixels_per_minute or "any")
+            user.name,
+            shown(games),
+            f"{user.share:g}",
+            str(user.waiting or "any"),
+            str(user.pixels_per_minute or "any"),
+            f"{kept} of {shown_size(user.storage)}" if user.storage else kept,
         )
     SafeConsole().print(table)
 

@@ -207,7 +207,7 @@ class LocalDesk:
         from pipelines.pixels.png import read_picture
 
         job = self._studio.jobs.get(job_id)
-        return read_picture(Path(job.samples[-1])) if job.samples else None
+        return read_picture(Path(job.samples[-1]).read_bytes()) if job.samples else None
 
     def train(self, dataset: str, name: str) -> Training:
         """See `Desk`."""

@@ -18,6 +18,7 @@ from server.features.recipes import palette_colors
 from server.features.save import save_asset, sheet_files
 from server.features.sprites import generate_sprites
 from server.project.style import Style
+from server.storage import check_storage
 
 if TYPE_CHECKING:
     from pipelines.animation.figures import Clips
@@ -81,6 +82,7 @@ def generate_animation(
     for motion in motions:
         poses(motion, request.frames or FRAMES)  # raises before anything is drawn
 
+    check_storage()
     unknown: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     if request.asset_id:
@@ -117,6 +119,7 @@ def _effects(studio: Studio, request: AnimationRequest, project: str | None) -> 
 
     if request.asset_id:
         raise InvalidRequest("An effect is drawn by itself: leave asset_id out, and play it over the sprite.")
+    check_storage()
     game = studio.project(project)
     library = studio.library(game)
     style = game.style if game else Style()

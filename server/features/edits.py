@@ -12,6 +12,7 @@ from server.features.kept import check_weights, mask_of, parse_recolor, read_spr
 from server.features.lora_bases import record_bases
 from server.features.recipes import palette_colors
 from server.features.save import save_asset
+from server.storage import check_storage
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels
@@ -50,6 +51,7 @@ def edit_sprite(studio: Studio, request: EditRequest, on_progress: OnProgress, *
     from pipelines.sprites import edit
     from pipelines.sprites.transform import transform
 
+    check_storage()
     game = studio.project(project)
     home, asset = studio.find_asset(request.asset_id, game)
     sized = bool(request.width or request.height)

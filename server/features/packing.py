@@ -11,6 +11,7 @@ from pipelines.errors import InvalidRequest
 from server.errors import LibraryError
 from server.features.recipes import palette_colors
 from server.features.save import save_asset
+from server.storage import check_storage
 
 if TYPE_CHECKING:
     from pipelines.animation.sheets import Sheet
@@ -59,6 +60,7 @@ def pack_sheet(studio: Studio, request: PackRequest, on_progress: OnProgress, *,
     from pipelines.pixels.png import encode_png
     from pipelines.records import Recipe
 
+    check_storage()
     game = studio.project(project)
     library = studio.library(game)
     if not 1 <= len(request.asset_ids) <= MOST_ASSETS:

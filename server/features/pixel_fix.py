@@ -10,6 +10,7 @@ from pipelines.files import user_path
 from pipelines.visible import clipped, visible
 from server.features.recipes import palette_colors
 from server.features.save import save_asset
+from server.storage import check_storage
 
 if TYPE_CHECKING:
     from pipelines.pixels.fix import Fixed
@@ -55,6 +56,7 @@ def fix_pixel_art(studio: Studio, request: FixRequest, *, project: str | None = 
     from pipelines.pixels.picture_files import file_facts, to_srgb
     from pipelines.pixels.png import read_frames
 
+    check_storage()
     game = studio.project(project)
     picture = request.picture
     file = find_picture(game, picture)

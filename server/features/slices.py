@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import InvalidRequest
 from server.features.pixel_fix import find_picture
 from server.features.save import save_asset
+from server.storage import check_storage
 
 if TYPE_CHECKING:
     from pipelines.animation.sheets import Sheet
@@ -56,6 +57,7 @@ def slice_sheet(studio: Studio, request: SliceRequest, *, project: str | None = 
     from pipelines.pixels.aseprite import SUFFIXES, read_aseprite
     from pipelines.pixels.png import read_frames, read_picture
 
+    check_storage()
     game = studio.project(project)
     library = studio.library(game)
     slices: Slices | None = None

@@ -10,6 +10,7 @@ from pipelines.files import user_path
 from server.errors import ServerError
 from server.project.game import Project
 from server.project.style import Style
+from server.storage import check_storage
 
 if TYPE_CHECKING:
     from loras.dataset import Dataset
@@ -25,7 +26,7 @@ def start_training(studio: Studio, request: TrainRequest, *, project: str | None
     to the game's root.
 
     Raises:
-        ServerError, ProjectError: no pictures were named and no game was found.
+        ServerError, ProjectError: no pictures were named and no game was found, or the user's storage is full.
         DatasetError, TrainingError, JobError: see `loras.errors`.
         ModelError: the model does not exist.
     """
@@ -34,6 +35,7 @@ def start_training(studio: Studio, request: TrainRequest, *, project: str | None
     from loras.options import TrainOptions, options_for, parse_options
     from pipelines.models.catalog import find_model
 
+    check_storage()
     game = studio.project(project)
     source = dataset_path(game, request.dataset)
     named = find_model(studio.model(game.style if game else Style(), request.model))

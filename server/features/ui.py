@@ -13,6 +13,7 @@ from server.features.requests import SpriteRequest
 from server.features.save import save_asset
 from server.features.sprites import Drawn, generate_each
 from server.project.style import Style
+from server.storage import check_storage
 
 if TYPE_CHECKING:
     from pipelines.records import OnProgress, Pixels
@@ -54,6 +55,7 @@ def generate_ui(studio: Studio, request: UiRequest, on_progress: OnProgress, *, 
     from pipelines.ui.kit import LARGEST, SMALLEST, make_kit, regions_json
 
     started = time.perf_counter()
+    check_storage()
     game = studio.project(project)
     library = studio.library(game)
     style = game.style if game else Style()

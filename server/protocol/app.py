@@ -146,7 +146,7 @@ def create_server(
     )
     for module in TOOL_MODULES:
         import_module(module).register(mcp, studio)
-    mcp.add_extension(JobTasks(studio))
+    mcp.add_extension(JobTasks(studio, users))
     if auth is not None:
         from server.protocol.health import add_health
         from server.protocol.http_desk import serve_desk

@@ -7,6 +7,7 @@ id the job's, so it outlives server and client. It keeps no state besides the jo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fastmcp import Context
 
     from loras.jobs import Job
+    from server.users import Users
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 TOOL = "train_lora"
@@ -62,8 +64,9 @@ class JobTasks(ServerExtension):
 
     identifier = EXTENSION
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, users: Users | None = None) -> None:
         self.studio = studio
+        self._users = users
 
     def methods(self) -> Sequence[MethodBinding]:
         """Returns tasks/get, tasks/cancel and tasks/update."""
@@ -97,19 +100,30 @@ class JobTasks(ServerExtension):
 
     async def _get(self, request: Any, params: TaskParams) -> Task:
         self._check(request)
-        return _task(await self._job(params.task_id), "complete")
+        with self._for_caller():
+            return _task(await self._job(params.task_id), "complete")
 
     async def _cancel(self, request: Any, params: TaskParams) -> dict[str, Any]:
         self._check(request)
-        job = await self._job(params.task_id)
-        if job.active or job.status == "interrupted":
-            await anyio.to_thread.run_sync(partial(self.studio.jobs.cancel, job.id, 0))
+        with self._for_caller():
+            job = await self._job(params.task_id)
+            if job.active or job.status == "interrupted":
+                await anyio.to_thread.run_sync(partial(self.studio.jobs.cancel, job.id, 0))
         return {"resultType": "complete"}
 
     async def _update(self, request: Any, params: TaskParams) -> dict[str, Any]:
         self._check(request)
-        await self._job(params.task_id)
+        with self._for_caller():
+            await self._job(params.task_id)
         return {"resultType": "complete"}
+
+    def _for_caller(self) -> AbstractContextManager[object]:
+        """Works for the user who asks: the middleware of tools does not see these methods."""
+        if self._users is None:
+            return nullcontext()
+        from server.protocol.users import for_caller
+
+        return for_caller(self._users, self.studio.settings.data_dir)
 
     async def _job(self, task_id: str) -> Job:
         try:

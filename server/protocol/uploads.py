@@ -17,6 +17,7 @@ from fastmcp.exceptions import ToolError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from server.protocol.results import write_preview
+from server.storage import check_storage
 from server.studio import Studio
 
 MOST_BYTES = 4 << 20
@@ -40,6 +41,7 @@ class Uploads(Middleware):
         return await call_next(context)
 
     def _keep_all(self, given: dict[str, Any]) -> dict[str, Any]:
+        check_storage()
         project = given.get("project")
         game = self._studio.project(project if isinstance(project, str) and project else None)
         folder = self._studio.library(game).folder / "uploads"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from server.errors import ServerError
 from server.protocol.http_token import OneToken
 from server.protocol.results import answer_of
 from server.settings import Settings
+from server.storage import check_room
 from server.users import USER, User, Users
 
 T = TypeVar("T")
@@ -59,7 +61,7 @@ class Confine(Middleware):
     async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """See `fastmcp.server.middleware.Middleware`."""
         name, outcome, result = context.message.name, "cancelled", None
-        with self._for_caller() as user:
+        with for_caller(self._users, self._settings.data_dir) as user:
             try:
                 result = await call_next(context)
                 outcome = "error" if type(result) is ToolResult and result.is_error else "ok"
@@ -73,20 +75,13 @@ class Confine(Middleware):
 
     async def on_read_resource(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """See `fastmcp.server.middleware.Middleware`."""
-        with self._for_caller():
+        with for_caller(self._users, self._settings.data_dir):
             return await call_next(context)
 
     async def on_get_prompt(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """See `fastmcp.server.middleware.Middleware`."""
-        with self._for_caller():
+        with for_caller(self._users, self._settings.data_dir):
             return await call_next(context)
-
-    @contextmanager
-    def _for_caller(self) -> Iterator[User | None]:
-        access = get_access_token()
-        user = caller(self._users, access) if access else None
-        with working_for(user, self._settings.data_dir):
-            yield user
 
     def _write(self, user: User | None, tool: str, arguments: dict[str, Any], outcome: str, result: Any) -> None:
         answer = answer_of(result) if type(result) is ToolResult else {}
@@ -99,6 +94,19 @@ class Confine(Middleware):
             asset=str(answer.get("asset_id", "")),
             path=str(answer.get("path", ""))[:200],
         )
+
+
+@contextmanager
+def for_caller(users: Users | None, data_dir: Path) -> Iterator[User | None]:
+    """Works for the user whose token the present request carries; yields the user.
+
+    Raises:
+        ServerError: as `caller`.
+    """
+    access = get_access_token()
+    user = caller(users, access) if users and access else None
+    with working_for(user, data_dir):
+        yield user
 
 
 def caller(users: Users, access: AccessToken) -> User | None:
@@ -120,7 +128,9 @@ def working_for(user: User | None, data_dir: Path) -> Iterator[None]:
     with ExitStack() as stack:
         if user is not None:
             stack.enter_context(_set(USER, user))
-            stack.enter_context(_set(OWNER, Owner(user.name, user.share, user.waiting, user.pixels_per_minute)))
+            room = partial(check_room, user, data_dir)
+            owner = Owner(user.name, user.share, user.waiting, user.pixels_per_minute, room)
+            stack.enter_context(_set(OWNER, owner))
             stack.enter_context(_set(READABLE, readable(user, data_dir)))
         yield
 

@@ -9,6 +9,7 @@ import pytest
 
 from server.cli.app import main
 from server.errors import ServerError
+from server.storage import parse_size
 from server.users import FILE, Users
 
 
@@ -74,3 +75,28 @@ def test_the_command_adds_lists_and_removes(
     assert "ann" in capsys.readouterr().out
     run("remove", "ann")
     assert Users(tmp_path).all() == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("", 0), ("0", 0), ("500", 500), ("500MB", 500_000_000), ("1.5 gb", 1_500_000_000), ("2K", 2000)]
+)
+def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "5 parsecs", "1e9", "MB"])
+def test_what_is_not_a_size_is_refused(text: str) -> None:
+    with pytest.raises(ServerError, match="500MB"):
+        parse_size(text)
+
+
+def test_the_list_of_tokens_shows_limit_and_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DGX_PIXELS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "160")
+    run("add", "ann", "--storage", "500MB")
+    (tmp_path / "users/ann").mkdir(parents=True)
+    (tmp_path / "users/ann/picture.png").write_bytes(bytes(1_500_000))
+    run("list")
+    assert "1.5 MB of 500 MB" in capsys.readouterr().out

@@ -201,11 +201,13 @@ async def test_a_screenshot_that_is_not_a_picture_is_left_out(connect: Connect, 
         }
         assert false.poll(answer=placed)[0] == 200
 
+    result = None
     async with connect(ann) as client:
         asset = await drawn(client)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.to_thread.run_sync, work)
             result = await client.call_tool("deploy_asset", {"asset_id": asset, "path": "a.png", "project": NAME})
+    assert result is not None
     assert [block.type for block in result.content] == ["text"]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -16,12 +19,15 @@ from fastmcp import Client
 from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.exceptions import ToolError
 from fastmcp.server.auth import AccessToken
+from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 
 from pipelines.pixels.png import encode_png
 from server.errors import ServerError
 from server.protocol.app import create_server
+from server.protocol.tasks import EXTENSION
 from server.protocol.users import Tokens, caller
 from server.settings import Settings
+from server.storage import used
 from server.users import Users
 from tests.fakes import FakeBackend, fake_picture
 from tests.server.conftest import CARGO
@@ -50,11 +56,15 @@ def users(settings: Settings) -> Users:
 
 
 @pytest.fixture
-async def connect(game: Path, settings: Settings, users: Users) -> AsyncIterator[Connect]:
-    """Opens a client with a token, over HTTP as far as the socket."""
+def app(game: Path, settings: Settings, users: Users) -> Any:
     settings = settings.model_copy(update={"preload": "none"})
     server = create_server(settings, FakeBackend(), Tokens(users, OPERATOR), users)
-    app = server.http_app(json_response=True, stateless_http=True)
+    return server.http_app(json_response=True, stateless_http=True)
+
+
+@pytest.fixture
+async def connect(app: Any) -> AsyncIterator[Connect]:
+    """Opens a client with a token, over HTTP as far as the socket."""
 
     def http(
         headers: dict[str, str] | None = None,
@@ -212,3 +222,95 @@ async def test_each_change_has_a_line_in_the_audit_file_and_reading_has_none(
     ]
     assert lines[0]["asset"] == drawn["asset_id"]
     assert lines[1]["project"] == str(theirs)
+
+
+@pytest.mark.anyio
+async def test_a_user_whose_storage_is_full_draws_again_when_something_was_deleted(
+    connect: Connect, users: Users, settings: Settings, game: Path
+) -> None:
+    async with connect(users.add("ann", storage=400_000)) as ann:
+        refused = ""
+        for seed in range(1000):  # what was measured just now is believed for a moment
+            arguments = {"prompt": "red dragon", "candidates": 1, "seed": seed}
+            answer = await ann.call_tool("generate_sprite", arguments, raise_on_error=False)
+            if answer.is_error:
+                refused = str(answer.content)
+                break
+        assert re.search("Your storage is full: 4.. KB of 400 KB", refused)
+        kept = (await call(ann, "list_assets"))["total"]
+        picture = f"data:image/png;base64,{base64.b64encode(encode_png(fake_picture('x', 1, 16, 16))).decode()}"
+        for tool, arguments in (
+            ("fix_pixel_art", {"picture": picture}),
+            ("train_lora", {"dataset": str(settings.data_dir / "users/ann/library/assets"), "name": "mine"}),
+            ("generate_sprite", {"prompt": "blue dragon"}),
+        ):
+            with pytest.raises(ToolError, match="Your storage is full"):
+                await call(ann, tool, **arguments)
+        assert (await call(ann, "list_assets"))["total"] == kept
+        assert not (settings.data_dir / "users/ann/library/uploads").exists()
+        shutil.rmtree(settings.data_dir / "users/ann/library/previews")
+        shutil.rmtree(settings.data_dir / "users/ann/library/assets")
+        await call(ann, "generate_sprite", prompt="red dragon", candidates=1, seed=5000)
+    async with connect(users.add("bob")) as bob:
+        await call(bob, "generate_sprite", prompt="red dragon", candidates=1)
+
+
+def test_training_jobs_count_as_storage_of_their_owner(settings: Settings) -> None:
+    put_job(settings, "0123456789abcdef", "ann", bytes(5000))
+    assert 5000 < used("ann", settings.data_dir) < 6000
+    assert used("bob", settings.data_dir) == 0
+
+
+@pytest.mark.anyio
+async def test_a_training_job_is_its_owners_alone(connect: Connect, users: Users, settings: Settings) -> None:
+    job = put_job(settings, "0123456789abcdef", "ann")
+    async with connect(users.add("ann")) as ann, connect(users.add("bob")) as bob, connect(OPERATOR) as operator:
+        for owner in (ann, operator):
+            assert [item["job_id"] for item in (await call(owner, "get_job"))["jobs"]] == [job]
+            assert (await call(owner, "get_job", job_id=job))["jobs"][0]["status"] == "done"
+        assert not (await call(bob, "get_job"))["jobs"]
+        for tool, arguments in (
+            ("get_job", {"job_id": job}),
+            ("cancel_job", {"job_id": job}),
+            ("train_lora", {"resume": job}),
+        ):
+            with pytest.raises(ToolError, match=f"There is no job '{job}'"):
+                await call(bob, tool, **arguments)
+        with pytest.raises(Exception, match="There is no job"):
+            await bob.read_resource(f"job://{job}")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/cancel", "tasks/update"])
+async def test_a_task_is_its_owners_alone(
+    connect: Connect, app: Any, users: Users, settings: Settings, method: str
+) -> None:
+    job = put_job(settings, "0123456789abcdef", "ann")
+    meta = {
+        PROTOCOL_VERSION_META_KEY: "2026-07-28",
+        CLIENT_INFO_META_KEY: {"name": "test", "version": "0"},
+        CLIENT_CAPABILITIES_META_KEY: {"extensions": {EXTENSION: {}}},
+    }
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"taskId": job, "_meta": meta}}
+    said = []
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app)) as http:
+        for name in ("ann", "bob"):
+            headers = {
+                "Authorization": f"Bearer {users.add(name)}",
+                "Accept": "application/json, text/event-stream",
+                "MCP-Protocol-Version": "2026-07-28",
+                "Mcp-Method": method,
+            }
+            said.append((await http.post("http://127.0.0.1:8765/mcp", json=body, headers=headers)).json())
+    assert said[0].get("result"), said[0]
+    assert "There is no job" in said[1]["error"]["message"]
+
+
+def put_job(settings: Settings, job_id: str, owner: str, lora: bytes = b"") -> str:
+    """Puts a finished training job into the data folder."""
+    folder = settings.data_dir / "jobs" / job_id
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_text(json.dumps({"name": "mine", "owner": owner, "model": "embedded", "created": 1.0}))
+    (folder / "state.json").write_text(json.dumps({"status": "done"}))
+    (folder / "lora.safetensors").write_bytes(lora)
+    return job_id
