@@ -107,6 +107,7 @@ def bevy_module(atlas: Atlas, found: Mapping[str, Body], path: str) -> str:
         "use bevy::prelude::*;\n\n"
         "/// A frame of the atlas. `anchor` puts the pivot (the feet) at the entity's place. `boxes` are the\n"
         "/// collider and the hurt box as [left, bottom, width, height] in pixels from the pivot, y up.\n"
+        '#[allow(dead_code, reason = "a game reads what it needs")]\n'
         "pub struct Frame {\n    pub name: &'static str,\n    pub rect: [u32; 4],\n    pub anchor: [f32; 2],\n"
         "    pub boxes: [[f32; 4]; 2],\n}\n\n"
         f'pub const IMAGE: &str = "{path}";\n\n'

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 def placed_sprites(tileset: ProjectedSet, path: str) -> str:
     """Returns a startup system with its imports that shows the set's sample map as sprites, for Bevy 0.15 and later.
 
+    The middle of the map is the world's origin, as it is for a TilemapChunk.
+
     Args:
         tileset: an isometric or hexagonal set.
         path: the atlas in assets/.
@@ -24,6 +26,10 @@ def placed_sprites(tileset: ProjectedSet, path: str) -> str:
         "hex_flat": f"(column * {size * 0.75:.1f}, row * {-size:.1f} - column % 2.0 * {size / 2:.1f})",
     }[tileset.layout.name]
     map_rows, map_columns = tileset.map.shape
+    # what lies between the middle of the first tile and that of the picture of the whole map
+    whole_height, whole_width = tileset.preview.shape[:2]
+    from_left = (map_rows - 1) * size if tileset.layout.name == "isometric" else 0.0
+    to_right, down = whole_width / 2 - width / 2 - from_left, whole_height / 2 - height / 2
     numbers = "".join(f"        [{', '.join(map(str, row))}],\n" for row in tileset.map.tolist())
     return (
         "use bevy::prelude::*;\n\n"
@@ -38,8 +44,8 @@ def placed_sprites(tileset: ProjectedSet, path: str) -> str:
         "            let (column, row) = (column as f32, row as f32);\n"
         f"            let (x, y): (f32, f32) = {place};\n"
         "            let atlas = TextureAtlas { layout: layout.clone(), index };\n"
-        "            // tiles further down lie in front\n"
-        "            let place = Transform::from_xyz(x, y, y * -0.001);\n"
+        "            // the middle of the map is at the origin; tiles further down lie in front\n"
+        f"            let place = Transform::from_xyz(x - {to_right:.1f}, y + {down:.1f}, y * -0.001);\n"
         "            commands.spawn((Sprite::from_atlas_image(image.clone(), atlas), place));\n        }\n    }\n}\n"
     )
 

@@ -131,14 +131,18 @@ class Built(NamedTuple):
     maps: dict[str, Pixels]
 
 
+def manifest(name: str) -> str:
+    """A Cargo.toml with the crates."""
+    head = f'[package]\nname = "{name}"\nversion = "0.1.0"\nedition = "2024"\n\n[dependencies]\n'
+    return f"{head}{bevy_dependency(VERSION)}\n{CRATES}{extras_dependency(VERSION)}"
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     root = own_folder(VERSION, "readers")
     (root / "src").mkdir()
     (root / "src/main.rs").write_text(MAIN)
-    head = '[package]\nname = "readers"\nversion = "0.1.0"\nedition = "2024"\n\n[dependencies]\n'
-    manifest = f"{head}{bevy_dependency(VERSION)}\n{CRATES}{extras_dependency(VERSION)}"
-    (root / "Cargo.toml").write_text(manifest)
+    (root / "Cargo.toml").write_text(manifest("readers"))
     shutil.copy(project(VERSION) / "Cargo.lock", root)
     game = find_project(root, None)
     assert game
