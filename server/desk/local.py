@@ -53,7 +53,7 @@ class LocalDesk:
         newest = self.find(limit=1)[0]
         return Home(
             game=game.name if game else "",
-            root=str(game.root) if game else "",
+            root=game.title if game else "",
             size=style.size,
             prefix=style.prompt_prefix,
             model=default,

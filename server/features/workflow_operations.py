@@ -77,7 +77,7 @@ class ListFiles(Request):
 
 def operations(studio: Studio, project: Project) -> dict[str, Operation[Any]]:
     """Returns every operation by name, for the game."""
-    root = str(project.root)
+    root = project.title
 
     def sprite(request: SpriteRequest, on_progress: OnProgress) -> dict[str, Any]:
         from server.features.sprites import generate_sprites
@@ -216,6 +216,11 @@ def _list_files(project: Project, wanted: ListFiles) -> dict[str, Any]:
         raise WorkflowError(
             "A pattern is relative to the folder and holds no '..': for example '*.png' or '**/*.png'.",
             where="list_files.pattern",
+        )
+    if not folder.is_dir() and project.elsewhere:
+        raise WorkflowError(
+            f"The files of {project.elsewhere.name} lie on another machine. Run this workflow there.",
+            where="list_files.folder",
         )
     if not folder.is_dir():
         raise WorkflowError(f"There is no folder {wanted.folder} in {project.name}.", where="list_files.folder")

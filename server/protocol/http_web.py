@@ -39,7 +39,7 @@ def serve_web(mcp: FastMCP, studio: Studio, auth: AuthProvider, users: Users | N
 
         return Person(
             name=user.name if user else "",
-            games=tuple(str(folder) for folder in user.projects) if user else (),
+            games=(*map(str, user.projects), *studio.remote.names(user.name)) if user else (),
             working=partial(working_for, user, data_dir),
             note=note,
         )

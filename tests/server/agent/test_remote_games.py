@@ -17,7 +17,7 @@ from pipelines.pixels.png import encode_png, read_picture
 from server.agent import routes
 from server.agent.client import Agent, Refused
 from server.agent.work import LocalGame
-from server.desk.remote import Address
+from server.desk.remote import Address, RemoteDesk
 from server.settings import Settings
 from server.users import Users
 from tests.fakes import fake_picture
@@ -55,6 +55,37 @@ async def test_a_sprite_is_deployed_verified_listed_and_undone(
     assert hero.read_bytes() == before
     assert (keep / ".dgx-pixels/library.sqlite").exists()
     assert not (settings.data_dir / "users/ann/games/keep/assets").exists()
+
+
+@pytest.mark.anyio
+async def test_a_workflow_deploys_into_it(connect: Connect, run: Run, ann: str, keep: Path) -> None:
+    with run(ann):
+        async with connect(ann) as client:
+            await until_connected(client)
+            inputs = {"subjects": "red potion, gold key", "size": 16}
+            await call(client, "run_workflow", workflow="batch", inputs=inputs, project=NAME)
+            with pytest.raises(ToolError, match="another machine"):
+                await call(client, "run_workflow", workflow="fix_folder", inputs={"folder": "raw"}, project=NAME)
+    assert sorted(file.name for file in (keep / "assets/sprites").iterdir()) == ["gold_key.png", "red_potion.png"]
+
+
+@pytest.mark.anyio
+async def test_a_terminal_studio_deploys_into_it(connect: Connect, port: int, run: Run, ann: str, keep: Path) -> None:
+    desk = RemoteDesk(lambda: Address("127.0.0.1", port, ann), NAME)
+
+    def work(asset: str) -> None:
+        home = desk.home()
+        assert (home.game, home.root) == ("keep", NAME)
+        assert desk.deploy(asset, "a.png").state == "written"
+        assert desk.find()[0][0].deployed == ("a.png",)
+        assert desk.check()
+        assert desk.undo().state == "undone"
+
+    with run(ann):
+        async with connect(ann) as client:
+            await until_connected(client)
+            await anyio.to_thread.run_sync(work, await drawn(client))
+    assert not list((keep / "assets").iterdir())
 
 
 @pytest.mark.anyio

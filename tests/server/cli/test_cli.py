@@ -154,3 +154,23 @@ def test_pack_makes_an_atlas(game: Path, tmp_path: Path, monkeypatch: pytest.Mon
     asset_id = next((game / ".dgx-pixels/assets").iterdir()).name
     assert run("pack", asset_id, "--layers", "shadow", "--out", str(tmp_path / "atlas")) == 0
     assert (tmp_path / "atlas/shadow.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "message"),
+    [("keep", "0123456789abcdef", "ann/keep"), ("ann/keep", "", "DGX_PIXELS_HTTP_TOKEN")],
+    ids=["no user in the name", "no token"],
+)
+def test_an_agent_that_cannot_begin_says_what_is_missing(
+    game: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    token: str,
+    message: str,
+) -> None:
+    monkeypatch.setenv("DGX_PIXELS_HTTP_TOKEN", token)
+    with pytest.raises(SystemExit) as ended:
+        main(["agent", name, "--connect", "http://127.0.0.1:1"])
+    assert ended.value.code == 1
+    assert message in capsys.readouterr().err
