@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from pipelines.errors import Cancelled, InvalidRequest, report
@@ -50,11 +50,13 @@ class _Run:
     error: str = ""
     result: dict[str, Any] = field(default_factory=dict)
     created: float = field(default_factory=time.time)
+    begun: float = 0.0  # by the monotonic clock, when its turn came
+    seconds: float = 0.0
     cancelled: bool = False
 
     def shown(self) -> dict[str, Any]:
-        names = ("id", "kind", "project", "asked", "state", "done", "total", "message", "error", "result", "created")
-        return {name: getattr(self, name) for name in names}
+        left_out = ("owner", "number", "begun", "cancelled")
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
 
 
 class Runs:
@@ -149,6 +151,8 @@ class Runs:
                 if new == (run.state, run.done, run.total, run.message):
                     return
                 run.state, run.done, run.total, run.message = new
+                if state != "waiting":
+                    run.begun = run.begun or time.monotonic()
                 wake = self._changed(run)
             _call(wake)
 
@@ -163,6 +167,7 @@ class Runs:
             state, error = "failed", report(failed)
         with self._lock:
             run.state, run.error, run.result, run.message = state, error, result, ""
+            run.seconds = round(time.monotonic() - run.begun, 1) if run.begun else 0.0
             wake = self._changed(run)
         _call(wake)
 

@@ -84,7 +84,6 @@ def draw(studio: Studio, ask: SpriteAsk, on_progress: OnProgress) -> dict[str, A
         "assets": _entries(done.library, [one.asset for one in done.sprites]),
         "unknown_words": list(done.unknown_words),
         "notes": list(done.notes),
-        "seconds": round(done.seconds, 2),
     }
 
 

@@ -200,6 +200,35 @@ def test_a_closed_tab_loses_nothing(browser: Browser, backend: FakeBackend) -> N
     assert browser.value(f"{RUN}.querySelector('h3').textContent") == "gold key"
 
 
+def test_each_game_shows_its_own(browser: Browser, game: Path, settings: Settings) -> None:
+    cave = game.parent / "cave"
+    (cave / "assets").mkdir(parents=True)
+    (cave / "Cargo.toml").write_text((game / "Cargo.toml").read_text().replace("keep", "cave"))
+    (cave / "dgx-pixels.toml").write_text('size = 16\nprompt_prefix = "dark"\n')
+    token = Users(settings.data_dir).add("bob", [game, cave])
+    browser.click("document.getElementById('logout')")
+    log_in(browser, token)
+    draw(browser, "gold key")
+    browser.wait(f"{CARD} !== null")
+    choose = (
+        "((g, i) => { g.selectedIndex = i; g.dispatchEvent(new Event('change')); })(document.getElementById('game'),"
+    )
+    browser.value(f"{choose} 1)")
+    browser.wait("document.getElementById('welcome') !== null")
+    shown = "document.querySelector('.run:not([hidden])')"
+    assert browser.value(f"{shown} === null")
+    draw(browser, "gold key")
+    browser.wait(f"{shown}?.dataset.state === 'done'")
+    assert browser.value(f"{shown}.querySelector('.facts').innerText").startswith("16×16")
+    browser.click(f"{shown}.querySelector('.stage')")
+    browser.wait("document.getElementById('dialog').open")
+    assert browser.value("document.querySelector('#dialog h2').textContent") == "dark gold key"
+    browser.click("[...document.querySelectorAll('#dialog footer button')].at(-1)")
+    assert browser.value("document.getElementById('prompt').value") == "gold key"  # the game adds the rest again
+    browser.value(f"{choose} 0)")
+    browser.wait(f"{shown}?.querySelector('.facts').innerText.startsWith('32×32')")
+
+
 def test_a_server_that_is_started_again_says_so(
     chromium: Browser, serve: Serve, token: str, backend: FakeBackend
 ) -> None:

@@ -33,6 +33,7 @@ export function card(asset, siblings = () => [asset]) {
   const place = el("div", { class: "placed", role: "status" });
   const deployed = (asset.deployed || []).map((path) => ({ path, verification: "", state: "", note: "" }));
   const deploy = el("button", { type: "button", class: "deploy" }, "Deploy");
+  deploy.title = `Into the assets of ${state.home?.game}, named by the prompt`;
   deploy.addEventListener("click", () => pressing(deploy, () => put(asset, "", place)));
   if (!state.home?.root) {
     deploy.disabled = true;
@@ -118,6 +119,7 @@ function look(asset, siblings, place) {
   const clips = Object.keys(asset.sheet?.animations || {});
   const path = el("input", { id: "deploy-path", type: "text", placeholder: "named by the prompt", autocomplete: "off", spellcheck: "false" });
   const deploy = el("button", { type: "submit", class: "primary", disabled: !state.home?.root }, "Deploy");
+  const wrong = el("p", { class: "error", role: "alert", hidden: true });
   const recipe = asset.recipe;
   const rows = [["size", asset.sheet ? `sheet ${asset.width}×${asset.height}, frames ${asset.sheet.tile_size.join("×")}` : `${asset.width}×${asset.height}`], ["seed", recipe.seed], ["model", recipe.model || "none"],
     ["preset", recipe.preset], ["LoRAs", (recipe.loras || []).map((one) => `${one.name}@${one.weight}`).join(" + ")],
@@ -136,10 +138,10 @@ function look(asset, siblings, place) {
           const done = await put(asset, path.value.trim(), place);
           if ($("dialog").open) $("dialog").close();
           if (done) toast(`${done.path}: ${proof(done)[1]}`, proof(done)[0]);
-        });
+        }, wrong);
       } },
         el("label", { for: "deploy-path" }, "Where in assets/"),
-        el("div", { class: "line" }, path, deploy),
+        el("div", { class: "line" }, path, deploy), wrong,
         state.home?.root ? null : el("p", { class: "help" }, "No game is open. Start the server in a game's folder, or add one to your token.")),
       el("div", { class: "swatches", "aria-label": "Colours" }, ...(asset.palette || []).map((color) => {
         const swatch = el("span", { title: `#${color}` });

@@ -22,7 +22,10 @@ export function offer(select, options, chosen = select.value) {
 /** Says something for a moment, to screen readers too. `kind`: good, warn, bad or empty. */
 export function toast(text, kind = "") {
   const node = el("p", { class: `toast ${kind}` }, text);
-  $("toasts").append(node);
+  const toasts = $("toasts");
+  if (toasts.matches(":popover-open")) toasts.hidePopover();
+  toasts.showPopover(); // again, so that it lies above a dialog
+  toasts.append(node);
   setTimeout(() => node.remove(), kind === "bad" ? 12000 : 6000);
 }
 
@@ -52,13 +55,14 @@ export function ask(title, text, yes) {
   });
 }
 
-/** Runs an action of a button, which is disabled until it is done. Errors become toasts. */
-export async function pressing(button, action) {
+/** Runs an action of a button, which is disabled until it is done. Errors stand in `place`, or else become toasts. */
+export async function pressing(button, action, place = null) {
   button.disabled = true;
   try {
     return await action();
   } catch (error) {
-    toast(error.message, "bad");
+    if (place?.isConnected) Object.assign(place, { textContent: error.message, hidden: false });
+    else toast(error.message, "bad");
     return null;
   } finally {
     button.disabled = false;

@@ -87,9 +87,10 @@ export function comparison() {
 }
 
 /** Puts an asset's prompt and seed into the form. */
-export function use(asset, size) {
+export function use(home, asset, size) {
   document.querySelector("input[name=kind][value=sprite]").checked = true;
-  $("prompt").value = asset.prompt;
+  const prefix = home.prefix && `${home.prefix} `; // the game adds it again
+  $("prompt").value = prefix && asset.prompt.startsWith(prefix) ? asset.prompt.slice(prefix.length) : asset.prompt;
   $("seed").value = asset.recipe.seed;
   if ([...$("size").options].some((option) => option.value === String(size))) $("size").value = size;
   kindChanged();

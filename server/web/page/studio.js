@@ -17,7 +17,7 @@ let library = { assets: [], total: 0 }, stale = true, newest = [], lastUser = nu
 async function start(asked) {
   if (!asked) return;
   const id = newId(), { kind, ...fields } = asked;
-  const run = { id, kind, asked: fields, state: "sending", done: 0, total: 0, message: "", error: "", result: {}, created: Date.now() / 1000 };
+  const run = { id, kind, project: state.project, asked: fields, state: "sending", done: 0, total: 0, message: "", error: "", result: {}, created: Date.now() / 1000 };
   show(run);
   try {
     await change("runs", { id, ...asked });
@@ -47,6 +47,7 @@ function show(run) {
     frame(entry);
     update(entry);
     $(run.kind === "compare" ? "compare-runs" : "results").prepend(node);
+    node.hidden = run.project !== state.project;
     if (run.state === "sending" && innerWidth <= 860) node.scrollIntoView({ block: "start" }); // the form fills the screen
   }
   welcome();
@@ -83,11 +84,13 @@ function update(entry) {
   part.bar.setAttribute("aria-valuemax", run.total || 1);
   part.bar.setAttribute("aria-valuenow", Math.min(run.done, run.total || 1));
   part.bar.hidden = over;
-  const seconds = run.result.seconds ? ` in ${run.result.seconds} s` : "";
+  const seconds = run.seconds ? ` in ${run.seconds} s` : "";
+  const ahead = run.state === "waiting" ? queued(run.message) : 0;
+  node.classList.toggle("queued", ahead > 0);
   const step = run.state === "running" && run.total > 1 && run.total <= 64 ? ` · step ${run.done} of ${run.total}` : "";
   const percent = run.state === "running" && run.total > 64 ? ` · ${Math.round(share * 100)} %` : "";
   const say = run.state === "done" ? `${count(run)}${seconds}`
-    : run.state === "waiting" && run.message ? run.message : (run.message === "stopping" ? "stopping" : titles[run.state]) + step + percent;
+    : ahead ? `waiting for ${ahead === 1 ? "1 request" : `${ahead} requests`} before it` : (run.message === "stopping" ? "stopping" : titles[run.state]) + step + percent;
   if (part.say.textContent !== say) part.say.textContent = say;
   part.cancel.hidden = over || run.state === "sending";
   part.again.hidden = !over || run.kind === "compare";
@@ -108,6 +111,12 @@ function update(entry) {
     const places = run.kind === "sprite" ? run.asked.count || 1 : 1;
     part.body.replaceChildren(...Array.from({ length: places }, () => el("div", { class: "card pending", "aria-hidden": "true" }, el("div", { class: "stage" }))));
   }
+}
+
+/** How many requests the engine's message says are before this one. */
+function queued(message) {
+  const [, running, more] = /^waiting( behind '.*?')?(?: and (\d+) more)?$/.exec(message) || [];
+  return (running ? 1 : 0) + Number(more || 0);
 }
 
 const count = (run) => {
@@ -135,7 +144,7 @@ function forget(id) {
 // The empty page
 
 function welcome() {
-  const none = ![...runs.values()].some(({ run }) => run.kind !== "compare");
+  const none = ![...runs.values()].some(({ run, node }) => run.kind !== "compare" && !node.hidden);
   const old = $("welcome");
   if (!none) return old?.remove();
   if (old && old.dataset.newest === newest.map((asset) => asset.id).join()) return undefined;
@@ -220,6 +229,7 @@ async function enter() {
   $("login").hidden = true;
   $("studio").hidden = false;
   $("waking").hidden = false;
+  $("studio").classList.add("waking");
   for (const name of views) $(`view-${name}`).hidden = true;
   try {
     state.home = await get("home");
@@ -238,7 +248,10 @@ async function enter() {
     lastUser = state.home.user;
   }
   $("logout").textContent = state.home.user ? `Log out ${state.home.user}` : "Log out";
+  state.project = state.home.root;
+  for (const { run, node } of runs.values()) node.hidden = run.project !== state.project; // those of other games wait
   $("waking").hidden = true;
+  $("studio").classList.remove("waking");
   const games = state.home.games;
   $("game").replaceChildren(...games.map((game) =>
     el("option", { value: game.root, title: game.root, selected: game.root === state.project }, game.name)));
@@ -258,6 +271,7 @@ async function enter() {
 function leave(text) {
   stopListening();
   state.home = null;
+  $("link").textContent = "";
   $("dialog").close();
   $("studio").hidden = true;
   $("login").hidden = false;
@@ -318,6 +332,7 @@ $("search").addEventListener("input", () => {
 });
 $("kind").addEventListener("change", () => loadLibrary());
 $("older").addEventListener("click", (event) => pressing(event.currentTarget, () => loadLibrary(library.next)));
+$("toasts").addEventListener("click", (event) => event.target.closest(".toast")?.remove());
 $("dialog").addEventListener("click", (event) => { if (event.target === $("dialog")) $("dialog").close(); });
 addEventListener("hashchange", view);
 addEventListener("keydown", (event) => {
@@ -328,7 +343,7 @@ addEventListener("keydown", (event) => {
   $(field).select();
 });
 whenAsked({
-  again: (asset) => { location.hash = "create"; use(asset, asset.width === asset.height ? asset.width : ""); },
+  again: (asset) => { location.hash = "create"; use(state.home, asset, asset.width === asset.height ? asset.width : ""); },
   animate: (asset) => {
     location.hash = "create";
     start({ kind: "animation", prompt: asset.prompt, asset_id: asset.id, motions: ["idle", "walk"] });

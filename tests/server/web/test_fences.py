@@ -7,18 +7,53 @@ import logging
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from server.protocol.app import create_server
+from server.protocol.users import Tokens
+from server.settings import Settings
 from server.users import Users
 from server.web import routes
 from server.web.sessions import LASTS, MOST_SESSIONS, Sessions
-from tests.server.desk.serving import TOKEN
+from tests.fakes import FakeBackend
+from tests.server.conftest import CARGO
+from tests.server.desk.serving import TOKEN, served
 from tests.server.web.client import Page
 
 PAGE = Path(routes.__file__).parent / "page"
 WRITES = ("runs", "deploy", "undo", "vote", "logout", "runs/0123456789abcdef/cancel", "runs/0123456789abcdef/forget")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a game and the server's data."""
+    root = tmp_path_factory.mktemp("fences")
+    (root / "game" / "assets").mkdir(parents=True)
+    (root / "game" / "Cargo.toml").write_text(CARGO)
+    return root
+
+
+@pytest.fixture(scope="module")
+def token(home: Path) -> str:
+    return Users(home / "data").add("ann", [home / "game"])
+
+
+@pytest.fixture(scope="module")
+def port(home: Path, token: str) -> Iterator[int]:
+    """One server for all: nothing here gets in."""
+    settings, users = Settings(data_dir=home / "data", preload="none"), Users(home / "data")
+    with served(create_server(settings, FakeBackend(), Tokens(users, TOKEN), users)) as port:
+        yield port
+
+
+@pytest.fixture
+def ann(port: int, token: str) -> Page:
+    page = Page(port)
+    page.log_in(token)
+    return page
 
 
 def fetch(port: int, path: str) -> tuple[dict[str, str], str]:
@@ -81,7 +116,7 @@ def test_a_wrong_token_is_refused(port: int) -> None:
 
 
 @pytest.mark.parametrize("path", WRITES)
-def test_a_request_of_another_page_changes_nothing(ann: Page, game: Path, path: str) -> None:
+def test_a_request_of_another_page_changes_nothing(ann: Page, path: str) -> None:
     body = {"asset_id": "0123456789ab"} if path == "deploy" else {}
     foreign = f"http://127.0.0.1:{ann.port + 1}"
     for headers in (
@@ -138,10 +173,13 @@ def test_odd_offsets_are_refused(ann: Page, offset: str) -> None:
     assert ann.send("GET", f"library?offset={offset}")[0] == 400
 
 
-def test_a_broken_file_of_tokens_lets_nobody_in(ann: Page, users: Users) -> None:
-    users.file.write_text("[{}]")
+def test_a_broken_file_of_tokens_lets_nobody_in(ann: Page, home: Path, token: str) -> None:
+    file = Users(home / "data").file
+    kept = file.read_bytes()
+    file.write_text("[{}]")
     assert ann.send("GET", "home")[0] >= 400
-    assert ann.send("POST", "login", {"token": "x" * 48})[0] >= 400
+    assert ann.send("POST", "login", {"token": token})[0] >= 400
+    file.write_bytes(kept)
 
 
 def test_a_session_lasts_half_a_day_and_needs_its_key() -> None:
