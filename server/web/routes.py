@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib import resources
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from pydantic import TypeAdapter
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -167,19 +168,26 @@ class _Web:
     async def events(self, request: Request, person: Person, session: Session) -> Response:
         if self._runs.listeners(person.name) >= MOST_STREAMS:
             raise Refused(429, f"{MOST_STREAMS} of your pages are open, the most allowed. Close one.")
-        stream = self._stream(person, session, request.headers.get("last-event-id", ""))
-        return EventSourceResponse(stream, headers=HEADERS, ping=int(LOOK_AGAIN))
+        closing = anyio.Event()  # set when the server ends: the stream ends in order
+        stream = self._stream(person, session, request.headers.get("last-event-id", ""), closing)
+        return EventSourceResponse(
+            stream, headers=HEADERS, ping=int(LOOK_AGAIN), shutdown_event=closing, shutdown_grace_period=1
+        )
 
-    async def _stream(self, person: Person, session: Session, last: str) -> AsyncIterator[ServerSentEvent]:
+    async def _stream(
+        self, person: Person, session: Session, last: str, closing: anyio.Event
+    ) -> AsyncIterator[ServerSentEvent]:
         """Yields what has changed since the last event that the page knows, then each change."""
         asked = _EVENT.fullmatch(last)
         known = asked is not None and asked[1] == self._runs.boot
         number = int(asked[2]) if asked and known else 0
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
-        with self._runs.listening(person.name, lambda: _wake(loop, changed)):
+        end = loop.create_task(closing.wait())
+        end.add_done_callback(lambda _: changed.set())
+        with self._runs.listening(person.name, lambda: _wake(loop, changed)), _cancelling(end):
             hello = {"restarted": bool(last) and not known}
             yield ServerSentEvent(json.dumps(hello), event="hello", id=f"{self._runs.boot}-{number}")
-            while await self._still_good(session):
+            while not closing.is_set() and await self._still_good(session):
                 changed.clear()
                 for latest, run in self._runs.since(person.name, number):
                     number = latest
@@ -281,6 +289,14 @@ class _Web:
                 return do()
 
         return await anyio.to_thread.run_sync(within)
+
+
+@contextmanager
+def _cancelling(task: asyncio.Task[None]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
