@@ -10,14 +10,16 @@ Preset = Literal["turbo", "guided", "quality", "fast", "draft"]
 Layout = Literal[
     "wang16",
     "blob47",
-    "edge16",
     "cliffs",
+    "edge16",
     "platformer",
     "seamless",
     "variations",
     "isometric",
     "hex_pointy",
     "hex_flat",
+    "blob47_godot",
+    "rpgmaker_a2",
     "animated",
 ]
 Border = Literal["auto", "grassy", "soft", "crisp"]

@@ -1,4 +1,4 @@
-"""Tilesets made of square ones: isometric blocks, hexagons, and liquids that move.
+"""Tilesets made of square ones: isometric blocks, hexagons, liquids that move, and the orders of other tools.
 
 A square set is drawn and checked first. An isometric tile is its projection (a diamond twice as wide as high, in which
 a texel is two pixels wide and every second one is seen), a hexagon a cut of a texture, an animated tile the square one
@@ -8,9 +8,8 @@ with its liquid in motion. So what fits as squares fits here, and the gates prov
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,8 @@ from numpy.typing import NDArray
 from pipelines.errors import InvalidRequest
 from pipelines.pixels.gates import Report
 from pipelines.pixels.palette import Palette, lock
-from pipelines.pixels.png import encode_png
-from pipelines.pixels.quantize import color_counts
 from pipelines.records import OnProgress, Pixels, Recipe, no_progress
-from pipelines.tiles.geometry import compose
+from pipelines.tiles.geometry import BLOB_MASKS, blob_table, compose
 from pipelines.tiles.hexagons import (
     PLAIN_HEXAGON,
     SIDES,
@@ -31,18 +28,24 @@ from pipelines.tiles.hexagons import (
     paint_hexagons,
     rimmed,
 )
-from pipelines.tiles.layouts import Layout, sides, wang_colors
+from pipelines.tiles.layouts import PLAIN, Layout, sides
 from pipelines.tiles.map import Indices
+from pipelines.tiles.orders import (
+    A2_SHEET,
+    A2_WIDTH,
+    GODOT_PLACES,
+    a2_block,
+    a2_places,
+    a2_tiles,
+    half_tile_map,
+)
+from pipelines.tiles.projected_set import FRAMES, ProjectedSet, checked, made_set, variants
 from pipelines.tiles.seams import SEAM_LIMIT, count_strips, measure_seams
-from pipelines.tiles.tiled import VERSION, sheet_bytes, strip, xml_bytes
 from pipelines.tiles.tileset import WAVES, Tileset, border_of, draw_tileset, is_liquid
 from pipelines.tiles.wang import Terrain, shade
 
 if TYPE_CHECKING:
     from pipelines.engine.engine import Engine
-
-FRAMES, FRAME_MS = 4, 200
-"""Of an animated set."""
 
 Mask = NDArray[np.bool_]
 
@@ -52,106 +55,11 @@ PROJECTED = {
         Layout("isometric", 4, "corner", True, "diamonds twice as wide as high, with a block below: corner sets"),
         Layout("hex_pointy", 4, "", True, "hexagons with a corner at the top, of one terrain or two"),
         Layout("hex_flat", 4, "", True, "hexagons with a side at the top, of one terrain or two"),
+        Layout("blob47_godot", 12, "mixed", True, "the tiles of blob47 in the order of Godot's 3x3 minimal template"),
+        Layout("rpgmaker_a2", 4, "mixed", True, "RPG Maker's A2 block: 2 x 3 tiles whose halves make all 47 tiles"),
         Layout("animated", 4, "corner", True, "corner tiles (or one tile) whose liquid moves in 4 frames"),
     )
 }
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ProjectedSet(Tileset):
-    """A set made of the square set `square`. `cell` is the grid of a map, width and height; tiles may be higher.
-
-    `entries` is what code looks tiles up in: `corners`, `variants`, or `hexagons` with `sides` and `plain`.
-    """
-
-    square: Tileset
-    cell: tuple[int, int]
-    entries: Mapping[str, Any]
-    frames: int = 1
-
-    def companions(self) -> dict[str, bytes]:
-        """Returns the files beside the atlas `tiles.png`, by name."""
-        height, width = self.tiles[0].shape[:2]
-        options = self.recipe.options
-        columns, rows = self.atlas.shape[1] // width, self.atlas.shape[0] // height
-        moving = {"frames": self.frames, "frame_ms": FRAME_MS} if self.frames > 1 else {}
-        data = {
-            "image": "tiles.png",
-            "tile_size": [width, height],
-            "cell": list(self.cell),
-            "columns": columns,
-            "rows": rows,
-            "layout": self.layout.name,
-            "upper": str(options["upper"]),
-            "lower": str(options.get("lower", "")),
-            **self.entries,
-            **moving,
-        }
-        files = {
-            "tiles.sheet.json": sheet_bytes(data),
-            "tiles.tsx": self._tsx(columns, rows),
-            "map.tmx": self._tmx(),
-            "preview.png": encode_png(self.preview),
-        }
-        if self.frames > 1:  # an array texture is for Bevy's TilemapChunk, whose cells are square
-            files["strip.png"] = encode_png(strip(self.tiles))
-        return files
-
-    def _tsx(self, columns: int, rows: int) -> bytes:
-        height, width = self.tiles[0].shape[:2]
-        title = f"{self.recipe.options['upper']} {self.recipe.options.get('lower', '')}".strip()
-        size = {"tilewidth": str(width), "tileheight": str(height), "tilecount": str(columns * rows)}
-        root = ET.Element("tileset", {"version": VERSION, "name": title, **size, "columns": str(columns)})
-        if height > self.cell[1]:
-            ET.SubElement(root, "tileoffset", {"x": "0", "y": str(height - self.cell[1])})
-        if self.layout.name == "isometric":
-            cell = {"width": str(self.cell[0]), "height": str(self.cell[1])}
-            ET.SubElement(root, "grid", {"orientation": "isometric", **cell})
-        picture = {"width": str(columns * width), "height": str(rows * height)}
-        ET.SubElement(root, "image", {"source": "tiles.png", **picture})
-        count = len(self.square.tiles)
-        for index in range(count if self.frames > 1 else 0):
-            moving = ET.SubElement(ET.SubElement(root, "tile", {"id": str(index)}), "animation")
-            for frame in range(self.frames):
-                step = {"tileid": str(index + frame * count), "duration": str(FRAME_MS)}
-                ET.SubElement(moving, "frame", step)
-        if "corners" in self.entries:
-            sets = ET.SubElement(root, "wangsets")
-            wang = ET.SubElement(sets, "wangset", {"name": title, "type": "corner", "tile": "-1"})
-            for name, color, tile in (("upper", "#ff0000", 15), ("lower", "#00ff00", 0)):
-                named = str(self.recipe.options.get(name) or "nothing")
-                attributes = {"name": named, "color": color, "tile": str(tile), "probability": "1"}
-                ET.SubElement(wang, "wangcolor", attributes)
-            for index in range(16):
-                wangid = ",".join(map(str, wang_colors(self.square.layout, index)))
-                ET.SubElement(wang, "wangtile", {"tileid": str(index), "wangid": wangid})
-        return xml_bytes(root)
-
-    def _tmx(self) -> bytes:
-        rows, columns = self.map.shape
-        size = {"width": str(columns), "height": str(rows)}
-        cell = {"tilewidth": str(self.cell[0]), "tileheight": str(self.cell[1])}
-        form = {"isometric": {"orientation": "isometric"}, "animated": {"orientation": "orthogonal"}}
-        hexagonal = {"orientation": "hexagonal", "hexsidelength": str(self.recipe.width // 2), "staggerindex": "odd"}
-        form |= {name: {**hexagonal, "staggeraxis": axis} for name, axis in (("hex_pointy", "y"), ("hex_flat", "x"))}
-        root = ET.Element(
-            "map",
-            {
-                "version": VERSION,
-                **form[self.layout.name],
-                "renderorder": "right-down",
-                **size,
-                **cell,
-                "infinite": "0",
-                "nextlayerid": "2",
-                "nextobjectid": "1",
-            },
-        )
-        ET.SubElement(root, "tileset", {"firstgid": "1", "source": "tiles.tsx"})
-        layer = ET.SubElement(root, "layer", {"id": "1", "name": "ground", **size})
-        data = ET.SubElement(layer, "data", {"encoding": "csv"})
-        data.text = "\n" + ",\n".join(",".join(str(i + 1) for i in row) for row in self.map.tolist()) + "\n"
-        return xml_bytes(root)
 
 
 def draw_set(
@@ -174,6 +82,8 @@ def draw_set(
         if not _liquids(recipe):
             raise InvalidRequest("An animated set needs a liquid: water, lava, acid or the like as upper= or lower=.")
         inner = "wang16" if lower else "seamless"
+    elif layout.kind == "mixed":
+        inner = "blob47"
     else:
         inner = "wang16" if lower else "variations"
     own = replace(recipe, options={**recipe.options, "layout": inner})
@@ -183,32 +93,14 @@ def draw_set(
         return _isometric(square, settled, layout)
     if layout.name == "animated":
         return _animated(square, settled, layout)
+    if layout.kind == "mixed":
+        return (_godot if layout.name == "blob47_godot" else _rpgmaker)(square, settled, layout)
     return (_hexagonal_pair if lower else _hexagonal)(square, settled, layout)
-
-
-def variants(square: Tileset) -> dict[str, Any]:
-    """Returns the entries of a set whose tiles are those of the square one: corner masks, or variants of a terrain."""
-    count = len(square.tiles)
-    return {"corners": list(range(16))} if square.layout.kind == "corner" else {"variants": list(range(count))}
 
 
 def _liquids(recipe: Recipe) -> list[str]:
     """Returns which of upper and lower are liquids."""
     return [name for name in ("upper", "lower") if is_liquid(recipe, name)]
-
-
-def _checked(made: ProjectedSet, gates: dict[str, bool]) -> ProjectedSet:
-    """Adds the gates that all sets have, beside those of the square set that still say something here."""
-    inner = made.square.report
-    kept = {name: held for name, held in inner.gates.items() if name in ("one_strip_per_side", "seams_within")}
-    shown = {tuple(map(int, color)) for color in color_counts(list(made.tiles))[0]}
-    gates = {
-        "alpha_hard": all(bool(np.isin(tile[..., 3], (0, 255)).all()) for tile in made.tiles),
-        "in_palette": shown <= set(made.palette.colors),
-        **kept,
-        **gates,
-    }
-    return replace(made, report=Report(gates, inner.scores | {"colors": float(len(shown))}))
 
 
 # ------------------------------------------------------------------------------------------------------- isometric
@@ -270,12 +162,12 @@ def _isometric(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
     tiles = tuple(isometric_tile(tile, square.palette, depth) for tile in square.tiles)
     indices = square.map[:8, :8]
     preview = compose_isometric(tiles, indices, size)
-    made = _made(square, recipe, layout, tiles, indices, preview, (2 * size, size), variants(square))
+    made = made_set(square, recipe, layout, tiles, indices, preview, (2 * size, size), variants(square))
     flat = [tile[:size].copy() for tile in tiles]
     for tile in flat:
         tile[~diamond(size)[2]] = 0
     top = compose_isometric(flat, indices, size)
-    return _checked(made, {"equals_projection": bool((top == project(compose(square.tiles, indices))).all())})
+    return checked(made, {"equals_projection": bool((top == project(compose(square.tiles, indices))).all())})
 
 
 def project(square: Pixels) -> Pixels:
@@ -299,8 +191,8 @@ def _hexagonal(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
     tiles = rimmed(square.tiles, mask, square.palette)
     indices = square.map[:6, :8]
     preview = compose_hexagons(tiles, indices, size, flat)
-    made = _made(square, recipe, layout, tuple(tiles), indices, preview, (size, size), variants(square))
-    return _checked(made, {"covers_once": covers_once(mask, flat)})
+    made = made_set(square, recipe, layout, tuple(tiles), indices, preview, (size, size), variants(square))
+    return checked(made, {"covers_once": covers_once(mask, flat)})
 
 
 def _hexagonal_pair(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
@@ -314,9 +206,9 @@ def _hexagonal_pair(square: Tileset, recipe: Recipe, layout: Layout) -> Projecte
     preview = compose_hexagons(pair.tiles, indices, size, flat)
     entries = {"sides": list(SIDES["flat" if flat else "pointy"]), "hexagons": list(range(64)), "plain": PLAIN_HEXAGON}
     wide = replace(layout, columns=8)
-    made = _made(square, recipe, wide, tuple(pair.tiles), indices, preview, (size, size), entries)
+    made = made_set(square, recipe, wide, tuple(pair.tiles), indices, preview, (size, size), entries)
     shown = preview[..., 3] > 0
-    made = _checked(
+    made = checked(
         made,
         {
             "covers_once": covers_once(hexagon(size, flat), flat),
@@ -365,7 +257,7 @@ def _animated(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
                 tile[liquid] = motion[liquid]
         frames.append(tiles)
     tiles = tuple(tile for frame in frames for tile in frame)
-    made = _made(
+    made = made_set(
         square,
         recipe,
         layout,
@@ -381,7 +273,7 @@ def _animated(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
     strips = count_strips(tiles, shown * FRAMES)
     worst = max(measure_seams(frame, shown).worst for frame in frames)
     changes = [any((a != b).any() for a, b in zip(frames[i - 1], frames[i], strict=True)) for i in range(FRAMES)]
-    made = _checked(
+    made = checked(
         made,
         {
             "one_strip_over_time": max(strips.values(), default=1) == 1,
@@ -392,38 +284,56 @@ def _animated(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
     return replace(made, report=Report(made.report.gates, made.report.scores | {"seam_worst_pair": worst}))
 
 
-def _made(
-    square: Tileset,
-    recipe: Recipe,
-    layout: Layout,
-    tiles: tuple[Pixels, ...],
-    indices: Indices,
-    preview: Pixels,
-    cell: tuple[int, int],
-    entries: Mapping[str, Any],
-    frames: int = 1,
-) -> ProjectedSet:
-    """Makes a set with its atlas, unchecked."""
-    heights, widths = tiles[0].shape[:2]
-    columns = min(layout.columns, len(tiles))
-    rows = -(-len(tiles) // columns)
-    atlas = np.zeros((rows * heights, columns * widths, 4), np.uint8)
-    for index, tile in enumerate(tiles):
-        y, x = divmod(index, columns)
-        atlas[y * heights : (y + 1) * heights, x * widths : (x + 1) * widths] = tile
-    return ProjectedSet(
-        recipe,
-        layout,
-        tiles,
-        atlas,
-        square.palette,
-        square.report,
-        indices,
-        preview,
-        square.unknown_words,
-        square.warnings,
-        square=square,
-        cell=cell,
-        entries=entries,
-        frames=frames,
+# ------------------------------------------------------------------------------------------------------------ orders
+
+
+def _godot(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
+    """Returns a blob set in the order of Godot's template."""
+    tiles = tuple(square.tiles[place] for place in GODOT_PLACES)
+    place_of = np.array([GODOT_PLACES.index(index) for index in range(PLAIN + 1)], np.int32)
+    entries = {"blob": [int(place_of[index]) for index in blob_table()], "plain": int(place_of[PLAIN])}
+    size = (recipe.width, recipe.width)
+    made = made_set(
+        square, recipe, layout, tiles, place_of[square.map], square.preview, size, entries, sources=GODOT_PLACES
     )
+    return checked(made, {"shows_the_same_map": bool((compose(tiles, made.map) == square.preview).all())})
+
+
+def _rpgmaker(square: Tileset, recipe: Recipe, layout: Layout) -> ProjectedSet:
+    """Returns RPG Maker's A2 block of the upper terrain, beside it one of the lower; its map is one of half tiles."""
+    size, half = recipe.width, recipe.width // 2
+    block, lower = a2_block(square.tiles[:PLAIN]), square.tiles[PLAIN]
+    opaque = bool(lower[..., 3].all())
+    atlas = np.concatenate([block, np.tile(lower, (3, 2, 1))], axis=1) if opaque else block
+    columns = atlas.shape[1] // half
+    plain = [row * columns + A2_WIDTH + column for row in (0, 1) for column in (0, 1)] if opaque else [-1] * 4
+    tiles = [
+        atlas[y : y + half, x : x + half] for y in range(0, len(atlas), half) for x in range(0, atlas.shape[1], half)
+    ]
+    indices = half_tile_map(square.map, columns, plain)
+    sheet = np.zeros((A2_SHEET[1] * size, A2_SHEET[0] * size, 4), np.uint8)
+    sheet[: atlas.shape[0], : atlas.shape[1]] = atlas
+    quarters = [[row * columns + column for column, row in a2_places(BLOB_MASKS[index])] for index in blob_table()]
+    made = made_set(
+        square,
+        recipe,
+        replace(layout, columns=columns),
+        tuple(tiles),
+        indices,
+        compose(tiles, indices),
+        (half, half),
+        {"quarters": quarters, "plain": plain},
+        pictures={"a2.png": sheet},
+    )
+    # a game cuts tiles out of the block: they are held to what every blob set is held to
+    whole = [*a2_tiles(block, size), lower]
+    shown = [sides(square.layout, index) for index in range(len(whole))]
+    seams = measure_seams(whole, shown)
+    gates = {
+        "one_strip_per_side": max(count_strips(whole, shown).values()) == 1,
+        "seams_within": seams.worst <= SEAM_LIMIT,
+        "shows_the_same_map": bool((compose(whole, square.map) == made.preview).all()),
+    }
+    made = checked(made, gates)
+    scores = {"seam_ratio": seams.ratio, "seam_worst_pair": seams.worst, "legal_pairs": float(seams.pairs)}
+    return replace(made, report=Report(made.report.gates, made.report.scores | scores))

@@ -185,7 +185,7 @@ class TilesetRequest(Request):
         Layout,
         Field(
             description="wang16: corners (dual grid). cliffs: with a rock face. blob47: all 8 neighbours. edge16: "
-            "paths. platformer: side view. seamless, variations: one terrain. animated: water, lava."
+            "paths. platformer: side view. seamless, variations: one terrain."
         ),
     ] = "wang16"
     border: Border = "auto"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.tiles.projected import ProjectedSet
+    from pipelines.tiles.projected_set import ProjectedSet
 
 
 def placed_sprites(tileset: ProjectedSet, path: str) -> str:
@@ -52,7 +52,7 @@ def placed_sprites(tileset: ProjectedSet, path: str) -> str:
 
 def moving_system(tileset: ProjectedSet) -> str:
     """Returns a system that shows the next frame of an animated set's tiles, to stand behind its startup system."""
-    from pipelines.tiles.projected import FRAME_MS
+    from pipelines.tiles.projected_set import FRAME_MS
 
     count = len(tileset.square.tiles)
     return (

@@ -111,11 +111,11 @@ def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:
     `path` is the atlas in assets/, `minor` the 19 of Bevy 0.19 (0: unknown). Empty for a Bevy without TilemapChunk
     (before 0.17).
     """
-    from pipelines.tiles.projected import ProjectedSet
+    from pipelines.tiles.projected_set import ProjectedSet
     from server.features.tile_snippets import moving_system, placed_sprites
 
-    count, size = len(tileset.tiles), tileset.recipe.width
-    if isinstance(tileset, ProjectedSet) and tileset.layout.name != "animated":
+    count, size = len(tileset.tiles), tileset.tiles[0].shape[0]
+    if isinstance(tileset, ProjectedSet) and not tileset.on_square_grid:
         return placed_sprites(tileset, path)
     name = path.removesuffix(".png")
     if minor and minor < 17:
@@ -131,7 +131,7 @@ def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:
         load, note = f'asset_server.load_with_settings("{name}_strip.png", {settings})', ""
     else:
         load, note = f'asset_server.load_builder().with_settings({settings}).load("{name}_strip.png")', ""
-    moving = moving_system(tileset) if isinstance(tileset, ProjectedSet) else ""
+    moving = moving_system(tileset) if isinstance(tileset, ProjectedSet) and tileset.frames > 1 else ""
     rows, columns = tileset.map.shape
     numbers = "".join(f"        [{', '.join(map(str, row))}],\n" for row in tileset.map.tolist())
     # chunks count their rows from the bottom since 0.18

@@ -50,6 +50,7 @@ def test_tmxrasterizer_draws_our_map_as_our_own_preview_does(engine: Engine, tmp
     ("layout", "size", "lower"),
     [
         *(("isometric", 16, "water"), ("isometric", 32, "water"), ("animated", 16, "water")),
+        *(("rpgmaker_a2", 16, "water"), ("rpgmaker_a2", 32, ""), ("blob47_godot", 16, "water")),
         *(("hex_pointy", 16, ""), ("hex_flat", 16, ""), ("hex_flat", 32, "")),
         *(("hex_pointy", 16, "water"), ("hex_flat", 16, "water"), ("hex_pointy", 32, "water")),
     ],

@@ -13,7 +13,8 @@ from pipelines.engine.engine import Engine
 from pipelines.errors import InvalidRequest
 from pipelines.records import Pixels, Recipe
 from pipelines.tiles.hexagons import covers_once, hexagon
-from pipelines.tiles.projected import FRAMES, ProjectedSet, compose_isometric, diamond, draw_set, moved
+from pipelines.tiles.projected import compose_isometric, diamond, draw_set, moved
+from pipelines.tiles.projected_set import FRAMES, ProjectedSet
 from tests.fakes import FakeBackend
 
 

@@ -89,6 +89,8 @@ def test_a_bevy_without_tilemaps_gets_no_rust(studio: Studio) -> None:
         ("hex_pointy", "", ["row % 2.0 * 8.0", "row * -12.0"]),
         ("hex_pointy", "water", ["row % 2.0 * 8.0", "from_grid(size, 8, 9", "UVec2::new(16, 16)"]),
         ("hex_flat", "", ["column * 12.0", "column % 2.0 * 8.0"]),
+        ("blob47_godot", "water", ["[[i16; 12]; 8]", "RowCount { rows: 48 }", "UVec2::splat(16)"]),
+        ("rpgmaker_a2", "water", ["[[i16; 24]; 16]", "RowCount { rows: 48 }", "UVec2::splat(8)"]),
         ("animated", "water", ["fn move_tiles", "tile.tileset_index % 16 + frame * 16", "RowCount { rows: 64 }"]),
     ],
 )
