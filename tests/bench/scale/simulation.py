@@ -141,7 +141,7 @@ class Simulation:
         """
         Args:
             room: gigabytes of models on each device.
-            preloaded: kinds whose models every device holds at the start, as long as there is room.
+            preloaded: kinds whose models the devices hold at the start, as many as have room; each begins with another.
             patience: seconds that a request leaves a free device without its model alone, for one that has it.
         """
         self._rng = np.random.default_rng(seed)
@@ -151,9 +151,11 @@ class Simulation:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._devices = [_Device(room) for _ in range(devices)]
-        for device, kind in itertools.product(self._devices, preloaded):
-            if sum(device.models.values()) + kind.gigabytes <= room:
-                device.models[kind.model] = kind.gigabytes
+        for number, device in enumerate(self._devices):
+            first = number % max(1, len(preloaded))
+            for kind in (*preloaded[first:], *preloaded[:first]):
+                if sum(device.models.values()) + kind.gigabytes <= room:
+                    device.models[kind.model] = kind.gigabytes
         self._free = dict.fromkeys(self._devices)  # ordered
         self._patience = patience
         self._begin = 0.0

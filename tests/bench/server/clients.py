@@ -218,6 +218,8 @@ async def bench(options: argparse.Namespace) -> dict[str, Any]:
                     transport = StreamableHttpTransport(f"http://127.0.0.1:{port}/mcp", auth=person.token)
                     person.client = await stack.enter_async_context(Client(transport, timeout=600))
                 await people[0].draw(0)  # loads the model
+                if people[0].errors:
+                    raise SystemExit(people[0].errors[0])
                 plain = [person for person in people if person.share == 1.0]
                 for person in plain[:CALIBRATING]:  # imports and caches of their first call
                     await person.draw(1)
