@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipelines.pixels.finish import Finished
 from pipelines.pixels.gates import Report
 from pipelines.records import Pixels
+from pipelines.tracing import traced
 
 UNSEEN = 0.2
 """What is left of a score where the judge is sure that the noun is not there: among bad ones the gates still choose."""
@@ -40,6 +41,7 @@ MISCOLORED = 0.3
 """What is left of a score where the colour that is asked for is not the first one."""
 
 
+@traced("judge")
 def mark(candidates: Sequence[Finished], prompt: str) -> list[Finished]:
     """Returns the candidates with scores `recognised`, `likeness`, `worn`, `part_color` (0..1) and `color` (0 or 1).
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import nullcontext
 
+from pipelines import tracing
 from pipelines.log import set_up_logging
 from server.tracing import start_tracing
 
@@ -53,6 +55,8 @@ COMMANDS = {
     "doctor": ("server.cli.commands:doctor", "Check the machine, and say what to change."),
 }
 """name -> (where it is, its line in the help)."""
+LONG = ("serve", "studio", "watch", "gallery", "agent")
+"""Commands that run until they are stopped: what they do is traced piece by piece."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -99,7 +103,10 @@ def _parse(arguments: list[str]) -> None:
     )
     for name, (place, line) in COMMANDS.items():
         app.command(place, name=name, help=line)
-    app(arguments, exit_on_error=False, print_error=False)
+    name = arguments[0] if arguments else ""
+    short = name in COMMANDS and name not in LONG
+    with tracing.span(f"dgx-pixels {name}") if short else nullcontext():
+        app(arguments, exit_on_error=False, print_error=False)
 
 
 def _sentence(error: Exception) -> str:

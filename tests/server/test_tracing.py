@@ -206,3 +206,12 @@ def test_a_collector_that_is_away_costs_a_log_line_and_no_call(tmp_path: Path, g
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True, timeout=60
     )
     assert done.stdout.strip() == "done"
+
+
+def test_a_command_is_one_trace(game: Path, tmp_path: Path) -> None:
+    with collecting() as collector:
+        environment = {**os.environ, **collector.environment, "DGX_PIXELS_DATA_DIR": str(tmp_path / "data")}
+        command = [sys.executable, "-P", "-m", "server", "workflows"]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        (span,) = collector.wait_for("dgx-pixels workflows")
+    assert (span.service, span.parent) == ("dgx-pixels", "")
