@@ -52,6 +52,8 @@ class Person:
     client: Client[Any] | None = None
     seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    in_time: int = 0
+    """Answers before the part's time was over: what is asked then is answered, but its turn is no longer contested."""
 
     async def draw(self, seed: int) -> None:
         """Asks for one sprite, and keeps the time to the answer."""
@@ -71,6 +73,7 @@ class Person:
             await asyncio.sleep(rng.expovariate(1 / think))
         while time.perf_counter() < until:
             await self.draw(rng.randrange(1 << 30))
+            self.in_time += time.perf_counter() < until
             if think:
                 await asyncio.sleep(rng.expovariate(1 / think))
 
@@ -158,6 +161,7 @@ async def part(
     """Lets people draw for so long; returns the server's figures of that time, how long it took, and its memory."""
     for person in people:
         person.seconds.clear()
+        person.in_time = 0
     memory = Memory(process)
     before, begun = await figures(port), time.perf_counter()
     watching = asyncio.create_task(memory.watch())
@@ -182,7 +186,7 @@ def predicted(people: list[Person], work: float, outside: float, seconds: float,
 
 def fairness(people: list[Person]) -> tuple[float, float]:
     """Returns the least and the most answers for a share of one, as parts of the mean."""
-    each = [len(person.seconds) / person.share for person in people]
+    each = [person.in_time / person.share for person in people]
     return min(each) / statistics.mean(each), max(each) / statistics.mean(each)
 
 
@@ -224,11 +228,11 @@ async def bench(options: argparse.Namespace) -> dict[str, Any]:
                 for person in plain[:CALIBRATING]:  # imports and caches of their first call
                     await person.draw(1)
 
-                seen, _, _ = await part(plain[:1], port, process, options.seconds / 6)
+                seen, _, _ = await part(plain[:1], port, process, options.seconds / 12)
                 alone = statistics.median(plain[0].seconds)
                 outside = max(0.0, alone - seen.worked / max(seen.drawn, 1))
                 print(f"alone: {alone * 1e3:.0f} ms a call, of which {outside * 1e3:.0f} outside of the device")
-                seen, took, _ = await part(plain[:CALIBRATING], port, process, options.seconds / 4)
+                seen, took, _ = await part(plain[:CALIBRATING], port, process, options.seconds / 7)
                 calls = sum(len(person.seconds) for person in plain[:CALIBRATING])
                 work = took / calls
                 result["alone"], result["outside"], result["work"] = alone, outside, work
@@ -250,7 +254,7 @@ async def bench(options: argparse.Namespace) -> dict[str, Any]:
                 print(f"  memory: {min(memory):.0f} to {max(memory):.0f} MB, growth {growth:+.1f} MB in that time")
 
                 model = predicted(people, work, outside, options.seconds, options.think)
-                seen, took, _ = await part(people, port, process, options.seconds * 0.7, options.think)
+                seen, took, _ = await part(people, port, process, options.seconds * 0.35, options.think)
                 result["with pauses"] = compared(f"{len(people)} who think {options.think} s", people, took, model)
                 print(f"  waiting for the device: {seen.waited / max(seen.drawn, 1):.3f} s on average")
         errors = [error for person in people for error in person.errors]
