@@ -41,6 +41,8 @@ from server.agent.wire import (
     Order,
     Placed,
     Poll,
+    Put,
+    Undo,
     Welcome,
     is_signed,
     key_of,
@@ -83,6 +85,8 @@ class Agent:
         self._say = say
         self._stopped = Event()
         self._connection: HTTPConnection | None = None
+        self._trouble = ""
+        """Why the game's files cannot be used now; it is said once."""
         self._answers: dict[str, Answer] = {}
         """The last ones by request: one that comes again in this run is not done again."""
 
@@ -146,10 +150,14 @@ class Agent:
     def _facts(self, before: Facts | None) -> Facts | None:
         """Returns the game's facts; those of before where its files cannot be used now (somebody is editing them)."""
         try:
-            return self._local.facts()
+            found = self._local.facts()
         except ProjectError as error:
-            self._say(str(error))
+            if str(error) != self._trouble:
+                self._say(str(error))
+            self._trouble = str(error)
             return before
+        self._trouble = ""
+        return found
 
     def _do(self, request: AnyRequest) -> Answer:
         if known := self._answers.get(request.id):
@@ -157,7 +165,7 @@ class Agent:
         answer = self._local.answer(request)
         if isinstance(answer, Placed):
             self._say(f"{answer.state}: {answer.paths[0]} ({answer.verification})")
-        elif isinstance(answer, Failed):
+        elif isinstance(answer, Failed) and isinstance(request, (Put, Undo)):
             self._say(f"refused: {answer.error}")
         self._answers[request.id] = answer
         if len(self._answers) > _ANSWERS:

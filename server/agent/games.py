@@ -18,6 +18,9 @@ from typing import TypeVar
 from pipelines.visible import clipped, visible
 from server.agent.line import Line
 from server.agent.wire import (
+    MOST_BUNDLE_BYTES,
+    MOST_FILE_BYTES,
+    MOST_FILES,
     AnyRequest,
     Check,
     Deployments,
@@ -46,6 +49,8 @@ PATIENCE = 60.0
 """Seconds that a tool waits for an agent's answer. A deploy with its verification takes 5 at most."""
 LIST_PATIENCE = 5.0
 """The same for what is deployed, which is shown beside other things."""
+MOST_WAITING = 8
+"""Requests that wait for one agent: each of them holds a thread of the server."""
 MOST_GAMES = 32
 """Games of one user."""
 _PLACE = "place.txt"
@@ -126,8 +131,14 @@ class RemoteGames:
         """Has the agent write a bundle into the game and ask the running game; see `server.deploy.bundle.put`.
 
         Raises:
-            DeployError: the agent is not connected, does not answer in time, or refuses.
+            DeployError: the bundle is too large, or the agent is not connected, does not answer in time, or refuses.
         """
+        sizes = [len(data) for data in bundle.files.values()]
+        if len(sizes) > MOST_FILES or max(sizes) > MOST_FILE_BYTES or sum(sizes) > MOST_BUNDLE_BYTES:
+            raise DeployError(
+                f"{len(sizes)} files of {sum(sizes) >> 20} MB are too much for a game on another machine: {MOST_FILES} "
+                f"files of {MOST_FILE_BYTES >> 20} MB, {MOST_BUNDLE_BYTES >> 20} MB together, are the most."
+            )
         request = Put(
             id=new_id(),
             asset_id=bundle.asset_id,
@@ -180,6 +191,8 @@ class RemoteGames:
                 f"The agent of {name} is not connected. Start `dgx-pixels agent {name} --connect URL` in the game's "
                 "folder on the machine that has it. Drawing works without."
             )
+        if line.waiting >= MOST_WAITING:
+            raise DeployError(f"{line.waiting} requests wait for the agent of {name} already. Ask again in a minute.")
         answer = line.ask(request, patience)
         if answer is None:
             raise DeployError(

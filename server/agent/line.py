@@ -54,6 +54,11 @@ class Line:
         """Whether an agent has polled lately."""
         return time.monotonic() - self._seen < GONE
 
+    @property
+    def waiting(self) -> int:
+        """How many requests are not answered."""
+        return len(self._tickets)
+
     def offer(self) -> str:
         """Returns a new session. It takes the place of the old one with its first poll: a repeated hello does nothing.
 

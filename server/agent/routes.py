@@ -6,11 +6,12 @@ that nothing is lost where a connection breaks; the agent applies it once (`serv
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import anyio.to_thread
 from pydantic import ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -73,7 +74,10 @@ def agent_routes(games: Callable[[], RemoteGames], users: Users, registered: Reg
             registered(user, game)
         if message.answer is not None:
             line.take(message.answer)
-        order = await line.next(POLL_SECONDS)
+        try:
+            order = await line.next(POLL_SECONDS)
+        except asyncio.CancelledError:  # the server ends; uvicorn would log it as a fault
+            return _refused(503, "The server ends.")
         return _answer(user, "order", request, order or Order().model_dump_json().encode())
 
     return [Route(HELLO, _friendly(hello), methods=["POST"]), Route(POLL, _friendly(poll), methods=["POST"])]
@@ -120,6 +124,8 @@ def _friendly(route: Handler) -> Handler:
             return _refused(409, str(error))
         except Replaced as error:
             return _refused(410, str(error))
+        except ClientDisconnect:  # nobody reads this answer
+            return _refused(400, "The connection broke.")
         except ValidationError as error:
             return _refused(400, f"The message has {error.error_count()} faults. Install the server's dgx-pixels.")
         except Exception as error:  # the edge: the agent shows it as a sentence

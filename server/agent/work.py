@@ -56,6 +56,7 @@ class LocalGame:
             ProjectError: there is no game.
         """
         self._root = root
+        self._minor: tuple[tuple[int, ...], int] | None = None
         self._library = Library(self.project().state)
 
     def project(self) -> Project:
@@ -74,8 +75,6 @@ class LocalGame:
         Raises:
             ProjectError: the game's files cannot be used.
         """
-        from server.deploy.bevy.detect import detect
-
         game = self.project()
         palette = game.palette_file
         style = game.root / STYLE_FILE
@@ -83,7 +82,7 @@ class LocalGame:
             return Facts(
                 package="".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in game.name)[:64],
                 assets=clipped(str(game.assets), 400),
-                bevy_minor=min(detect(game).minor, 999),
+                bevy_minor=self._bevy_minor(game),
                 style=read_bytes(style, MOST_STYLE).decode() if style.is_file() else "",
                 palette=base64.b64encode(read_bytes(palette, MOST_PALETTE)) if palette else b"",
                 palette_ending=palette.suffix.lower() if palette else "",
@@ -92,6 +91,16 @@ class LocalGame:
             raise ProjectError(explain(error, palette or style)) from error
         except ValueError as error:
             raise ProjectError(f"The style or the palette of {game.root} cannot be sent: {error}") from error
+
+    def _bevy_minor(self, game: Project) -> int:
+        """Returns the 19 of Bevy 0.19; read again where cargo's files have changed, since it reads all sources too."""
+        from server.deploy.bevy.detect import detect
+
+        files = (game.root / "Cargo.toml", game.root / "Cargo.lock")
+        key = tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files)
+        if self._minor is None or self._minor[0] != key:
+            self._minor = key, min(detect(game).minor, 999)
+        return self._minor[1]
 
     def answer(self, request: AnyRequest) -> Answer:
         """Does what the server asks, and returns the answer; a refusal is one too."""

@@ -1,7 +1,7 @@
 """`python -m tests.server.agent.killed WHERE NAME URL GAME`: an agent that is killed in the middle of a request.
 
-WHERE: `placed:2` kills it before the second file is put into assets/, `answer` when all is done and the answer is about
-to be sent.
+WHERE: `placed:2` kills it before the second file is put into assets/, `step:9` before its ninth change of any file,
+`answer` when all is done and the answer is about to be sent.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def _kill_when_sending(part: bytes) -> None:
 if __name__ == "__main__":
     where, name, url, game = sys.argv[1:]
     kind, _, step = where.partition(":")
-    if kind == "placed":
-        kill_at(int(step), placed=True)
+    if kind in ("placed", "step"):
+        kill_at(int(step), placed=kind == "placed")
     else:
         _kill_when_sending(b'"op":"placed"')
     main(["agent", name, "--connect", url, "--project", game])

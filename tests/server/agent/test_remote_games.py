@@ -283,3 +283,37 @@ async def test_deploys_into_it_are_in_the_audit_file(connect: Connect, run: Run,
         ("generate_sprite", NAME),
         ("deploy_asset", NAME),
     ]
+
+
+@pytest.mark.anyio
+async def test_a_bundle_that_is_too_large_to_send_is_refused_here(
+    connect: Connect, run: Run, ann: str, keep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.agent.games.MOST_FILE_BYTES", 10)
+    with run(ann):
+        async with connect(ann) as client:
+            await until_connected(client)
+            with pytest.raises(ToolError, match="too much for a game on another machine"):
+                await call(client, "deploy_asset", asset_id=await drawn(client), project=NAME)
+    assert not list((keep / "assets").iterdir())
+
+
+@pytest.mark.anyio
+async def test_a_style_that_cannot_be_read_is_said_once_and_the_last_one_stays(
+    connect: Connect, run: Run, ann: str, keep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "POLL_SECONDS", 0.02)
+    (keep / "dgx-pixels.toml").write_text("size = 16\n")
+    news: list[str] = []
+    with run(ann, say=news.append):
+        async with connect(ann) as client:
+            await until_connected(client)
+            (keep / "dgx-pixels.toml").write_text("size = \n")
+            with anyio.fail_after(30):
+                while not news:
+                    await anyio.sleep(0.01)
+            for _ in range(5):
+                status = await call(client, "get_status", project=NAME)
+                assert status["project"]["style"]["size"] == 16
+    assert len(news) == 1
+    assert "is not TOML" in news[0]
