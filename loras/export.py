@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loras.files import synced
+from loras.options import TEXT_LAYERS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,14 +87,19 @@ class About:
         }
 
 
+KOHYA = {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}
+"""kohya's prefixes for the text encoders."""
+
+
 def to_kohya(factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Writes PEFT's factors of a UNet in kohya's names, fp16, with an alpha per layer that is its rank."""
+    """Writes PEFT's factors in kohya's names, fp16, with an alpha per layer that is its rank."""
     import torch
 
     tensors: dict[str, Tensor] = {}
     for name, factor in factors.items():
         layer, _, side = name.removesuffix(".weight").rpartition(".lora_")
-        flat = "lora_unet_" + layer.replace(".", "_")
+        model, layer = _parted(layer)
+        flat = f"{KOHYA.get(model, 'lora_unet')}_{layer.replace('.', '_')}"
         tensors[f"{flat}.lora_{'down' if side == 'A' else 'up'}.weight"] = factor.half().contiguous()
         if side == "A":
             tensors[f"{flat}.alpha"] = torch.tensor(float(factor.shape[0]), dtype=torch.float16)
@@ -101,8 +107,19 @@ def to_kohya(factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_diffusers(factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Writes PEFT's factors of a UNet as diffusers saves them, fp16."""
-    return {f"unet.{name}": factor.half().contiguous() for name, factor in factors.items()}
+    """Writes PEFT's factors as diffusers saves them, fp16."""
+    return {".".join(_parted(name)): factor.half().contiguous() for name, factor in factors.items()}
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """Splits the name of a factor or layer into its model and the rest; a text encoder's begins with `text_model`.
+
+    transformers 5 leaves that out of the first encoder's names, and published files have it.
+    """
+    model, _, rest = name.partition(".")
+    if model not in KOHYA:
+        return "unet", name
+    return model, rest if rest.startswith("text_model.") else f"text_model.{rest}"
 
 
 def export(factors: Mapping[str, Tensor], about: About, kohya: Path, diffusers: Path) -> None:
@@ -114,12 +131,14 @@ def export(factors: Mapping[str, Tensor], about: About, kohya: Path, diffusers: 
     from safetensors.torch import save
 
     metadata = about.metadata()
-    adapter = {
-        "unet.r": about.rank,
-        "unet.lora_alpha": about.rank,
-        "unet.target_modules": list(about.targets),
-        "unet.peft_type": "LORA",
-    }
+    adapter: dict[str, object] = {}
+    for model in sorted({_parted(name)[0] for name in factors}):
+        adapter |= {
+            f"{model}.r": about.rank,
+            f"{model}.lora_alpha": about.rank,
+            f"{model}.target_modules": list(TEXT_LAYERS if model in KOHYA else about.targets),
+            f"{model}.peft_type": "LORA",
+        }
     diffusers.mkdir(parents=True, exist_ok=True)
     with synced(diffusers / DIFFUSERS_NAME) as file:
         file.write(save(to_diffusers(factors), metadata | {"lora_adapter_metadata": json.dumps(adapter)}))

@@ -16,6 +16,8 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
 """Modules of the transformer blocks: attention and feed-forward, as kohya's scripts train them."""
 CONVOLUTIONS = ("conv_in", "conv_out", "conv1", "conv2", "conv_shortcut", "conv", "proj_in", "proj_out")
 """The rest of a UNet. The embedded model has no attention at full resolution: edges and flat colours are made here."""
+TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+"""The linear layers of a CLIP text encoder's blocks, as kohya's scripts train them."""
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "attention": ATTENTION[:4],
     "transformer": ATTENTION,
@@ -38,7 +40,8 @@ class TrainOptions:
     `resolution` is the side of a square canvas in pixels. `dropout` is the share of an adapter's inputs that is left
     out, `caption_dropout` that of captions. `masked`: what is transparent is not learned (no effect on a model that
     draws transparency itself). `validation` is the share of the pictures that is held out, `sample_every` steps apart
-    their loss is measured.
+    their loss is measured. `text_rate` is the learning rate of the text encoders' own adapters (0: they do not learn);
+    Prodigy has one rate for all.
     """
 
     steps: int = 1500
@@ -59,6 +62,7 @@ class TrainOptions:
     masked: bool = True
     validation: float = 0.0
     optimizer: Optimizer = "adamw"
+    text_rate: float = 0.0
 
     @property
     def scale(self) -> float:
@@ -87,6 +91,10 @@ def options_for(model: Model, **wanted: Any) -> TrainOptions:
     """
     if model.family != "sdxl":
         raise TrainingError(f"'{model.id}' cannot be taught here. Train on model='sdxl' or 'embedded'.")
+    if model.draws_pixels and wanted.get("text_rate"):
+        raise TrainingError(
+            f"The text encoder of '{model.id}' is not taught. Leave text_rate out, or use model='sdxl'."
+        )
     if model.draws_pixels:
         options = TrainOptions(
             steps=400,
@@ -145,6 +153,7 @@ _READERS: Mapping[str, Any] = {
     "caption_dropout": float,
     "targets": lambda text: TARGETS[text.lower()],
     "optimizer": _optimizer,
+    "text_rate": float,
     "masked": _yes,
     "validation": float,
     "batch": int,
@@ -169,6 +178,7 @@ def _check(options: TrainOptions) -> None:
         ("batch", 1, 64),
         ("rank", 1, 128),
         ("rate", 1e-7, 1e-1 if options.optimizer == "adamw" else 10),
+        ("text_rate", 0, 1e-1 if options.optimizer == "adamw" else 10),
         ("alpha", 0, 1024),
         ("dropout", 0, 0.9),
         ("caption_dropout", 0, 1),

@@ -20,12 +20,14 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from loras.adapter import add_adapter
 from loras.cache import Bucket, Cache
 from loras.errors import TrainingError
 from loras.files import synced
 from loras.loss import NoiseSchedule, spread_times
 from loras.options import TrainOptions
 from loras.replay import Replayed
+from loras.text import LearningEncoders
 
 if TYPE_CHECKING:
     from pipelines.sdxl.loading import Resident
@@ -36,7 +38,7 @@ VALIDATION_TIMES = (0.1, 0.35, 0.6, 0.85)
 
 
 class Trainer:
-    """One training run. It adds an adapter to the UNet of a resident model, which must not draw until the run ends."""
+    """One training run. It adds an adapter to a resident model's UNet, and to its text encoders where they learn."""
 
     def __init__(self, resident: Resident, cache: Cache, options: TrainOptions) -> None:
         """
@@ -53,11 +55,20 @@ class Trainer:
         self.schedule = NoiseSchedule.of(resident.scheduler, options.snr_limit).to(device)
         self.unet = resident.unet
         self.weights = add_adapter(self.unet, options)
+        groups = [list(self.weights.values())]
+        self.text: LearningEncoders | None = None
+        if options.text_rate:
+            blank = not bool(cache.hidden[0].any())
+            self.text = LearningEncoders(resident, cache.about["captions"], blank, options)
+            self.weights |= self.text.weights
+            groups.append(list(self.text.weights.values()))
         parameters = list(self.weights.values())
         self.averages = [p.detach().clone() for p in parameters] if options.average else []
         if options.checkpointing:
             self.unet.enable_gradient_checkpointing()
-        self._rate: Tensor | None = None
+        self._shares = (1.0, options.text_rate / options.rate)[: len(groups)]
+        """Each group's learning rate, of the UNet's."""
+        self._rates: list[Tensor] = []
         if device.type == "cuda":
             # the UNet may lie as compiled blocks want it, which is slower without them
             self.unet.to(memory_format=torch.contiguous_format)
@@ -71,10 +82,12 @@ class Trainer:
         else:
             on_gpu: dict[str, Any] = {"fused": None, "capturable": False}
             if device.type == "cuda":
-                self._rate = torch.tensor(options.rate, device=device)  # a graph reads it where it lies
+                # a graph reads them where they lie
+                self._rates = [torch.tensor(options.rate * share, device=device) for share in self._shares]
                 on_gpu = {"fused": True, "capturable": True}
-            rate = options.rate if self._rate is None else self._rate
-            self.optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, **on_gpu)
+            rates = self._rates or [options.rate * share for share in self._shares]
+            learned: list[dict[str, Any]] = [{"params": g, "lr": r} for g, r in zip(groups, rates, strict=True)]
+            self.optimizer = torch.optim.AdamW(learned, lr=rates[0], betas=(0.9, 0.99), weight_decay=0.01, **on_gpu)
         self._plan: tuple[int, list[tuple[int, list[int]]]] = (-1, [])
 
     def step(self) -> float:
@@ -91,7 +104,6 @@ class Trainer:
         noise = torch.randn(latents.shape, generator=draws)
         uniform = torch.rand(2, len(rows), generator=draws)
         caption = bucket.caption[rows].masked_fill(uniform[1] < options.caption_dropout, 0)
-        hidden, pooled = self.cache.hidden[caption], self.cache.pooled[caption]
         # 2. noise at a random time
         times = spread_times(uniform[0], len(self.schedule.alphas)).to(device)
         seen, target = self.schedule.noised(latents.to(device), noise.to(device), times)
@@ -103,9 +115,8 @@ class Trainer:
                 seen.to(dtype),
                 target,
                 times,
-                hidden.to(device, dtype),
-                pooled.to(device, dtype),
                 bucket.sizes[rows].to(device, dtype),
+                *self._words(caption),
                 *(() if bucket.mask is None else (bucket.mask[rows].to(device),)),
             ).item()
         if self._updates_apart:
@@ -142,20 +153,28 @@ class Trainer:
                     times = torch.tensor([int(share * len(self.schedule.alphas))], device=device)
                     noise = torch.randn(one.mean.shape, generator=draws)
                     seen, target = self.schedule.noised(one.mean.to(device), noise.to(device), times)
-                    hidden, pooled = self.cache.hidden[one.caption], self.cache.pooled[one.caption]
                     with self._precision():
-                        predicted = self._predict(
-                            seen.to(dtype),
-                            times,
-                            hidden.to(device, dtype),
-                            pooled.to(device, dtype),
-                            one.sizes.to(device, dtype),
-                        )
+                        words = self._embed(self._words(one.caption))
+                        predicted = self._predict(seen.to(dtype), times, *words, one.sizes.to(device, dtype))
                     mask = None if one.mask is None else one.mask.to(device)
                     losses.append(self.schedule.loss(predicted, target, times, mask))
         value = float(torch.stack(losses).mean())
         self.validations.append((self.done, value))
         return value
+
+    def _words(self, caption: Tensor) -> tuple[Tensor, ...]:
+        """Returns what `_embed` takes for these captions (rows of the cache), on the device."""
+        if self.text:
+            return self.text.inputs(caption)
+        device, dtype = self.resident.device, self.resident.dtype
+        return self.cache.hidden[caption].to(device, dtype), self.cache.pooled[caption].to(device, dtype)
+
+    def _embed(self, words: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Returns hidden states and pooled output: as they were cached, or encoded where the encoders learn."""
+        if self.text:
+            return self.text.encode(*words)
+        hidden, pooled = words
+        return hidden, pooled
 
     def _predict(self, seen: Tensor, times: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
         return self.unet(
@@ -172,8 +191,12 @@ class Trainer:
 
         A graph reads the generator's seed when it is replayed, so it draws what a plain step would.
         """
+        models = [self.unet, *(self.text.modules if self.text else ())]
         layers = [
-            m for m in self.unet.modules() if isinstance(m, torch.nn.Dropout) and m.p > 0 and hasattr(m, "adapter")
+            m
+            for model in models
+            for m in model.modules()
+            if isinstance(m, torch.nn.Dropout) and m.p > 0 and hasattr(m, "adapter")
         ]
         if not layers:
             yield
@@ -194,15 +217,15 @@ class Trainer:
         seen: Tensor,
         target: Tensor,
         times: Tensor,
-        hidden: Tensor,
-        pooled: Tensor,
         sizes: Tensor,
-        mask: Tensor | None = None,
+        *more: Tensor,
     ) -> Tensor:
         """Runs forward, backward and update. Returns the loss as a tensor: reading it would wait for the device."""
         self.optimizer.zero_grad(set_to_none=not self._updates_apart)
+        count = 3 if self.text else 2
+        words, mask = more[:count], next(iter(more[count:]), None)
         with self._precision():
-            predicted = self._predict(seen, times, hidden, pooled, sizes)
+            predicted = self._predict(seen, times, *self._embed(words), sizes)
         loss = self.schedule.loss(predicted, target, times, mask)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
@@ -211,8 +234,9 @@ class Trainer:
         return loss.detach()
 
     def _set_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate if self._rate is None else self._rate.fill_(rate)
+        for i, group in enumerate(self.optimizer.param_groups):  # Prodigy has one
+            own = rate * self._shares[i]
+            group["lr"] = self._rates[i].fill_(own) if self._rates else own
 
     def _precision(self) -> Any:
         if self.resident.device.type == "cuda":
@@ -309,41 +333,6 @@ class Trainer:
         with self.averaged():
             found = {name: p.detach().float().cpu().clone() for name, p in self.weights.items()}
         return {name: p * self.options.scale if ".lora_B." in name else p for name, p in found.items()}
-
-
-def add_adapter(unet: Any, options: TrainOptions) -> dict[str, torch.nn.Parameter]:
-    """Adds a new LoRA to the UNet (B = 0, so its output does not change) and freezes all other weights.
-
-    Its dropout is off until a step turns it on.
-
-    Returns:
-        The LoRA's parameters by PEFT's names, in float32.
-    """
-    from peft import LoraConfig, inject_adapter_in_model
-    from peft.tuners.lora import LoraLayer
-
-    unet.requires_grad_(False)
-    config = LoraConfig(
-        r=options.rank,
-        lora_alpha=options.alpha or options.rank,  # type: ignore[arg-type] (a float is scaled with as well)
-        lora_dropout=options.dropout,
-        target_modules=list(options.targets),
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        inject_adapter_in_model(config, unet)
-    for layer in unet.modules():
-        if isinstance(layer, LoraLayer):
-            for drop in layer.lora_dropout.values():
-                drop.eval()
-                drop.adapter = True  # type: ignore[assignment] (a mark for `Trainer._dropping`)
-    weights: dict[str, torch.nn.Parameter] = {}
-    for name, parameter in unet.named_parameters():
-        if "lora_" in name:
-            parameter.data = parameter.data.float()
-            parameter.requires_grad_(True)
-            weights[name.replace(".default", "")] = parameter
-    return weights
 
 
 def hold_out(cache: Cache, options: TrainOptions) -> tuple[tuple[Bucket, ...], list[tuple[Bucket, int]]]:

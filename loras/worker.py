@@ -327,6 +327,8 @@ def _show(folder: Path, spec: JobSpec, state: _State, trainer: Trainer, backend:
     said = spec.prompts or tuple(trainer.cache.about["captions"][:SAMPLES]) or (spec.trigger or spec.name,)
     prompts = [with_trigger(spec.trigger, prompt) for prompt in said[:SAMPLES]]
     plain = next((name for name in trainer.resident.model.presets if not PRESETS[name].lora), "")
+    if trainer.text:  # what the encoders said before is not kept
+        trainer.resident.prompts.state = ("learned until", trainer.done)
     with trainer.averaged():
         pictures = sample(backend, spec.model, prompts, spec.options.resolution, plain, lambda *_: state.check())
     (folder / "samples").mkdir(exist_ok=True)

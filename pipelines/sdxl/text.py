@@ -61,9 +61,9 @@ class PromptEncoder:
         blank = self.encode("")
         return Embedding(torch.zeros_like(blank.hidden), torch.zeros_like(blank.pooled))
 
-    @torch.inference_mode()
-    def _encode(self, prompt: str) -> Embedding:
-        ids = [
+    def tokenize(self, prompt: str) -> list[Tensor]:
+        """Returns the token ids (1, tokens) of each encoder, on its device."""
+        return [
             tokenizer(
                 prompt,
                 padding="max_length",
@@ -73,7 +73,10 @@ class PromptEncoder:
             ).input_ids.to(encoder.device)
             for tokenizer, encoder in zip(self._tokenizers, self._encoders, strict=True)
         ]
-        return Embedding(*self.call(*ids))
+
+    @torch.inference_mode()
+    def _encode(self, prompt: str) -> Embedding:
+        return Embedding(*self.call(*self.tokenize(prompt)))
 
     def run(self, *ids: Tensor) -> tuple[Tensor, Tensor]:
         """Computes (hidden, pooled) of an Embedding for the token ids (1, tokens) of each encoder."""
