@@ -49,8 +49,6 @@ PATIENCE = 60.0
 """Seconds that a tool waits for an agent's answer. A deploy with its verification takes 5 at most."""
 LIST_PATIENCE = 5.0
 """The same for what is deployed, which is shown beside other things."""
-MOST_WAITING = 8
-"""Requests that wait for one agent: each of them holds a thread of the server."""
 MOST_GAMES = 32
 """Games of one user."""
 _PLACE = "place.txt"
@@ -191,8 +189,6 @@ class RemoteGames:
                 f"The agent of {name} is not connected. Start `dgx-pixels agent {name} --connect URL` in the game's "
                 "folder on the machine that has it. Drawing works without."
             )
-        if line.waiting >= MOST_WAITING:
-            raise DeployError(f"{line.waiting} requests wait for the agent of {name} already. Ask again in a minute.")
         answer = line.ask(request, patience)
         if answer is None:
             raise DeployError(

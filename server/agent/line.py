@@ -11,10 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from server.agent.wire import POLL_SECONDS, Answer, AnyRequest, Order, new_id
-from server.errors import ServerError
+from server.errors import DeployError, ServerError
 
 GONE = 3 * POLL_SECONDS
 """Seconds without a poll after which an agent counts as not connected."""
+MOST_WAITING = 8
+"""Requests that wait for one agent: each of them holds a thread of the server."""
 _MOST_SESSIONS = 4
 
 
@@ -24,6 +26,10 @@ class Unknown(ServerError):
 
 class Replaced(ServerError):
     """Another agent speaks for this game now."""
+
+
+class Busy(DeployError):
+    """Too many requests wait for one agent."""
 
 
 @dataclass(eq=False, slots=True)
@@ -117,9 +123,15 @@ class Line:
             return self._tickets[0].body if self._tickets else None
 
     def ask(self, request: AnyRequest, patience: float) -> Answer | None:
-        """Sends a request and returns the answer; None where there is none in `patience` seconds. Blocks the thread."""
+        """Sends a request and returns the answer; None where there is none in `patience` seconds. Blocks the thread.
+
+        Raises:
+            Busy: MOST_WAITING requests wait already.
+        """
         ticket = _Ticket(request.id, Order(request=request).model_dump_json().encode())
         with self._lock:
+            if len(self._tickets) >= MOST_WAITING:
+                raise Busy(f"{MOST_WAITING} requests wait for this game's agent already. Ask again in a minute.")
             self._tickets.append(ticket)
             with suppress(RuntimeError):  # the event loop of the last poll has ended
                 self._wake()

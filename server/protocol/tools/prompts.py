@@ -11,6 +11,7 @@ from mcp_types import CompletionArgument, PromptReference, ResourceTemplateRefer
 from pydantic import Field
 
 from server.studio import Studio
+from server.users import Users
 
 
 def register(mcp: FastMCP, studio: Studio) -> None:
@@ -49,7 +50,11 @@ def register(mcp: FastMCP, studio: Studio) -> None:
             *said, begun = argument.value.lower().split(" ")
             return [" ".join([*said, word]) for word in _known_words() if word.startswith(begun)][:100]
         if argument.name == "asset_id":
-            found, _total = studio.library(studio.project()).find(limit=200)
+            from server.protocol.users import for_caller
+
+            data_dir = studio.settings.data_dir
+            with for_caller(Users(data_dir), data_dir):  # the middleware of tools does not see this method
+                found, _total = studio.library(studio.project()).find(limit=200)
             return [asset.id for asset in found if asset.id.startswith(argument.value)][:100]
         return None
 

@@ -14,7 +14,9 @@ import pytest
 from fastmcp.exceptions import ToolError
 
 from server.agent import wire
-from server.agent.wire import key_of, new_id, sign
+from server.agent.games import RemoteGames
+from server.agent.wire import Facts, Failed, Order, key_of, new_id, sign
+from server.errors import DeployError
 from server.settings import Settings
 from server.users import Users
 from tests.server.agent.conftest import NAME, Connect, call, drawn
@@ -217,3 +219,34 @@ def test_what_an_agent_registers_stays_in_its_users_folder(
     made = {path for path in settings.data_dir.rglob("*") if path.is_file()}
     outside = {path.name for path in made if not path.is_relative_to(settings.data_dir / "users/ann/games/keep")}
     assert outside <= {"tokens.json", "tokens.lock", "audit.jsonl"}
+
+
+@pytest.mark.anyio
+async def test_an_agent_that_never_answers_holds_a_few_threads_at_most(settings: Settings) -> None:
+    games = RemoteGames(settings.data_dir)
+    games.register("ann", "keep", Facts.model_validate(FACTS))
+    project = games.find("ann", NAME)
+    assert project is not None
+    line = games.line(NAME)
+    line.accept(line.offer(), 1)
+    refused: list[str] = []
+
+    def check() -> None:
+        try:
+            games.check(project)
+        except DeployError as error:
+            refused.append(str(error))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(9):
+            tasks.start_soon(anyio.to_thread.run_sync, check)
+        with anyio.fail_after(30):
+            while not refused:
+                await anyio.sleep(0.01)
+        assert line.waiting == 8
+        assert "8 requests wait" in refused[0]
+        while body := await line.next(0.0):
+            order = Order.model_validate_json(body)
+            assert order.request is not None
+            line.take(Failed(id=order.request.id, error="gave up"))
+    assert refused[1:] == ["gave up"] * 8

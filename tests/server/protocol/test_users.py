@@ -19,7 +19,12 @@ from fastmcp import Client
 from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.exceptions import ToolError
 from fastmcp.server.auth import AccessToken
-from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
+    ResourceTemplateReference,
+)
 
 from pipelines.pixels.png import encode_png
 from server.errors import ServerError
@@ -129,6 +134,18 @@ async def test_what_one_user_drew_is_not_found_by_another(
             await call(bob, "deploy_asset", asset_id=drawn["asset_id"])
         with pytest.raises(Exception, match=drawn["asset_id"]):
             await bob.read_resource(f"sprite://{drawn['asset_id']}")
+
+
+@pytest.mark.anyio
+async def test_asset_ids_of_others_are_not_offered_as_completions(connect: Connect, users: Users) -> None:
+    async with connect(users.add("ann")) as ann, connect(OPERATOR) as operator:
+        ids = []
+        for client in (ann, operator):
+            ids.append((await call(client, "generate_sprite", prompt="red dragon", candidates=1))["asset_id"])
+        for client, own in zip((ann, operator), ids, strict=True):
+            reference = ResourceTemplateReference(type="ref/resource", uri="sprite://{asset_id}")
+            found = await client.complete(reference, {"name": "asset_id", "value": ""})
+            assert found.values == [own]
 
 
 @pytest.mark.anyio
