@@ -9,29 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.pixels.resample import scale2x
 from pipelines.records import Pixels
 
 _FACTOR = 8
-
-
-def scale2x(picture: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Doubles a picture of packed colours (height, width); corners between equal pixels take their colour."""
-    padded = np.pad(picture, 1, mode="edge")
-    up, right, left, down = _sides(padded)
-    bare = padded.view(np.uint8).reshape(*padded.shape, 4).copy()
-    bare[..., 3][bare[..., 3] > 0] = 255  # alpha may carry a tag (`tracing`), which is not compared
-    up_c, right_c, left_c, down_c = _sides(bare.view(np.uint32)[..., 0])
-    large = np.zeros((picture.shape[0] * 2, picture.shape[1] * 2), np.uint32)
-    large[::2, ::2] = np.where((left_c == up_c) & (left_c != down_c) & (up_c != right_c), up, picture)
-    large[::2, 1::2] = np.where((up_c == right_c) & (up_c != left_c) & (right_c != down_c), right, picture)
-    large[1::2, ::2] = np.where((down_c == left_c) & (down_c != right_c) & (left_c != up_c), left, picture)
-    large[1::2, 1::2] = np.where((right_c == down_c) & (right_c != up_c) & (down_c != left_c), down, picture)
-    return large
-
-
-def _sides(padded: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], ...]:
-    """Returns the pixels above, right, left and below of each pixel of a picture with one more around."""
-    return padded[:-2, 1:-1], padded[1:-1, 2:], padded[1:-1, :-2], padded[2:, 1:-1]
 
 
 class Turnable:

@@ -15,6 +15,7 @@ from pipelines.models.presets import bucket
 from pipelines.pixels.finish import Finished, FinishOptions, finish
 from pipelines.pixels.gates import Report
 from pipelines.pixels.palette import Palette
+from pipelines.pixels.resample import enlarged, reduced
 from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, no_progress
 from pipelines.sprites.candidates import mark
 from pipelines.sprites.framing import background_of, framed_prompt
@@ -27,8 +28,6 @@ BATCH = 8
 
 SHARP_FROM, LEAST_PITCH = 65, 2
 """From this side (pixels) on a painted canvas has a whole number of pixels, at least two, for each of the sprite's."""
-REFINE = 0.38
-"""Strength with which a picture that was enlarged is drawn over: 3 of 8 steps, or 1 of 4. From 0.5 on speckle comes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +121,7 @@ def draw_batch(
     for recipe in recipes:
         _check(recipe, model)
     backgrounds = [background_of(recipe) for recipe in recipes]
-    passes = plan_passes(model, first.width, first.height, first.preset)
+    plan = plan_pass(model, first.width, first.height, first.preset)
     palette = Palette.from_hex(first.palette) if first.palette else None
     prompts = [r.prompt if model.draws_pixels else framed_prompt(r) for r in recipes]
     asked = [
@@ -135,9 +134,9 @@ def draw_batch(
     unknown: dict[str, None] = {}
     drawing: Drawing | None = None
     guidance = 0.0
-    init = _first_canvas(first, passes[0], sketch, backgrounds[0], model) if _begins(first, sketch) else None
+    init = _first_canvas(first, plan, sketch, backgrounds[0], model) if _begins(first, sketch) else None
     for index, batch in enumerate(batches):
-        drawing = _draw(engine, first, passes, batch, init, references, _part_of(on_progress, index, len(batches)))
+        drawing = _draw(engine, first, plan, batch, init, references, _part_of(on_progress, index, len(batches)))
         unknown |= dict.fromkeys(drawing.unknown_words)
         guidance = max(guidance, drawing.guidance)  # a batch in which a prompt names a part has more
         for canvas in drawing.images:
@@ -147,13 +146,15 @@ def draw_batch(
                 height=first.height,
                 colors=first.colors,
                 palette=palette,
-                pitch=1 if model.draws_pixels else passes[-1].pitch or passes[-1].width / first.width,
+                pitch=1 if model.draws_pixels else plan.pitch or plan.width / first.width,
                 outline=first.outline,
                 dither=first.options.get("dither", 0),
                 place=background == "transparent",
             )
-            native = _native(canvas, first, passes[-1]) if model.draws_pixels else canvas
-            placed = _on_background(native, first, background, passes[-1].pitch)
+            native = _native(canvas, first, plan) if model.draws_pixels else canvas
+            placed = _on_background(native, first, background, plan.pitch)
+            if model.draws_pixels and not model.native_sizes[0] <= max(first.width, first.height) <= canvas.shape[0]:
+                placed, finishing = _rescaled(placed, finishing), replace(finishing, clean=False)
             finished.append(_judged(finish(placed, finishing), background))
     assert drawing is not None
     origin = {"prompts": [r.prompt for r in recipes], "seeds": [r.seed for r in recipes]}
@@ -188,11 +189,11 @@ def candidate_seed(seed: int, candidate: int) -> int:
     return (seed + candidate * 0x9E3779B1) % 2**31 if candidate else seed
 
 
-def plan_passes(model: Model, width: int, height: int, preset: str = "") -> tuple[_Pass, ...]:
-    """Plans the passes that lead to a sprite of that size; each draws over the one before.
+def plan_pass(model: Model, width: int, height: int, preset: str = "") -> _Pass:
+    """Plans the drawing that leads to a sprite of that size.
 
-    A model that draws pixels draws its own sizes well; a larger sprite is drawn at 32, enlarged, and drawn over at its
-    own size: from nothing, such a canvas would be filled with two creatures. A smaller one is made smaller.
+    A model that draws pixels draws its own sizes well. A larger or smaller sprite is drawn at the nearest of them, and
+    the finished drawing is made larger or smaller (`_rescaled`).
 
     A model that paints draws a canvas of the sprite's shape. From SHARP_FROM pixels on a pixel of the sprite is a whole
     number of canvas pixels, at least LEAST_PITCH; the preset's canvas grows where it has to.
@@ -201,14 +202,24 @@ def plan_passes(model: Model, width: int, height: int, preset: str = "") -> tupl
         InvalidRequest: not even the largest canvas has LEAST_PITCH pixels for each of the sprite's.
     """
     if not model.draws_pixels:
-        return (_painted_pass(model, width, height, preset),)
+        return _painted_pass(model, width, height, preset)
     side = max(width, height)
     small, large = model.native_sizes[0], model.native_sizes[-1]
     if side <= small:
-        return (_Pass(large, large, small, doubled=True),)
-    first = _Pass(large, large, large)
-    own = -(-side // 8) * 8
-    return (first, _Pass(own, own, large)) if own > large else (first,)
+        return _Pass(large, large, small, doubled=True)
+    return _Pass(large, large, large)
+
+
+def plan_over(model: Model, width: int, height: int, preset: str = "") -> _Pass:
+    """Plans how a finished sprite is drawn over: a model that draws pixels gets a canvas that holds all of it.
+
+    Raises:
+        InvalidRequest: as `plan_pass`.
+    """
+    large, own = model.native_sizes[-1], -(-max(width, height) // 8) * 8
+    if model.draws_pixels and own > large:
+        return _Pass(own, own, large)
+    return plan_pass(model, width, height, preset)
 
 
 def _painted_pass(model: Model, width: int, height: int, preset: str) -> _Pass:
@@ -259,37 +270,32 @@ def _larger(model: Model, pixels: int) -> str:
 def _draw(
     engine: Engine,
     recipe: Recipe,
-    passes: Sequence[_Pass],
+    plan: _Pass,
     batch: Sequence[tuple[str, int]],
     init: Pixels | None,
     references: tuple[Pixels, ...],
     on_progress: OnProgress,
 ) -> Drawing:
-    """Draws one batch of (prompt, seed) through all passes; the first begins with `init` where there is one."""
-    begin = (init,) * len(batch) if init is not None else ()
-    strength = float(recipe.options["sketch"]["strength"]) if begin else 1.0
-    drawing: Drawing | None = None
-    for index, one in enumerate(passes):
-        request = DrawRequest(
-            model=recipe.model,
-            prompts=tuple(prompt for prompt, _ in batch),
-            seeds=tuple(seed for _, seed in batch),
-            width=one.width,
-            height=one.height,
-            negative=recipe.negative,
-            native=one.native,
-            preset=drawing.preset if drawing else recipe.preset,
-            steps=recipe.steps or None,
-            guidance=recipe.guidance or None,
-            loras=recipe.loras,
-            init=tuple(_resized(image, one.width) for image in drawing.images) if drawing else begin,
-            strength=REFINE if drawing else strength,
-            references=references,
-            lines=bool(begin) and not drawing and bool(recipe.options["sketch"].get("lines")),
-        )
-        drawing = engine.draw(request, _part_of(on_progress, index, len(passes)))
-    assert drawing is not None
-    return drawing
+    """Draws one batch of (prompt, seed); it begins with `init` where there is one."""
+    sketch = recipe.options["sketch"] if init is not None else {}
+    request = DrawRequest(
+        model=recipe.model,
+        prompts=tuple(prompt for prompt, _ in batch),
+        seeds=tuple(seed for _, seed in batch),
+        width=plan.width,
+        height=plan.height,
+        negative=recipe.negative,
+        native=plan.native,
+        preset=recipe.preset,
+        steps=recipe.steps or None,
+        guidance=recipe.guidance or None,
+        loras=recipe.loras,
+        init=(init,) * len(batch) if init is not None else (),
+        strength=float(sketch.get("strength", 1.0)),
+        references=references,
+        lines=bool(sketch.get("lines")),
+    )
+    return engine.draw(request, on_progress)
 
 
 def check_references(recipe: Recipe, references: Sequence[Pixels]) -> None:
@@ -343,7 +349,22 @@ def _native(canvas: Pixels, recipe: Recipe, last: _Pass) -> Pixels:
     if last.doubled:
         canvas = _halved(canvas)
     side = max(recipe.width, recipe.height)
-    return _resized(canvas, side) if side < canvas.shape[0] <= 32 else canvas
+    return _resized(canvas, side) if not last.doubled and side < canvas.shape[0] else canvas
+
+
+def _rescaled(picture: Pixels, options: FinishOptions) -> Pixels:
+    """Finishes a picture at the size that it was drawn in, and makes that larger or smaller, without new colours.
+
+    A drawing over at the larger size was tried: it covers everything with one texture, faces and doors too.
+    """
+    drawn, longest = max(picture.shape[:2]), max(options.width, options.height)
+    width, height = (max(1, round(side * drawn / longest)) for side in (options.width, options.height))
+    own = finish(picture, replace(options, width=width, height=height, outline="none", dither=0)).image
+    if longest > drawn:
+        return enlarged(own, options.height, options.width)
+    room = int(options.outline == "outer")
+    small = reduced(own, options.height - 2 * room, options.width - 2 * room)
+    return np.pad(small, ((room, room), (room, room), (0, 0)))
 
 
 def _halved(image: Pixels) -> Pixels:

@@ -17,7 +17,7 @@ from pipelines.pixels.gates import Report, check_gates, score_picture
 from pipelines.pixels.palette import MOST_COLORS, Palette, extract_palette, lock
 from pipelines.pixels.quantize import color_counts
 from pipelines.records import DrawRequest, OnProgress, Pixels, Recipe, no_progress
-from pipelines.sprites.draw import Sprite, plan_passes
+from pipelines.sprites.draw import Sprite, plan_over
 from pipelines.sprites.framing import framed_prompt
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def redraw(
     model = find_model(recipe.model)
     if recipe.preset == "turbo":  # the turbo adapter learned whole drawings only: an edit uses the model's own steps
         recipe = replace(recipe, preset="", steps=0, guidance=0.0)
-    last = plan_passes(model, recipe.width, recipe.height, recipe.preset)[-1]
+    last = plan_over(model, recipe.width, recipe.height, recipe.preset)
     height, width = image.shape[:2]
     most = min(last.height // height, last.width // width)
     scale = max(1, min(2 if last.doubled else 1, most) if model.draws_pixels else most)

@@ -58,7 +58,7 @@ def demo(*, prompt: str = "", size: int = 32, project: Path | None = None) -> No
     prompt
         Draw this one instead.
     size
-        Its width and height in pixels, 8 to 64.
+        Its width and height in pixels, 8 to 96.
     project
         Another game than the example.
     """

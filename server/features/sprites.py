@@ -35,6 +35,10 @@ class Drawn:
     other_seeds: tuple[int, ...] = ()
 
 
+SURE_ICON = 12
+"""Side in pixels from which icons of ordinary things can be read."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnSprites:
     """The sprites of one request, and the words of the prompt that the model does not know."""
@@ -82,7 +86,23 @@ def generate_sprites(
     sprites = draw_sprites(studio.engine, recipe, count, on_progress, sketch, references)
     drawn = [keep_sprite(studio, library, sprite) for sprite in sprites]
     unknown = dict.fromkeys(word for one in drawn for word in one.unknown_words)
+    notes = (*notes, *size_notes(recipe))
     return DrawnSprites(game, library, tuple(drawn), tuple(unknown), time.perf_counter() - started, notes)
+
+
+def size_notes(recipe: Recipe) -> tuple[str, ...]:
+    """Says what to expect of a size that the model does not draw itself."""
+    from pipelines.models.catalog import find_model
+
+    model, side = find_model(recipe.model), max(recipe.width, recipe.height)
+    if not model.draws_pixels:
+        return ()
+    large = model.native_sizes[-1]
+    if side > large:
+        return (f"Drawn at {large} px and enlarged without new colours: smooth edges, the detail of {large} px.",)
+    if side < SURE_ICON:
+        return (f"At {side} px few things can be told apart: look at it. {SURE_ICON} px do for most icons.",)
+    return ()
 
 
 def generate_each(

@@ -19,7 +19,7 @@ from pipelines.models.catalog import SDXL, SDXL_BASE, SDXL_VAE, STYLE, TINY_VAE,
 from pipelines.models.hub import cached_file
 from pipelines.models.presets import PRESETS, SDXL_PRESETS, Preset
 from pipelines.records import Recipe
-from pipelines.sprites.draw import plan_passes
+from pipelines.sprites.draw import plan_pass
 from pipelines.sprites.framing import framed_prompt
 from workflows.comfyui.nodes import check_nodes
 
@@ -95,7 +95,7 @@ def export_recipe(recipe: Recipe, find_lora: Callable[[str], Path], checkpoint: 
         vae = ModelFile("vae", VAE, cached_file(SDXL_VAE, SDXL_VAE.files[1]), SDXL_VAE.id)
     files += [file for file, _ in stack] + [vae]
     sdxl = Model(SDXL, "", "", Path(), presets=SDXL_PRESETS)
-    canvas = plan_passes(sdxl, recipe.width, recipe.height, preset.name)[-1]
+    canvas = plan_pass(sdxl, recipe.width, recipe.height, preset.name)
     drawing = _Drawing(
         prompt=framed_prompt(recipe),
         negative=recipe.negative,

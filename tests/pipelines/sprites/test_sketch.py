@@ -76,13 +76,13 @@ def test_the_drawing_begins_with_the_sketch_at_its_strength(engine: Engine) -> N
     assert tuple(request.init[0][16, 16]) == (200, 30, 30, 255)
 
 
-def test_a_larger_sprite_begins_with_the_sketch_and_is_then_refined(engine: Engine) -> None:
+def test_a_larger_sprite_is_drawn_once_over_the_sketch_and_enlarged(engine: Engine) -> None:
     backend = engine.backend
     assert isinstance(backend, FakeBackend)
-    draw_sprites(engine, replace(IMP, width=48, height=48), sketch=scribble())
-    first, second = backend.requests
-    assert (first.strength, first.width) == (0.5, 32)
-    assert (second.strength, second.width) == (0.38, 48)
+    (sprite,) = draw_sprites(engine, replace(IMP, width=48, height=48), sketch=scribble())
+    (asked,) = backend.requests
+    assert (asked.strength, asked.width) == (0.5, 32)
+    assert sprite.image.shape == (48, 48, 4)
 
 
 def test_a_painting_model_gets_the_sketch_on_its_canvas(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

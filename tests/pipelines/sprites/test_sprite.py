@@ -19,7 +19,7 @@ from pipelines.models.catalog import embedded_model
 from pipelines.pixels.png import encode_png
 from pipelines.records import Drawing, DrawRequest, Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
-from pipelines.sprites.draw import Sprite, candidate_seed, draw_batch, draw_sprites, plan_passes
+from pipelines.sprites.draw import Sprite, candidate_seed, draw_batch, draw_sprites, plan_over, plan_pass
 from pipelines.sprites.framing import background_of
 from tests.fakes import FakeBackend
 
@@ -143,8 +143,8 @@ def test_unknown_words_are_reported(engine: Engine):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"width": 1, "height": 1}, "width is 8 to 64"),
-        ({"height": 65}, "height is 8 to 64"),
+        ({"width": 1, "height": 1}, "width is 8 to 96"),
+        ({"height": 97}, "height is 8 to 96"),
         ({"prompt": " "}, "prompt is empty"),
         ({"options": {"ground": "cloudy"}}, r"background .* is one of"),
         ({"candidates": 0}, "at least 1"),
@@ -194,17 +194,34 @@ def test_the_progress_of_several_drawings_grows_to_one_end(fake: Engine):
     assert told[-1] == (2000, 2000)
 
 
-def test_larger_sprites_are_drawn_over_and_smaller_ones_made_smaller():
+def test_larger_and_smaller_sprites_are_drawn_at_the_nearest_size_that_the_model_knows():
     model = embedded_model()
-    plans = {side: [(p.width, p.native) for p in plan_passes(model, side, 8)] for side in (8, 16, 24, 32, 40, 64)}
-    assert plans[8] == plans[16] == [(32, 16)]
-    assert plans[24] == plans[32] == [(32, 32)]
-    assert plans[40] == [(32, 32), (40, 32)]
-    assert plans[64] == [(32, 32), (64, 32)]
+    plans = {side: (p.width, p.native) for side in (8, 16, 24, 32, 40, 64) for p in [plan_pass(model, side, 8)]}
+    assert plans[8] == plans[16] == (32, 16)
+    assert plans[24] == plans[32] == plans[40] == plans[64] == (32, 32)
+    over = plan_over(model, 40, 64)
+    assert (over.width, over.height, over.native) == (64, 64, 32)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 48), (96, 64), (12, 12), (8, 8), (8, 12)])
+def test_a_rescaled_sprite_holds_the_gates_and_only_colours_of_its_drawing(fake: Engine, size: tuple[int, int]):
+    recipe = replace(DRAGON, width=size[0], height=size[1])
+    (sprite,) = draw_sprites(fake, recipe)
+    assert sprite.image.shape == (size[1], size[0], 4)
+    assert sprite.report.passed, sprite.report.gates
+    assert set(np.unique(sprite.image[..., 3])) <= {0, 255}
+    if min(size) > 32:
+        native = replace(DRAGON, width=size[0] * 32 // max(size), height=size[1] * 32 // max(size))
+        drawn = draw_sprites(fake, native)[0].image
+        shown, known = ({tuple(c) for c in i[i[..., 3] > 0].tolist()} for i in (sprite.image, drawn))
+        assert shown <= known
 
 
 def test_an_sdxl_draws_a_canvas_of_the_sprites_shape():
     model = replace(embedded_model(), native_sizes=(), canvases=(512, 768, 1024), presets=("quality", "draft"))
-    assert [(p.width, p.height) for p in plan_passes(model, 32, 32)] == [(1024, 1024)]
-    assert [(p.width, p.height) for p in plan_passes(model, 32, 32, "draft")] == [(768, 768)]
-    assert [(p.width, p.height) for p in plan_passes(model, 16, 32)] == [(704, 1472)]
+    p = plan_pass(model, 32, 32)
+    assert (p.width, p.height) == (1024, 1024)
+    p = plan_pass(model, 32, 32, "draft")
+    assert (p.width, p.height) == (768, 768)
+    p = plan_pass(model, 16, 32)
+    assert (p.width, p.height) == (704, 1472)

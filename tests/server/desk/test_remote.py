@@ -83,7 +83,7 @@ def test_every_question_of_the_screens_is_answered(desk: RemoteDesk, game: Path)
 def test_errors_are_the_tools_sentences(desk: RemoteDesk) -> None:
     with pytest.raises(ServerError, match=r"0123456789abcdef.*"):
         desk.deploy("0123456789abcdef")
-    with pytest.raises(ServerError, match="8 to 64 pixels"):
+    with pytest.raises(ServerError, match="8 to 96 pixels"):
         desk.draw({"prompt": "cat", "size": 100000}, 1, no_progress)
 
 

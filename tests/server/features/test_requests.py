@@ -79,3 +79,9 @@ def test_a_dithered_sprite_mixes_the_colours_of_its_palette(studio: Studio) -> N
     assert steps(dithered.image) > 2 * steps(plain.image)
     with pytest.raises(InvalidRequest, match="dither is one of 0, 2, 4, 8, not 3"):
         draw(dither=3)
+
+
+@pytest.mark.parametrize(("size", "said"), [(8, "few things can be told apart"), (12, ""), (32, ""), (64, "enlarged")])
+def test_a_size_that_the_model_does_not_draw_itself_is_said(studio: Studio, size: int, said: str) -> None:
+    done = generate_sprites(studio, SpriteRequest(prompt="imp", size=size, seed=1), no_progress)
+    assert [said in note for note in done.notes] == ([True] if said else [])

@@ -86,7 +86,7 @@ def test_a_sprite_that_cannot_be_drawn_leaves_its_batch_alone(studio: Studio, ba
     ]
     first, second, third = generate_each(studio, [SpriteRequest.model_validate(r) for r in requests], no_progress)
     assert isinstance(second, InvalidRequest)
-    assert "8 to 64 pixels, not 999" in str(second)
+    assert "8 to 96 pixels, not 999" in str(second)
     assert isinstance(first, Drawn)
     assert isinstance(third, Drawn)
     assert [r.prompts for r in backend.requests] == [("red key", "red key", "axe", "axe")]  # two candidates each

@@ -223,8 +223,8 @@ async def test_a_palette_of_words_rules_the_colours(client: Client[Any]) -> None
 BAD = {
     "an empty prompt": ({"prompt": "  "}, "prompt is empty"),
     "10,000 characters": ({"prompt": "dragon " * 1429}, "10,002 characters|10,003 characters"),
-    "1x1": ({"prompt": "imp", "size": 1}, "8 to 64"),
-    "65x65": ({"prompt": "imp", "width": 65, "height": 65}, "8 to 64"),
+    "1x1": ({"prompt": "imp", "size": 1}, "8 to 96"),
+    "97x97": ({"prompt": "imp", "width": 97, "height": 97}, "8 to 96"),
     "no size": ({"prompt": "imp", "size": "large"}, "size=large: .*integer"),
     "no sprites": ({"prompt": "imp", "count": 0}, "count=0"),
     "too many": ({"prompt": "imp", "count": 17}, "1 to 16"),

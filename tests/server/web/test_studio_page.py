@@ -145,7 +145,7 @@ def test_an_animation_is_a_choice(ann: Page) -> None:
 def test_a_mistake_is_a_sentence_that_says_what_to_do(ann: Page) -> None:
     run = ann.draw("red dragon", size=100_000)
     assert run["state"] == "failed"
-    assert "8 to 64 pixels" in run["error"]
+    assert "8 to 96 pixels" in run["error"]
     assert "prompt is empty" in ann.draw(" ")["error"]
     assert "count" in ann.refused("runs", kind="sprite", id=secrets.token_hex(8), prompt="x", count=99)[1]
     assert "16 hex digits" in ann.refused("runs", kind="sprite", id="../x", prompt="x")[1]
