@@ -60,9 +60,8 @@ test-brp-mcp: setup ## bevy_brp_mcp and this server in one session with the exam
 	@$(BIN)/python -m tests.bevy_game.toolchain
 	@DGX_PIXELS_BEVY=0.20 $(BIN)/pytest tests/bevy_game/brp_mcp
 
-bench: setup ## SDXL with random weights beside the stock pipeline: full size on a GPU (5-10 minutes), tiny on a CPU
-	@$(BIN)/python -m tests.bench.sdxl.table
-	@$(BIN)/python -m tests.bench.loras.pace
+bench: setup ## SDXL with random weights beside the stock pipeline: full size on a GPU (10 minutes; LIMIT= seconds), tiny on a CPU
+	@$(BIN)/python -m tests.bench.sdxl.table $(if $(LIMIT),--seconds $(LIMIT))
 
 test-gpu: setup ## the SDXL tier on a CUDA card, with a tiny random model (1-3 minutes, nearly all of it compiling)
 	@$(BIN)/pytest tests/gpu -rs

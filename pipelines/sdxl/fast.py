@@ -22,6 +22,7 @@ from pipelines.sdxl.lines import Lines
 from pipelines.sdxl.loading import Resident
 from pipelines.sdxl.references import References
 from pipelines.sdxl.text import PromptEncoder
+from pipelines.sdxl.upsampling import JoinedUpsampling
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class FastModel:
         self._float8: Float8Layers | None = None
         self._references: References | None = None
         self._lines: Lines | None = None
+        self._upsampling: JoinedUpsampling | None = None
         device = unet.device
         self._compiles = compiles and device.type == "cuda"
         if self._compiles:
@@ -49,8 +51,9 @@ class FastModel:
             self._prompt_kv = PromptKV(unet)
             self._float8 = self._rounded(unet) if float8 else None
             split_wide_heads(vae)
+            self._upsampling = JoinedUpsampling(unet)
             self._lay_out(torch.channels_last)
-        self._step = Captured(self._call_unet, device, compiled_regions(unet) if self._compiles else ())
+        self._step = Captured(self._call_unet, device, compiled_regions(unet) if self._compiles else (), halves=True)
         self._graphed, self._direct = self._predictions(self._step), self._predictions(self._call_unet)
         self._decode = Captured(self._call_vae, device, compiled_regions(vae) if self._compiles else ())
         self._draft = Captured(self._call_tiny, device)
@@ -123,8 +126,9 @@ class FastModel:
 
     def weights_changed(self) -> None:
         """Computes again what was computed from the weights, after a LoRA stack changed them in place."""
-        if self._float8:
-            self._float8.refresh()
+        for made in (self._float8, self._upsampling):
+            if made:
+                made.refresh()
 
     def state(self) -> dict[str, Any]:
         """Describes the state for get_status, as JSON values."""

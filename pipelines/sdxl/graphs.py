@@ -6,7 +6,8 @@ switches it on, captures, and switches it off, so a call of a shape without a gr
 module. On a CPU everything here is the plain call. A graph does not see what is changed in a module's code: a drawing
 that wraps (`seamless.circular`) calls the module itself.
 
-A probe compares compiled with plain output and decides whether compiled code is used. All calls come from one thread.
+A probe compares compiled with plain output and decides whether compiled code is used. Where the rows can be halved, two
+graphs are recorded, one of them with the halves side by side, and the faster is kept. All calls come from one thread.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.sdxl.halves import can_halve, in_halves
 from pipelines.sdxl.inductor import tuned_code
 from pipelines.sdxl.recording import record, run_aside
 
@@ -35,6 +37,9 @@ LARGEST_ERROR = 0.05
 off by 1 or not finite, fp16 rounding by thousandths."""
 AHEAD = 2
 """Calls that may be queued on the device: enough to keep it busy, few enough that progress and cancel are true."""
+
+WORTH = 0.99
+"""Share of the joint call's time below which a halved one is worth its memory."""
 
 Region = tuple[nn.Module, str]
 """A module and the name of the method that is compiled."""
@@ -53,6 +58,7 @@ class _Graph:
     output: Output
     graph: Any
     compiled: bool
+    halved: bool = False
 
 
 class Captured:
@@ -63,8 +69,12 @@ class Captured:
     happen in inference mode.
     """
 
-    def __init__(self, call: Callable[..., Any], device: torch.device, regions: Sequence[Region] = ()) -> None:
+    def __init__(
+        self, call: Callable[..., Any], device: torch.device, regions: Sequence[Region] = (), halves: bool = False
+    ) -> None:
+        """`halves`: each row's result depends on that row alone, and compiled code may work on the halves apart."""
         self._call = call
+        self._halved = in_halves(call, device) if halves else None
         self._device = device
         self._regions = tuple(regions)
         self._graphs: OrderedDict[Shape, _Graph] = OrderedDict()
@@ -142,6 +152,7 @@ class Captured:
         return {
             "graphs": len(self._graphs),
             "compiled_graphs": sum(g.compiled for g in list(self._graphs.values())),
+            "halved_graphs": sum(g.halved for g in list(self._graphs.values())),
             "waiting": len(self._wanted),
             "compile": self.compile_state,
             "compile_error": round(self.compile_error, 5),
@@ -176,27 +187,45 @@ class Captured:
         keep_code()
         plain = _each(self._call(*inputs), torch.clone)
         with tuned_code(), compiled(self._regions, should_stop):
-            # twice: the first call compiles, the second shows that it does not again
-            error = max(_difference(self._run_aside(inputs), plain) for _ in range(2))
-            if not error < LARGEST_ERROR:
-                raise ArithmeticError(f"compiled output is {error:.3f} away from the plain one")
-            self.compile_error = error
-            return self._record(inputs, compiled=True)
+            self.compile_error = self._error(self._call, inputs, plain)
+            graph = self._record(self._call, inputs, compiled=True)
+            if self._halved is None or not can_halve(inputs):
+                return graph
+            try:
+                self._error(self._halved, inputs, plain)
+                other = self._record(self._halved, inputs, compiled=True)
+            except (RuntimeError, ArithmeticError) as error:  # no room for both, or a wrong result
+                logger.info("A step is not split: %s", _reason(error))
+                return graph
+        other.halved = True
+        return other if _replay_seconds(other) < WORTH * _replay_seconds(graph) else graph
+
+    def _error(self, call: Callable[..., Any], inputs: tuple[Tensor, ...], plain: Output) -> float:
+        """Compiles and checks a call; returns its relative error.
+
+        Raises:
+            ArithmeticError: it is above LARGEST_ERROR.
+        """
+        # twice: the first call compiles, the second shows that it does not again
+        error = max(_difference(self._run_aside(call, inputs), plain) for _ in range(2))
+        if not error < LARGEST_ERROR:
+            raise ArithmeticError(f"compiled output is {error:.3f} away from the plain one")
+        return error
 
     def _record_plain(self, inputs: tuple[Tensor, ...], kernels: Kernels) -> _Graph:
         with kernels(self._device):
-            self._run_aside(inputs)
-            return self._record(inputs, compiled=False)
+            self._run_aside(self._call, inputs)
+            return self._record(self._call, inputs, compiled=False)
 
-    def _run_aside(self, inputs: tuple[Tensor, ...]) -> Output:
-        output = run_aside(lambda: self._call(*inputs), self._device)
+    def _run_aside(self, call: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Output:
+        output = run_aside(lambda: call(*inputs), self._device)
         torch.cuda.synchronize(self._device)
         return output
 
-    def _record(self, inputs: tuple[Tensor, ...], compiled: bool) -> _Graph:
+    def _record(self, call: Callable[..., Any], inputs: tuple[Tensor, ...], compiled: bool) -> _Graph:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        graph, output = record(lambda: self._call(*inputs), self._pool)
+        graph, output = record(lambda: call(*inputs), self._pool)
         return _Graph(inputs, output, graph, compiled)
 
 
@@ -212,18 +241,16 @@ def keep_code() -> None:
 def compiled(
     regions: Sequence[Region],
     should_stop: Callable[[], bool] = lambda: False,
-    dynamic: bool = False,
     **options: Any,
 ) -> Iterator[None]:
     """Runs the regions as code of torch.compile within the context; afterwards they are plain again.
 
-    Equal regions share one piece of code for each shape, which later contexts find again; with `dynamic` one for all
-    shapes. `options`: torch.compile's.
+    Equal regions share one piece of code for each shape, which later contexts find again. `options`: torch.compile's.
     """
     import torch._dynamo
 
     def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-        fast = torch.compile(function, fullgraph=True, dynamic=dynamic, **options)
+        fast = torch.compile(function, fullgraph=True, dynamic=False, **options)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if should_stop():
@@ -244,17 +271,16 @@ def compiled(
             module.__dict__.pop(method, None)
 
 
-def compiled_regions(model: nn.Module, whole_transformers: bool = False) -> list[Region]:
+def compiled_regions(model: nn.Module) -> list[Region]:
     """Lists what is worth compiling in an SDXL UNet or VAE: everything between convolutions and matrix products.
 
     In channels_last these regions also spare the copies from and to the convolutions' layout, which the plain group
-    norm would make. `whole_transformers`: ten blocks in a row are one region, which takes longer to compile.
+    norm would make.
     """
-    transformer = "Transformer2DModel" if whole_transformers else "BasicTransformerBlock"
     regions: list[Region] = []
     for name, module in model.named_modules():
         kind = type(module).__name__
-        if kind in ("ResnetBlock2D", transformer) or (kind == "Upsample2D" and name.startswith("decoder.")):
+        if kind in ("ResnetBlock2D", "BasicTransformerBlock") or (kind == "Upsample2D" and name.startswith("decoder.")):
             regions.append((module, "forward"))
         elif kind == "Transformer2DModel":
             regions += [(module, "_operate_on_continuous_inputs"), (module, "_get_output_for_continuous_inputs")]
@@ -314,6 +340,17 @@ def _difference(ours: Output, plain: Output) -> float:
     assert isinstance(plain, Tensor)
     plain = plain.float()
     return float((ours.float() - plain).norm() / plain.norm())
+
+
+def _replay_seconds(graph: _Graph, times: int = 8) -> float:
+    """Measures one replay, among some in a row."""
+    graph.graph.replay()
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(times):
+        graph.graph.replay()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - began) / times
 
 
 def _reason(error: Exception) -> str:

@@ -1,16 +1,12 @@
-"""How fast a LoRA is learned here: SDXL with random weights, the project's own trainer, rank 32, batch 1.
+"""The bench's arm of training: how fast a LoRA is learned by the project's own trainer, rank 32, batch 1.
 
-    python -m tests.bench.loras.pace --size full     a CUDA card (24 GB); a minute
-    python -m tests.bench.loras.pace --size tiny     any CPU: proves that every line runs
-
-The base is frozen in bfloat16, as a job holds it, and latents are cached. A table, then one line of JSON.
+The base is frozen in bfloat16, as a job holds it, and latents are cached.
 """
 
 from __future__ import annotations
 
-import argparse
+import importlib.util
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +14,8 @@ import torch
 from loras.cache import Bucket, Cache
 from loras.options import TrainOptions
 from loras.trainer import Trainer
-from tests.bench.measure import Results, Row, device_name, measure, product_rate, synchronize
-from tests.bench.sdxl.rig import PLANS, Rig
+from tests.bench.measure import Row, measure, synchronize
+from tests.bench.sdxl.rig import Rig
 
 RANK = 32
 STEPS = 3000
@@ -27,12 +23,7 @@ STEPS = 3000
 
 def time_steps(rig: Rig, side: int) -> None:
     """Rows for a step at that size, replayed and plain. The model is of no other use afterwards."""
-    resident = rig.resident
-    if rig.device.type == "cuda":  # as a job does it
-        for module in resident.modules.values():
-            module.to(torch.bfloat16)
-        resident.dtype = torch.bfloat16
-    trainer = Trainer(resident, _cache(rig, side), TrainOptions(steps=STEPS, rank=RANK, resolution=side))
+    trainer = _trainer(rig, side)
     tflop = 2.1 * rig.tflop("step", 1, side)  # backward of a frozen base: gradients of the activations alone
 
     def row(name: str, runs: int, warmup: int) -> None:
@@ -55,6 +46,42 @@ def time_steps(rig: Rig, side: int) -> None:
     row("eager", 3, 1)
 
 
+def training(rig: Rig) -> None:
+    """Rows for training on models of their own, the options that cost more last."""
+    plan = rig.plan
+
+    def fresh() -> Rig:
+        rig.free()
+        return Rig(plan, rig.device, rig.dtype, rig.results, began=rig.began)
+
+    time_steps(fresh(), plan.sides[0])
+    for options in ({"dropout": 0.1}, {"optimizer": "prodigy"}):
+        if "optimizer" in options and importlib.util.find_spec("prodigyopt") is None:
+            rig.results.note("training with Prodigy: skipped", "prodigyopt is not installed")
+        else:
+            time_options(fresh(), plan.sides[0], **options)
+
+
+def time_options(rig: Rig, side: int, **options: Any) -> None:
+    """A row for a step with those options, on a model of its own."""
+    name = ", ".join(f"{key}={value}" for key, value in options.items())
+    trainer = _trainer(rig, side, **options)
+    for _ in range(3):
+        trainer.step()
+    seconds, made, peak = measure(trainer.step, rig.device, rig.plan.runs, 0)
+    note = f"{STEPS} steps: {STEPS * seconds / 60:.1f} min {trainer.replayed.failed}"
+    rig.results.add(Row(f"training step, {side}: {name}", seconds, made, 1, 1, 0.0, peak, note))
+
+
+def _trainer(rig: Rig, side: int, **options: Any) -> Trainer:
+    resident = rig.resident
+    if rig.device.type == "cuda":  # as a job does it
+        for module in resident.modules.values():
+            module.to(torch.bfloat16)
+        resident.dtype = torch.bfloat16
+    return Trainer(resident, _cache(rig, side), TrainOptions(steps=STEPS, rank=RANK, resolution=side, **options))
+
+
 def _cache(rig: Rig, side: int) -> Cache:
     """Eight pictures with a caption each, all random."""
     size, cells, count = rig.plan.size, side // 8, 8
@@ -68,27 +95,3 @@ def _cache(rig: Rig, side: int) -> Cache:
     bucket = Bucket(latents, 0.1 * latents.abs(), sizes, torch.arange(1, count + 1))
     hidden, pooled = random(count + 1, 77, sum(size.text)), random(count + 1, size.text[1])
     return Cache((bucket,), hidden, pooled, {"dataset": "random"})
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", choices=tuple(PLANS), default="full" if torch.cuda.is_available() else "tiny")
-    parser.add_argument("--out", type=Path, help="folder where results grow line by line")
-    parser.add_argument("--sides", type=int, nargs="*", help="canvas pixels (default: the plan's largest and smallest)")
-    options = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    plan = PLANS[options.size]
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-    results = Results(device_name(device), product_rate(device, dtype), folder=options.out)
-    results.say(f"{results.device}; {options.size} SDXL, random weights; product {results.product:.1f} TFLOP/s")
-    for side in options.sides or (plan.sides[0], plan.sides[-1]):
-        rig = Rig(plan, device, dtype, results)
-        time_steps(rig, side)
-        rig.free()
-    print(results.to_json(), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,38 +9,48 @@ leave is inductor's cache on disk. Nothing is timed while they run.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import torch
 
+from pipelines.engine.hardware import free_bytes
+from pipelines.sdxl import graphs
 from tests.bench.measure import Results
-from tests.bench.sdxl import variants
+from tests.bench.sdxl.beside import draw, request, write_extras
 from tests.bench.sdxl.rig import PLANS, Rig
 
 Shapes = tuple[str, ...]
-"""Calls as kind:rows:side; the kinds are step, step8 (in float8), decode, any (a step whose code serves any shape) and
-variants.WAYS."""
+"""Calls as kind:rows:side; the kinds are step, step8 (in float8), beside (a step with a reference and lines) and
+decode."""
+MEMORY = 14e9
+"""Bytes that one process may take."""
 
 
 def start(size: str, groups: list[Shapes], folder: Path | None) -> list[subprocess.Popen[bytes]]:
-    """One process a group; what they print goes into files of `folder`."""
+    """One process a group, or fewer where memory is short; what they print goes into files of `folder`."""
+    most = max(1, int(free_bytes("cuda") / MEMORY))
+    environment = os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "4"}  # of each process; torch takes one a core
     processes = []
-    for i, shapes in enumerate(groups):
+    for i, shapes in enumerate([sum(groups[i::most], ()) for i in range(min(most, len(groups)))]):
         command = [sys.executable, "-m", "tests.bench.sdxl.ahead", "--size", size, *shapes]
         if folder is None:
-            processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            processes.append(
+                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+            )
             continue
         with (folder / f"ahead{i}.txt").open("wb") as log:
-            processes.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+            processes.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment))
     return processes
 
 
-def finish(processes: list[subprocess.Popen[bytes]], seconds: float) -> str:
-    """Waits for them, and ends those that take longer; says how it went."""
-    until = time.perf_counter() + seconds
+def finish(processes: list[subprocess.Popen[bytes]], until: float) -> str:
+    """Waits for them until then (`time.perf_counter`), and ends those that take longer; says how it went."""
     codes: list[object] = []
     for process in processes:
         try:
@@ -50,6 +60,20 @@ def finish(processes: list[subprocess.Popen[bytes]], seconds: float) -> str:
             process.wait()
             codes.append("ended")
     return f"exit codes {codes}"
+
+
+def _capture(rig: Rig, kind: str, rows: int, side: int) -> None:
+    if kind == "beside":
+        with tempfile.TemporaryDirectory() as folder:
+            write_extras(rig, Path(folder))
+            draw(rig, request(rig, 1, side, 1, True, 2, guidance=7.5 if rows == 2 else 1.0))
+    else:
+        with torch.inference_mode():
+            if kind == "decode":
+                rig.fast.decode(rig.latents(rows, side))
+            else:
+                rig.step(*rig.inputs(rows, side))
+    rig.warm()
 
 
 def main() -> None:
@@ -65,19 +89,8 @@ def main() -> None:
     print(f"built {time.perf_counter() - began:.0f} s", flush=True)
     for shape in options.shapes:
         kind, rows, side = shape.split(":")
-        if kind == "any":
-            variants.any_shape(rig, [(int(rows), int(side))])
-            continue
-        if kind in variants.WAYS:
-            variants.way(rig, kind, int(rows), int(side), timed=False)
-            print(f"{shape} {time.perf_counter() - began:.0f} s", flush=True)
-            continue
-        with torch.inference_mode():
-            if kind != "decode":
-                rig.step(*rig.inputs(int(rows), int(side)))
-            else:
-                rig.fast.decode(rig.latents(int(rows), int(side)))
-        rig.warm()
+        with mock.patch.object(graphs, "can_halve", return_value=False):  # a process of its own compiles the halves
+            _capture(rig, kind, int(rows), int(side))
         print(f"{shape} {time.perf_counter() - began:.0f} s {rig.fast.state()}", flush=True)
 
 

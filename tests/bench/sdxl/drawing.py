@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from pipelines.sdxl.graphs import Captured
 from tests.bench.measure import Row, measure
 from tests.bench.sdxl.profile import profile_step
+from tests.bench.sdxl.projection import Cost, project
 from tests.bench.sdxl.rig import Rig
 
 
@@ -71,19 +73,22 @@ def sizes(rig: Rig) -> None:
 
 
 def profile(rig: Rig) -> None:
-    """Where one guided step's, one unguided step's and a decode's time goes, kernel by kernel."""
+    """Where one guided step's, one unguided step's and a decode's time goes, and what that means for a Spark."""
+    step, one_row, decode = (profile_call(rig, rows) for rows in (2, 1, 0))
+    project(rig.results, rig.plan, step, one_row, decode, "float16")
+
+
+@torch.inference_mode()
+def profile_call(rig: Rig, rows: int, label: str = "") -> Cost:
+    """Notes the kernels of a step of so many rows, or of a decode (0); returns what they cost."""
     side = rig.plan.sides[0]
-    latents = rig.latents(1, side)
-    with torch.inference_mode():
-        for rows in (2, 1):
-            inputs = rig.inputs(rows, side)
-            rig.step(*inputs)
-            rig.warm()
-            what = f"profile of a step of {rows} rows"
-            rig.results.note(what, profile_step(lambda i=inputs: rig.step(*i), rig.device))
-        rig.fast.decode(latents)
-        rig.warm()
-        rig.results.note("profile of a decode", profile_step(lambda: rig.fast.decode(latents), rig.device))
+    inputs = rig.inputs(rows, side) if rows else (rig.latents(1, side),)
+    call: Callable[..., Any] = rig.step if rows else rig.fast.decode
+    call(*inputs)
+    rig.warm()
+    found = profile_step(lambda: call(*inputs), rig.device)
+    rig.results.note(f"profile of a step of {rows} rows{label}" if rows else f"profile of a decode{label}", found)
+    return Cost.of(found)
 
 
 def tiny_vae(rig: Rig) -> None:

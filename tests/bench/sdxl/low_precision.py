@@ -12,7 +12,8 @@ from torch import Tensor
 # pyright: reportPrivateImportUsage=false
 from pipelines.sdxl.float8 import E4M3, LARGEST, Float8Linear
 from tests.bench.measure import Row, measure
-from tests.bench.sdxl.profile import profile_step
+from tests.bench.sdxl.drawing import profile_call
+from tests.bench.sdxl.projection import project
 from tests.bench.sdxl.rig import Rig
 
 
@@ -81,7 +82,7 @@ def _replayed(call: Callable[[], Any], device: torch.device, times: int = 20) ->
 def float8(rig: Rig) -> None:
     """Rows for a step and for pictures in float8, and their difference from the same weights in float16."""
     plan, side = rig.plan, rig.plan.sides[0]
-    low = Rig(plan, rig.device, rig.dtype, rig.results, began=rig.began, float8=True)
+    low = rig.low
     served = sum(isinstance(module, Float8Linear) for module in low.resident.unet.modules())
     rig.results.note("float8: layers beside the joined inputs", served)
     low.time_step("float8: step, guided", 2, side)
@@ -90,10 +91,8 @@ def float8(rig: Rig) -> None:
     low.time_picture(f"float8: {plan.steps} steps, guided for 60 %", 1, side, plan.steps, 7.5, 0.6)
     low.time_picture(f"float8: {plan.few} steps, no guidance", 1, side, plan.few, 1.0)
     low.time_step("float8: step, one row", 1, side)
-    low.time_step(f"float8: step, guided, batch {plan.batch}", 2 * plan.batch, side)
-    inputs = low.inputs(2, side)
-    with torch.inference_mode():
-        rig.results.note("profile of a step of 2 rows, float8", profile_step(lambda: low.step(*inputs), rig.device))
+    step, one_row, decode = (profile_call(low, rows, ", float8") for rows in (2, 1, 0))
+    project(rig.results, plan, step, one_row, decode, "float8")  # taken as twice float16's rate there as well
     rig.results.note("graphs, float8", low.fast.state())
 
 

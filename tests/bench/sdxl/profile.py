@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 KINDS = (
+    # first, since a compiled kernel is named after all that is fused into it
+    ("compiled norm", r"^triton.*norm"),
+    ("compiled pointwise", r"^triton"),
     ("attention", r"flash|fmha|attention|sdpa|cudnn_generated_fort_native_sdpa"),
     ("layout copy", r"nchwToNhwc|nhwcToNchw|transpose|convert_layout"),
     ("convolution", r"conv|wgrad|dgrad|implicit|fprop|winograd|xmma_fprop"),
     ("matrix product", r"gemm|cutlass|nvjet|splitK|cublas|mm_kernel|addmm|matmul"),
     ("normalisation", r"norm|moments|welford|var_mean|Rowwise"),
-    ("compiled pointwise", r"^triton"),
     ("copy", r"copy|memcpy|memset|cat"),
     ("pointwise", r"elementwise|vectorized|upsample|gelu|silu"),
 )

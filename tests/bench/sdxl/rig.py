@@ -61,12 +61,21 @@ class Rig:
     results: Results
     began: float = field(default_factory=time.perf_counter)
     float8: bool = False
+    adapter: Path = Path()
+    network: Path = Path()
+    """Folders of the IP-Adapter and the ControlNet, where an arm wrote them."""
+    _low: Rig | None = None
     _counts: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.resident = self._resident()
         self.prompts = self.resident.prompts
-        self.backend = DiffusersBackend(self.device, float8=self.float8)
+        self.backend = DiffusersBackend(
+            self.device,
+            float8=self.float8,
+            find_adapter=lambda: self.adapter,
+            find_controlnet=lambda: self.network,
+        )
         self.fast = self.backend.adopt(self.resident)
         self._words = itertools.count()
 
@@ -85,6 +94,13 @@ class Rig:
             dtype=self.dtype,
             **weights,
         )
+
+    @property
+    def low(self) -> Rig:
+        """A second model like this one that multiplies in float8, made once."""
+        if self._low is None:
+            self._low = Rig(self.plan, self.device, self.dtype, self.results, self.began, float8=True)
+        return self._low
 
     @property
     def left(self) -> float:
@@ -170,7 +186,7 @@ class Rig:
 
         self.draw(batch, side, 2, guidance, 0.5 if guided < 1 else 1.0)  # both kinds of step
         self.warm()
-        seconds, made, peak = measure(call, self.device, runs or self.plan.runs, warmup=1)
+        seconds, made, peak = measure(call, self.device, runs or self.plan.runs, 1, 5.0)
         with_guidance = sum(i / steps < guided for i in range(steps)) if guidance > 1 else 0
         tflop = self.picture_tflop(batch, side, steps, with_guidance)
         return self.results.add(Row(name, seconds, made, steps, batch, tflop, peak))
@@ -186,10 +202,10 @@ class Rig:
                 pass
         state = call.state() if isinstance(call, Captured) else self.fast.state()["step"] if step is None else {}
         if state and state["compile"] != "off":
-            note = f"compile {state['compile']}, error {state['compile_error']:.4f}"
+            note = f"compile {state['compile']}, error {state['compile_error']:.4f}, {state['halved_graphs']} halved"
         if state and state["failed"]:
             note = f"{note} FAILED: {state['failed'][0]}"
-        seconds, runs, peak = measure(lambda: [call(*inputs) for _ in range(10)], self.device, self.plan.runs, 1, 10.0)
+        seconds, runs, peak = measure(lambda: [call(*inputs) for _ in range(10)], self.device, self.plan.runs, 1, 4.0)
         seconds /= 10
         return self.results.add(Row(name, seconds, runs, 1, 1, self.tflop("step", rows, side), peak, note.strip()))
 

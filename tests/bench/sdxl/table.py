@@ -1,6 +1,7 @@
 """`make bench`: SDXL with random weights, stock and ours, in one run. A table, then one line of JSON.
 
-    python -m tests.bench.sdxl.table --size full      a CUDA card (40 GB; 15 GB with --no-ahead); 6-9 minutes
+    python -m tests.bench.sdxl.table --size full      a CUDA card (24 GB); 10 minutes
+    python -m tests.bench.sdxl.table --seconds 300    what can be measured until then, the most important first
     python -m tests.bench.sdxl.table --size tiny      any CPU: proves that every line runs
     python -m tests.bench.sdxl.table --size full --arms "one step"     a CPU with 24 GB: proves that it fits
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -20,24 +22,25 @@ from pathlib import Path
 
 import torch
 
+from tests.bench.loras import pace
 from tests.bench.measure import Results, copy_rate, device_name, product_rate, sustained_rate
-from tests.bench.sdxl import ahead, drawing, low_precision, stacks, variants
+from tests.bench.sdxl import ahead, beside, drawing, low_precision, stacks, variants
 from tests.bench.sdxl.rig import PLANS, Plan, Rig
 
 ARMS: tuple[tuple[str, Callable[[Rig], None], float], ...] = (
-    ("batches", drawing.batches, 0),
     ("pictures", drawing.pictures, 0),
-    ("float8", low_precision.float8, 60),
-    ("float8 products", low_precision.products, 10),
-    ("lora", stacks.merged, 20),
-    ("stock", variants.stock, 30),
+    ("batches", drawing.batches, 0),
+    ("float8", low_precision.float8, 40),
+    ("beside", beside.beside, 40),
+    ("profile", drawing.profile, 5),
+    ("stock", variants.stock, 20),
+    ("training", pace.training, 50),
+    ("lora", stacks.merged, 25),
     ("sizes", drawing.sizes, 30),
-    ("profile", drawing.profile, 10),
+    ("float8 products", low_precision.products, 10),
     ("decode", variants.decode, 20),
     ("tiny vae", drawing.tiny_vae, 5),
     ("steps", variants.steps, 30),
-    ("ways", variants.ways, 40),
-    ("any shape", variants.any_shape, 60),
     ("stock faster", variants.stock_faster, 40),
     ("unmerged", stacks.unmerged, 40),
     ("one step", variants.one_step, 0),
@@ -52,18 +55,16 @@ def shapes_ahead(plan: Plan, arms: list[str]) -> list[ahead.Shapes]:
     """What the arms will compile, as groups of about the same work."""
     side, batch = plan.sides[0], plan.batch
     groups: list[ahead.Shapes] = []
-    if "batches" in arms:
-        groups.append((f"step:{2 * batch}:{side}", f"decode:{batch}:{side}"))
     if {"pictures", "lora", "profile", "decode", "float8"} & set(arms):
-        groups += [(f"step:2:{side}", f"decode:1:{side}"), (f"step:1:{side}",)]
-    if "sizes" in arms:
-        groups += [(f"step:2:{small}", f"decode:1:{small}") for small in plan.sides[1:]]
-    if "ways" in arms:
-        groups += [(f"{name}:2:{side}",) for name in variants.WAYS if name != "ours"]
+        groups += [(f"step:2:{side}",), (f"step:1:{side}",), (f"decode:1:{side}", f"decode:{batch}:{side}")]
+    if "batches" in arms:
+        groups += [(f"step:{2 * batch}:{side}",), (f"step:{batch}:{side}",)]
     if "float8" in arms:
-        groups += [(f"step8:{rows}:{side}",) for rows in (2, 1, 2 * batch)]
-    if "any shape" in arms:
-        groups.append((f"any:2:{side}", f"any:1:{side}"))
+        groups += [(f"step8:{rows}:{side}",) for rows in (2, 1)]
+    if "beside" in arms:
+        groups += [(f"beside:{rows}:{side}",) for rows in (2, 1)]
+    if "sizes" in arms and plan.seconds > 2 * COMPILING:
+        groups += [(f"step:2:{small}", f"step:1:{small}", f"decode:1:{small}") for small in plan.sides[1:]]
     return groups
 
 
@@ -87,22 +88,34 @@ def main() -> None:
         options.out.mkdir(parents=True, exist_ok=True)
     results = Results(device_name(device), folder=options.out)
     results.say(f"{results.device}; {options.size} SDXL, random weights, {dtype}")
+    running = []
     if device.type == "cuda" and not options.no_ahead:
         running = ahead.start(options.size, shapes_ahead(plan, arms), options.out)
-        results.note("compiling ahead", ahead.finish(running, COMPILING))
-        results.note("compiling ahead, seconds", round(time.perf_counter() - began, 1))
     if options.only_ahead:
+        results.note("compiling ahead", ahead.finish(running, began + COMPILING))
         return
-    results.product = product_rate(device, dtype)
-    results.copy = copy_rate(device)
-    results.say(f"matrix product {results.product:.1f} TFLOP/s, copy {results.copy:.2f} TB/s")
-    results.note("matrix product after two seconds, TFLOP/s", round(sustained_rate(device, dtype), 1))
     rig = Rig(plan, device, dtype, results, began=began)
-    results.note("seconds until the model is built", round(time.perf_counter() - began, 1))
-    for name, arm, needs in sorted(ARMS, key=lambda a: arms.index(a[0]) if options.arms and a[0] in arms else 0):
+    with tempfile.TemporaryDirectory() as folder:
+        if "beside" in arms:
+            beside.write_extras(rig, Path(folder))
+        if running:
+            results.note("compiling ahead", ahead.finish(running, began + min(COMPILING, plan.seconds / 2.5)))
+        results.note("seconds until the first measurement", round(time.perf_counter() - began, 1))
+        results.product = product_rate(device, dtype)
+        results.copy = copy_rate(device)
+        results.say(f"matrix product {results.product:.1f} TFLOP/s, copy {results.copy:.2f} TB/s")
+        results.note("matrix product after two seconds, TFLOP/s", round(sustained_rate(device, dtype), 1))
+        run(rig, arms, in_order=bool(options.arms))
+    print(results.to_json(), flush=True)
+
+
+def run(rig: Rig, arms: list[str], in_order: bool) -> None:
+    """Runs the arms, in the order in which they are named where that is wished."""
+    results = rig.results
+    for name, arm, needs in sorted(ARMS, key=lambda a: arms.index(a[0]) if in_order and a[0] in arms else 0):
         if name not in arms:
             continue
-        if device.type == "cuda" and rig.left < needs:
+        if rig.device.type == "cuda" and rig.left < needs:
             results.note(f"{name}: skipped", f"{rig.left:.0f} s are left")
             continue
         start = time.perf_counter()
@@ -113,7 +126,6 @@ def main() -> None:
             results.note(f"{name}: failed", f"{type(error).__name__}: {error}"[:300])
         rig.free()
         results.say(f"  [{name}: {time.perf_counter() - start:.0f} s, {rig.left:.0f} s left]")
-    print(results.to_json(), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
 import torch
-import torch._dynamo
 from torch import Tensor
 
 from pipelines.sdxl import graphs
-from pipelines.sdxl.attention import PromptKV, fuse_attention_inputs, split_wide_heads
+from pipelines.sdxl.attention import split_wide_heads
 from pipelines.sdxl.denoise import Conditioning, predict_with
 from pipelines.sdxl.graphs import Captured, compiled_regions
+from pipelines.sdxl.upsampling import JoinedUpsampling
 from tests.bench.measure import Row, measure
 from tests.bench.sdxl.drawing import compare_with_stock
 from tests.bench.sdxl.rig import NEGATIVE, PROMPT, Rig
@@ -38,7 +35,7 @@ def stock(rig: Rig) -> None:
     parts["vae"].register_to_config(force_upcast=rig.dtype == torch.float16)
     draw = _drawing(rig, pipeline(rig, parts))
     tflop = rig.picture_tflop(1, plan.sides[0], plan.steps, plan.steps)
-    seconds, runs, peak = measure(draw, rig.device, plan.runs, warmup=1, most_seconds=15)
+    seconds, runs, peak = measure(draw, rig.device, plan.runs, warmup=1, most_seconds=8)
     rig.results.add(Row("stock pipeline", seconds, runs, plan.steps, 1, tflop, peak))
     compare_with_stock(rig)
 
@@ -68,21 +65,6 @@ def _blocks(unet: Any) -> list[graphs.Region]:
     return [(m, "forward") for m in unet.modules() if type(m).__name__ == "BasicTransformerBlock"]
 
 
-@dataclass(frozen=True)
-class Way:
-    """How a step is made, beyond compiled regions, channels_last and joined weights."""
-
-    whole: bool = False  # ten transformer blocks in a row are one region
-    tuned: bool = True  # with the settings of pipelines/sdxl/inductor.py
-
-
-WAYS = {
-    "ours": Way(),
-    "whole-transformers": Way(whole=True),
-    "usual-code": Way(tuned=False),
-}
-
-
 def steps(rig: Rig) -> None:
     """One guided step by the ways that lead to ours, one change at a time."""
     unet, side = rig.build()["unet"], rig.plan.sides[0]
@@ -100,55 +82,6 @@ def steps(rig: Rig) -> None:
     attempt("graph, kernels chosen", [])
     if rig.device.type == "cuda":
         attempt("graph, blocks compiled", _blocks(unet))
-
-
-def ways(rig: Rig) -> None:
-    """One guided step by each way, on a model of its own."""
-    for name in WAYS:
-        way(rig, name, 2, rig.plan.sides[0])
-
-
-def way(rig: Rig, name: str, rows: int, side: int, timed: bool = True) -> None:
-    """A row for a step by that way, or only its capture."""
-    chosen, unet = WAYS[name], rig.build()["unet"] if timed else rig.resident.unet
-    fuse_attention_inputs(unet)
-    prompt_kv = PromptKV(unet)
-    unet.to(memory_format=torch.channels_last)
-    torch._dynamo.reset()  # compiled code does not look at the weights' layout again
-
-    def call(latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        with prompt_kv.given(hidden):
-            return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
-
-    with contextlib.nullcontext() if chosen.tuned else mock.patch.object(graphs, "tuned_code", contextlib.nullcontext):
-        step = Captured(call, rig.device, compiled_regions(unet, chosen.whole))
-        if timed:
-            rig.time_step(f"step of {rows} rows, {name}", rows, side, step)
-        else:
-            step(*rig.inputs(rows, side))
-            step.warm()
-    rig.free()
-
-
-def any_shape(rig: Rig, shapes: Sequence[tuple[int, int]] = ()) -> None:
-    """Regions compiled once for every number of rows and every canvas: what that costs a step, and what it saves."""
-    unet, plan = rig.build()["unet"], rig.plan
-    fuse_attention_inputs(unet)
-    prompt_kv = PromptKV(unet)
-    unet.to(memory_format=torch.channels_last)
-    torch._dynamo.reset()
-
-    def call(latents: Tensor, timestep: Tensor, hidden: Tensor, pooled: Tensor, sizes: Tensor) -> Tensor:
-        with prompt_kv.given(hidden):
-            return predict_with(unet)(latents, timestep, Conditioning(hidden, pooled, sizes))
-
-    large, small = plan.sides[:2]
-    compiled = functools.partial(graphs.compiled, dynamic=True)
-    with mock.patch.object(graphs, "compiled", compiled):
-        for rows, side in shapes or ((2, large), (2 * plan.batch, large), (2, small), (1, large)):
-            step = Captured(call, rig.device, compiled_regions(unet))
-            rig.time_step(f"step of {rows} rows, {side}, code for any shape", rows, side, step)
-            rig.free()
 
 
 def decode(rig: Rig) -> None:
@@ -179,6 +112,8 @@ def decode(rig: Rig) -> None:
         error = float((plain(latents).float() - before).norm() / before.norm())
     rig.results.note("wide head as products: relative difference of the picture", error)
     attempt("the same + wide head as products", Captured(plain, rig.device, compiled_regions(vae)))
+    JoinedUpsampling(vae)
+    attempt("the same + upsampling as transposed convolutions", Captured(plain, rig.device, compiled_regions(vae)))
 
 
 def one_step(rig: Rig) -> None:

@@ -71,6 +71,7 @@ def test_without_a_gpu_a_captured_call_is_the_plain_one() -> None:
     assert captured.state() == {
         "graphs": 0,
         "compiled_graphs": 0,
+        "halved_graphs": 0,
         "waiting": 0,
         "compile": "off",
         "compile_error": 0.0,
