@@ -59,6 +59,8 @@ LONGEST_PAUSE = 30.0
 """Seconds between two attempts to reach a server; they begin with one and double."""
 _SILENCE = POLL_SECONDS + 20.0
 _ANSWERS = 16
+_BREATH = 0.2
+"""Seconds before hello is said again."""
 
 
 class Refused(ServerError):
@@ -116,6 +118,7 @@ class Agent:
                         return
             except Forgotten as error:
                 logger.info("%s", error)
+                self._stopped.wait(_BREATH)
             except Lost as error:
                 if self._stopped.is_set():
                     return
@@ -211,10 +214,15 @@ class Agent:
             said = f"It answers with the status {status}."
         if status == 409:
             return Forgotten(said)
-        if status in (401, 403):
+        if status == 401:
             return Refused(f"{self._where} refuses: {said} Set DGX_PIXELS_HTTP_TOKEN to the token of {self._user}.")
         if status == 404:
             return Refused(f"The server at {self._where} takes no agents: it is older than this dgx-pixels.")
+        if status in (403, 421):
+            return Refused(
+                f"{self._where} answers to its own address alone: a proxy in front of it must set Host to 127.0.0.1 "
+                "with the server's port."
+            )
         if status in (400, 410, 426):
             return Refused(f"{self._where} refuses: {said}")
         return Lost(f"{self._where}: {said}")

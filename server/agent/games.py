@@ -66,8 +66,8 @@ class RemoteGames:
 
     def names(self, user: str) -> list[str]:
         """Lists the games that a user has registered, as `NAME/GAME`."""
-        folder = self._users / user / "games"
-        return sorted(f"{user}/{found.name}" for found in folder.iterdir()) if folder.is_dir() else []
+        found = (self._users / user / "games").glob(f"*/{STYLE_FILE}")
+        return sorted(f"{user}/{style.parent.name}" for style in found)
 
     def find(self, user: str, named: str) -> Project | None:
         """Returns the game `NAME/GAME` of a user; None where the text does not have that form.
@@ -81,7 +81,7 @@ class RemoteGames:
         if owner != user:
             raise ProjectError(f"{named} is not one of your games. Yours: {', '.join(self.names(user)) or 'none'}.")
         folder = self._users / user / "games" / game
-        if not folder.is_dir():
+        if not (folder / STYLE_FILE).is_file():
             raise ProjectError(
                 f"{named} is not registered. Start `dgx-pixels agent {named} --connect URL` in the game's folder."
             )
@@ -203,7 +203,8 @@ class RemoteGames:
 
     def _open(self, name: str, folder: Path) -> Project:
         project = find_project(folder, None)
-        assert project is not None  # its style file is there
+        assert project is not None
+        assert project.root == folder.resolve()  # its style file is there
         kept = next(iter(folder.glob("palette*")), None)
         style = replace(project.style, palette=kept.name if kept else "")
         place = (folder / _PLACE).read_text(encoding="utf-8")
