@@ -13,6 +13,7 @@ UserError
 │   │   └── AdapterError    a LoRA that is unknown, damaged, or of a form that cannot be merged
 │   ├── DrawingError        the model drew values that are not numbers
 │   ├── OutOfMemory         the device has no room, even for half the batch
+│   ├── BackendLost         the process that draws ended, or cannot be reached
 │   └── Cancelled           the caller gave up; nothing was kept
 ├── LoraError               loras.errors
 ├── WorkflowError           workflows.errors
@@ -74,6 +75,14 @@ class DrawingError(PipelineError):
 
 class OutOfMemory(PipelineError):
     """The device has no room for the request."""
+
+
+class BackendLost(PipelineError):
+    """The process or machine that draws ended, or cannot be reached. `begun`: it may have begun with the request."""
+
+    def __init__(self, message: str, begun: bool = True) -> None:
+        super().__init__(message)
+        self.begun = begun
 
 
 class Cancelled(PipelineError):

@@ -2,8 +2,9 @@
 
 There is one backend as a rule; a cluster has one for each actor. Owners take turns (see `turns`); requests of one
 owner run first in, first out, each on a free backend that has its model and LoRAs in memory, else on any free one, with
-progress and cancel after every step. A request that runs out of memory is tried again with half the batch. `lease`
-reserves a device for one caller.
+progress and cancel after every step. A batch is parted between backends that are free. A request that runs out of
+memory is tried again with half the batch; one whose backend was lost is next on another. `lease` reserves a device for
+one caller.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from pipelines import tracing
 from pipelines.engine.backend import Backend, OnStep
+from pipelines.engine.jobs import Job, Lane
+from pipelines.engine.losses import to_blame
+from pipelines.engine.parting import join, part
 from pipelines.engine.seconds import Seconds
 from pipelines.engine.turns import OWNER, Turns
-from pipelines.errors import Cancelled, OutOfMemory, PipelineError
-from pipelines.records import Drawing, DrawRequest, LoraWeight, OnProgress, no_progress
+from pipelines.errors import BackendLost, Cancelled, DrawingError, OutOfMemory, PipelineError
+from pipelines.records import Drawing, DrawRequest, OnProgress, no_progress
 
 logger = logging.getLogger(__name__)
 
@@ -34,50 +39,6 @@ HEARTBEAT = 0.05
 
 CALM = 16
 """In a longer queue a caller is called less often in proportion: all of them together cost the same."""
-
-
-class _Job:
-    """Something for a worker to do. Guarded by the engine's condition."""
-
-    def __init__(
-        self, what: str, work: Callable[[_Job, _Lane], Any], model: str = "", loras: tuple[LoraWeight, ...] = ()
-    ) -> None:
-        self.what = what
-        self.work = work
-        self.model = model  # the model that it loads or draws with
-        self.loras = loras
-        self.owner = OWNER.get()
-        self.cost = 0.0  # pixels to draw, for the owners' turns
-        self.loads = False  # whether it only loads it
-        self.state = "queued"  # queued, running, finished
-        self.steps: list[tuple[int, int]] = []  # every step that was taken
-        self.cancelled = False
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.trace = tracing.here()
-        self.asked = time.time_ns()
-        self.changed: threading.Condition | None = None  # who waits for this job alone
-
-    def step(self, done: int, total: int) -> None:
-        """Notes the step, and stops where the caller has gone (the worker's OnStep)."""
-        if self.cancelled:
-            raise Cancelled("The drawing was cancelled.")
-        self.steps.append((done, total))
-
-
-class _Lane:
-    """A backend, its worker thread, and what they do. Guarded by the engine's condition."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self.running: _Job | None = None
-        self.loaded: set[str] = set()
-        self.loras: tuple[LoraWeight, ...] = ()  # what the last drawing left merged
-        self.worker: threading.Thread | None = None
-
-    def suits(self, job: _Job) -> int:
-        """Returns how little this backend has to load for the job: 2 nothing, 1 LoRAs, 0 the model."""
-        return 0 if job.model not in self.loaded else 2 if job.loras == self.loras else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +61,46 @@ class Engine:
     def __init__(self, *backends: Backend) -> None:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # the workers wait for it
-        self._queue: deque[_Job] = deque()
-        self._ahead: dict[_Job, int] | None = None  # how many come before each; None: count again
+        self._queue: deque[Job] = deque()
+        self._ahead: dict[Job, int] | None = None  # how many come before each; None: count again
         self._turns = Turns()
-        self._lanes = [_Lane(backend) for backend in backends]
+        self._lanes: list[Lane] = []
+        self._numbers = count()
         self._closed = False
-        self._counts = {"drawn": 0, "steps": 0, "cancelled": 0, "failed": 0}
+        self._counts = {"drawn": 0, "steps": 0, "cancelled": 0, "failed": 0, "lost": 0}
         self._found = [0, 0, 0]  # drawings whose device had: nothing, the model, model and LoRAs
         self._waits: dict[str, Seconds] = {}
         self._works: dict[str, Seconds] = {}
+        self._answered = 0  # requests that were drawn
         self._last_error = ""
-        for lane in self._lanes:
-            lane.worker = threading.Thread(target=self._work, args=(lane,), name="dgx-pixels-engine", daemon=True)
-            lane.worker.start()
+        for backend in backends:
+            self.add(backend)
+
+    def add(self, backend: Backend) -> None:
+        """Draws with this backend too from now on."""
+        lane = Lane(backend, next(self._numbers))
+        lane.worker = threading.Thread(target=self._work, args=(lane,), name="dgx-pixels-engine", daemon=True)
+        with self._changed:
+            self._lanes = [*self._lanes, lane]  # never changed in place: others walk through it
+        lane.worker.start()
+
+    def retire(self, number: int, first: Callable[[Any], bool] = lambda backend: False) -> None:
+        """Draws with so many backends fewer; each ends what it does, then its `close` is called where it has one.
+
+        Those that are lost go first, then those that `first` names, then free ones. One is always kept.
+        """
+        named = [lane for lane in self._lanes if lane.lost or first(lane.backend)]  # it may take a second
+        with self._changed:
+            order = sorted(self._lanes, key=lambda lane: (not lane.lost, lane not in named, not lane.free))
+            for lane in order[: max(0, min(number, len(order) - 1))]:
+                lane.retired = True
+            self._lanes = [lane for lane in self._lanes if not lane.retired]
+            self._changed.notify_all()
+
+    @property
+    def size(self) -> int:
+        """How many backends there are, lost ones included; 0 once the engine is closed."""
+        return 0 if self._closed else len(self._lanes)
 
     def draw(self, request: DrawRequest, on_progress: OnProgress = no_progress) -> Drawing:
         """Draws the batch when its turn comes; `on_progress` is called as `OnProgress` says.
@@ -125,18 +113,36 @@ class Engine:
         OWNER.get().room()
         asked = {"model": request.model, "pictures": len(request.prompts)}
         with tracing.span("draw", **asked, width=request.width, height=request.height):
-            job = _Job(
-                f"drawing with {request.model}",
-                lambda job, lane: self._draw(request, job, lane),
-                request.model,
-                request.loras,
-            )
-            job.cost = float(len(request.prompts) * request.width * request.height)
-            return self._run(job, on_progress)
+            begun = time.perf_counter()
+            with self._changed:
+                free = 1 if self._queue else sum(lane.free for lane in self._lanes)
+            parts = getattr(self.backend, "parts", None)  # a backend that is alone has no say
+            jobs = [self._drawing(one) for one in part(request, parts(request, free) if parts else 1)]
+            changed = threading.Condition(self._lock)
+            try:
+                for job in jobs:
+                    self._submit(job, changed)
+                self._wait(jobs, on_progress, lambda: any(job.error for job in jobs))
+            finally:
+                self._give_up(jobs)
+            for job in jobs:
+                if job.error is not None:
+                    raise job.error
+            return join([job.result for job in jobs], time.perf_counter() - begun)
+
+    def _drawing(self, request: DrawRequest) -> Job:
+        job = Job(
+            f"drawing with {request.model}",
+            lambda job, lane: self._draw(request, job, lane),
+            request.model,
+            request.loras,
+        )
+        job.cost = float(len(request.prompts) * request.width * request.height)
+        return job
 
     def preload(self, model: str) -> None:
         """Loads a model in the background; what goes wrong is logged and shown by `status`."""
-        job = _Job(f"loading {model}", lambda _, lane: self._load(model, lane), model)
+        job = Job(f"loading {model}", lambda _, lane: self._load(model, lane), model)
         job.loads = True
         self._submit(job)
 
@@ -150,17 +156,17 @@ class Engine:
         granted, returned = threading.Event(), threading.Event()
         leased: list[Backend] = []
 
-        def work(job: _Job, lane: _Lane) -> None:
+        def work(job: Job, lane: Lane) -> None:
             leased.append(lane.backend)
             granted.set()
             self._tell(job)
             while not (returned.wait(HEARTBEAT) or job.cancelled):
                 pass
 
-        job = _Job(owner, work)
+        job = Job(owner, work)
         self._submit(job)
         try:
-            self._wait(job, on_progress, granted.is_set)
+            self._wait([job], on_progress, granted.is_set)
             if not granted.is_set():
                 raise job.error or Cancelled("The engine is closed. Start the server again.")
             yield leased[0]
@@ -219,36 +225,36 @@ class Engine:
 
     # the caller's side
 
-    def _run(self, job: _Job, on_progress: OnProgress) -> Any:
-        self._submit(job)
-        self._wait(job, on_progress, lambda: False)
-        if job.error is not None:
-            raise job.error
-        return job.result
-
-    def _submit(self, job: _Job) -> None:
+    def _submit(self, job: Job, changed: threading.Condition | None = None) -> None:
         with self._changed:
             if self._closed:
                 raise Cancelled("The engine is closed. Start the server again.")
             self._turns.admit(job, self._queue)
-            job.changed = threading.Condition(self._lock)
+            job.changed = changed or threading.Condition(self._lock)
             self._queue.append(job)
             self._ahead = None
             self._changed.notify_all()
 
-    def _wait(self, job: _Job, on_progress: OnProgress, enough: Callable[[], bool]) -> None:
-        """Waits until the job is finished, or `enough`. An error of `on_progress` removes the job from the queue."""
+    def _wait(self, jobs: Sequence[Job], on_progress: OnProgress, enough: Callable[[], bool]) -> None:
+        """Waits until the jobs are finished, or `enough`. An error of `on_progress` removes them from the queue.
+
+        Of several, the one that is furthest behind is told.
+        """
         told = 0
         last = (0, 1)
         try:
             while True:
-                assert job.changed is not None
-                with job.changed:
-                    if job.state != "finished" and not enough() and len(job.steps) == told:
-                        job.changed.wait(HEARTBEAT * max(1.0, len(self._queue) / CALM))
-                    steps = job.steps[told:]
-                    over = job.state == "finished" or enough()
-                    message = self._message(job)
+                changed = jobs[0].changed
+                assert changed is not None
+                with changed:
+                    over = enough() or all(job.state == "finished" for job in jobs)
+                    behind = min(jobs, key=lambda job: len(job.steps))
+                    if not over and len(behind.steps) == told:
+                        changed.wait(HEARTBEAT * max(1.0, len(self._queue) / CALM))
+                        over = enough() or all(job.state == "finished" for job in jobs)
+                        behind = min(jobs, key=lambda job: len(job.steps))
+                    steps = behind.steps[told:]
+                    message = self._message(behind)
                 for step in steps or (() if over else (last,)):
                     on_progress(*step, message)
                     last = step
@@ -256,15 +262,20 @@ class Engine:
                 if over:
                     return
         except BaseException:
-            with self._changed:
+            self._give_up(jobs)
+            raise
+
+    def _give_up(self, jobs: Sequence[Job]) -> None:
+        """Cancels what is not finished."""
+        with self._changed:
+            for job in jobs:
                 job.cancelled = True
                 if job in self._queue:
                     self._queue.remove(job)
                     self._ahead = None
                     self._finish(job, error=Cancelled("The drawing was cancelled while it waited."))
-            raise
 
-    def _message(self, job: _Job) -> str:
+    def _message(self, job: Job) -> str:
         working = [lane for lane in self._lanes if lane.running]
         if job.model and not job.steps:
             for lane in working:
@@ -274,56 +285,116 @@ class Engine:
         if job.state != "queued":
             return job.what
         if self._ahead is None:
-            self._ahead = {other: place for place, other in enumerate(self._turns.order(self._queue))}
+            self._ahead = {other: place for place, other in enumerate(self._order())}
         ahead = self._ahead.get(job, 0)
         running = f" behind '{working[0].running.what}'" if working and working[0].running else ""
         return f"waiting{running}" + (f" and {ahead} more" if ahead else "")
 
     # the worker's side
 
-    def _work(self, lane: _Lane) -> None:
-        while True:
-            self._warm(lane)
-            with self._changed:
-                while (job := self._next(lane)) is None and not self._closed:
-                    self._changed.wait()
-                if self._closed or job is None:
-                    return
-                self._queue.remove(job)
-                self._turns.start(job, self._queue)
-                self._ahead = None
-                lane.running = job
-                if job.cost:
-                    self._found[lane.suits(job)] += 1
-                job.state = "running"
-                self._changed.notify_all()
-            self._tell(job)
-            result, error = None, None
-            tracing.waited("queue", job.asked, job.trace)
-            begun = time.time_ns()
-            try:
-                with tracing.within(job.trace):
-                    result = job.work(job, lane)
-            except BaseException as raised:  # it is raised again in the thread that asked
-                error = raised
-                if not isinstance(raised, PipelineError):
-                    logger.exception("%s failed", job.what)
-            with self._changed:
-                lane.running = None
-                if job.cost and error is None:  # a drawing, of a model that exists
-                    self._waits.setdefault(job.model, Seconds()).add(max(0, begun - job.asked) / 1e9)
-                    self._works.setdefault(job.model, Seconds()).add((time.time_ns() - begun) / 1e9)
-                self._finish(job, result, error)
+    def _work(self, lane: Lane) -> None:
+        try:
+            while self._serve(lane):
+                pass
+        finally:
+            if lane.retired and (close := getattr(lane.backend, "close", None)):
+                close()
 
-    def _next(self, lane: _Lane) -> _Job | None:
+    def _serve(self, lane: Lane) -> bool:
+        """Does one job; False where the worker ends."""
+        self._recover(lane)
+        self._warm(lane)
+        with self._changed:
+            while (job := self._next(lane)) is None and not self._closed and not lane.retired:
+                self._changed.wait()
+            if self._closed or lane.retired or job is None:
+                return False
+            self._queue.remove(job)
+            self._turns.start(job, self._queue)
+            self._ahead = None
+            lane.running = job
+            if job.cost:
+                self._found[lane.suits(job)] += 1
+            job.state = "running"
+            self._changed.notify_all()
+        self._tell(job)
+        result, error = None, None
+        tracing.waited("queue", job.asked, job.trace)
+        begun = time.time_ns()
+        try:
+            with tracing.within(job.trace):
+                result = job.work(job, lane)
+        except BaseException as raised:  # it is raised again in the thread that asked
+            error = raised
+            if not isinstance(raised, PipelineError):
+                logger.exception("%s failed", job.what)
+        with self._changed:
+            lane.running = None
+            if isinstance(error, BackendLost) and (error := self._lose(job, lane, error)) is None:
+                return True
+            if job.cost and error is None:  # a drawing, of a model that exists
+                self._waits.setdefault(job.model, Seconds()).add(max(0, begun - job.asked) / 1e9)
+                self._works.setdefault(job.model, Seconds()).add((time.time_ns() - begun) / 1e9)
+            self._answered += error is None
+            self._finish(job, result, error)
+        return True
+
+    def _next(self, lane: Lane) -> Job | None:
         """Returns the next job in turn that no other free backend is better prepared for."""
-        free = [other for other in self._lanes if other.running is None and other is not lane]
-        for job in self._turns.order(self._queue):
+        if lane.lost:
+            return None
+        free = [other for other in self._lanes if other.free and other is not lane]
+        for job in self._order():
             if all(other.suits(job) <= lane.suits(job) for other in free):
                 return job
         return None
 
-    def _warm(self, lane: _Lane) -> None:
+    def _order(self) -> Iterator[Job]:
+        """Yields what waits: first what a lost backend had begun, then by turns."""
+        yield from (job for job in self._queue if job.again)
+        yield from self._turns.order([job for job in self._queue if not job.again])
+
+    def _lose(self, job: Job, lane: Lane, error: BackendLost) -> BaseException | None:
+        """Notes that the backend was lost. Returns the error that ends the job; None: it waits for another backend."""
+        lane.lost, lane.loaded, lane.loras = True, set(), ()
+        logger.warning("%s: %s", job.what, error)
+        if error.begun:
+            if job.losses == 0:
+                job.before = (self._counts["lost"], self._answered)
+            self._counts["lost"] += 1
+            job.losses += 1
+        others = self._counts["lost"] - job.before[0] - job.losses
+        if job.cancelled or self._closed:
+            return Cancelled("The drawing was cancelled.")
+        if to_blame(job.losses, others, self._answered - job.before[1]):
+            return DrawingError(
+                f"The process that draws ended {job.losses} times while it drew this. Look at its machine's memory and "
+                "at its log, and ask for fewer or smaller pictures."
+            )
+        job.state, job.cost, job.again = "queued", 0.0, True  # its owner has paid for it
+        self._queue.appendleft(job)
+        self._ahead = None
+        self._changed.notify_all()
+        return None
+
+    def _recover(self, lane: Lane) -> None:
+        """Waits until a lost backend is back. Where none is left and this one does not return, what waits fails."""
+        recover = getattr(lane.backend, "recover", None)
+        while lane.lost and not self._closed and not lane.retired:
+            back, error = True, None
+            try:
+                back = recover is None or recover(lambda: self._closed or lane.retired)
+            except PipelineError as raised:
+                back, error = False, raised
+            with self._changed:
+                lane.lost = not back
+                if error is not None and all(other.lost for other in self._lanes):
+                    self._ahead = None
+                    while self._queue:
+                        self._finish(self._queue.popleft(), error=error)
+                self._changed.notify_all()
+
+    def _warm(self, lane: Lane) -> None:
         """Lets the backend make itself faster (graphs, compiled code) for as long as nobody waits."""
         warm = getattr(lane.backend, "warm", None)  # a backend may have nothing to warm
         try:
@@ -336,7 +407,7 @@ class Engine:
         with self._changed:
             return bool(self._queue) or self._closed
 
-    def _finish(self, job: _Job, result: Any = None, error: BaseException | None = None) -> None:
+    def _finish(self, job: Job, result: Any = None, error: BaseException | None = None) -> None:
         job.state, job.result, job.error = "finished", result, error
         if isinstance(error, Cancelled):
             self._counts["cancelled"] += 1
@@ -347,17 +418,17 @@ class Engine:
         if job.changed is not None:
             job.changed.notify_all()
 
-    def _tell(self, job: _Job) -> None:
+    def _tell(self, job: Job) -> None:
         """Wakes the caller of a job, and nobody else: a hundred others may wait."""
         assert job.changed is not None
         with job.changed:
             job.changed.notify_all()
 
-    def _load(self, model: str, lane: _Lane) -> None:
+    def _load(self, model: str, lane: Lane) -> None:
         lane.backend.load(model)
         lane.loaded.add(model)
 
-    def _draw(self, request: DrawRequest, job: _Job, lane: _Lane) -> Drawing:
+    def _draw(self, request: DrawRequest, job: Job, lane: Lane) -> Drawing:
         def on_step(done: int, total: int) -> None:
             job.step(done, total)
             marks.event("step", done=done, total=total)
@@ -367,12 +438,12 @@ class Engine:
 
         if job.cancelled:
             raise Cancelled("The drawing was cancelled.")
-        with tracing.span("device", lane=self._lanes.index(lane)) as marks:
+        with tracing.span("device", lane=lane.number) as marks:
             try:
                 drawing = lane.backend.draw(request, on_step)
             except OutOfMemory as error:
-                halves = halve(request)
-                if not halves:
+                halves = part(request, 2)
+                if len(halves) == 1:
                     raise OutOfMemory(f"{error} {_SMALLER}") from error
                 logger.warning("out of memory, trying half the batch: %s", error)
                 marks.event("out of memory")
@@ -383,7 +454,7 @@ class Engine:
         self._counts["drawn"] += len(drawing.images)
         return drawing
 
-    def _draw_halves(self, halves: tuple[DrawRequest, DrawRequest], on_step: OnStep, backend: Backend) -> Drawing:
+    def _draw_halves(self, halves: Sequence[DrawRequest], on_step: OnStep, backend: Backend) -> Drawing:
         begun = time.perf_counter()
         drawings: list[Drawing] = []
         try:
@@ -391,34 +462,7 @@ class Engine:
                 drawings.append(backend.draw(half, lambda done, total, at=index: on_step(at * total + done, 2 * total)))
         except OutOfMemory as error:
             raise OutOfMemory(f"{error} {_SMALLER}") from error
-        first, second = drawings
-        return replace(
-            first,
-            images=first.images + second.images,
-            seconds=time.perf_counter() - begun,
-            unknown_words=tuple(dict.fromkeys(first.unknown_words + second.unknown_words)),
-        )
+        return join(drawings, time.perf_counter() - begun)
 
 
 _SMALLER = "Ask for fewer pictures or a smaller size, or close what else uses the device's memory."
-
-
-def halve(request: DrawRequest) -> tuple[DrawRequest, DrawRequest] | tuple[()]:
-    """Returns the request as two, or nothing where it is one picture or its pictures are tied together."""
-    batch = len(request.prompts)
-    if batch < 2 or request.couple is not None:
-        return ()
-    halves = []
-    for part in (slice(0, (batch + 1) // 2), slice((batch + 1) // 2, batch)):
-        region = request.region and replace(request.region, weight=request.region.weight[part])
-        halves.append(
-            replace(
-                request,
-                prompts=request.prompts[part],
-                seeds=request.seeds[part],
-                init=request.init[part],
-                mask=request.mask[part],
-                region=region,
-            )
-        )
-    return halves[0], halves[1]

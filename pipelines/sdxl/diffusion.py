@@ -49,6 +49,7 @@ from pipelines.sdxl.loading import (
 )
 from pipelines.sdxl.picture import Sampling, draw_pictures
 from pipelines.sdxl.references import References
+from pipelines.sdxl.rows import fix_row_order
 
 MOST_STEPS = 200
 WORK, SMALL_WORK = 3 << 30, 1 << 28
@@ -83,6 +84,7 @@ class DiffusersBackend:
         find_lora: Callable[[str], Path | str] = Path,
         find_any_lora: Callable[[str], Path | str] | None = None,
         float8: bool = False,
+        fixed_rows: bool = False,
         find_adapter: Callable[[], Path] = ip_adapter,
         find_controlnet: Callable[[], Path | None] = scribble,
     ) -> None:
@@ -91,12 +93,14 @@ class DiffusersBackend:
 
         `find_any_lora` does so for LoRAs of other families than SDXL as well; default: as `find_lora`.
         `float8`: models of SDXL's size multiply their linear layers in float8.
+        `fixed_rows`: on a CPU, a picture of a model that draws pixels is the same in a batch of any size.
         `find_adapter` returns the folder of the IP-Adapter that reads references (ModelError: there is none);
         `find_controlnet` that of the ControlNet for lines (None: there is none).
         """
         self.device = torch.device(device) if device else pick_device()
         self._find_lora = find_lora
         self._float8 = float8
+        self._fixed_rows = fixed_rows
         self._find_adapter = find_adapter
         self._find_controlnet = find_controlnet
         self._plain = PlainModels(self.device, find_any_lora or find_lora, self._admit_bytes, self._make_room)
@@ -206,6 +210,8 @@ class DiffusersBackend:
             fast.hold(resident, folder)
 
     def _made_fast(self, resident: Resident) -> FastModel:
+        if self._fixed_rows and resident.model.draws_pixels and self.device.type == "cpu":
+            fix_row_order(resident.unet)
         compiles = not resident.model.draws_pixels
         fast = FastModel(resident.unet, resident.vae, resident.prompts, compiles, resident.tiny_vae, self._float8)
         self._fast[resident.model.id] = fast

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from pipelines.engine.backend import OnStep
-from pipelines.engine.engine import HEARTBEAT, Engine, halve
-from pipelines.errors import Cancelled, ModelError, OutOfMemory
+from pipelines.engine.engine import HEARTBEAT, Engine
+from pipelines.engine.losses import to_blame
+from pipelines.engine.parting import part
+from pipelines.errors import BackendLost, Cancelled, DrawingError, ModelError, OutOfMemory
 from pipelines.records import Drawing, DrawRequest, LoraWeight, Region
 from tests.fakes import FakeBackend
 
@@ -229,9 +231,10 @@ def test_without_room_the_batch_is_halved_once_and_the_pictures_are_the_same():
 
 
 def test_pictures_that_are_tied_together_are_not_parted():
-    assert halve(replace(request(1, 2), couple=lambda latents, index, total: latents)) == ()
+    tied = replace(request(1, 2), couple=lambda latents, index, total: latents)
+    assert part(tied, 2) == [tied]
     weight = np.arange(2, dtype=np.float32).reshape(2, 1, 1) * np.ones((2, 32, 32), np.float32)
-    first, second = halve(replace(request(1, 2), region=Region("lava", weight)))  # pyright: ignore
+    first, second = part(replace(request(1, 2), region=Region("lava", weight)), 2)
     assert first.region is not None
     assert second.region is not None
     assert (first.region.weight.mean(), second.region.weight.mean()) == (0, 1)
@@ -297,3 +300,166 @@ def test_waiting_and_working_are_counted_by_model_and_failures_are_not(engine: E
     assert seen.works["embedded"].total > 0
     assert list(seen.waits) == list(seen.works) == ["embedded"]
     assert seen.found == {"nothing": 2, "model": 0, "model and LoRAs": 1}  # the failed one looked for its model too
+
+
+class Parting(FakeBackend):
+    """Wants its requests parted between free backends."""
+
+    def parts(self, request: DrawRequest, free: int) -> int:
+        return free
+
+
+def test_a_batch_is_parted_between_free_backends_and_comes_back_in_order() -> None:
+    backends = [Parting(), Parting(), Parting()]
+    for backend in backends:
+        backend.gate = threading.Semaphore(0)
+    engine = Engine(*backends)
+    told: list[tuple[int, int]] = []
+    thread, outcome = in_thread(
+        lambda: engine.draw(request(*range(8)), lambda done, total, message: told.append((done, total)))
+    )
+    until(lambda: all(backend.requests for backend in backends))
+    for backend in backends:
+        assert backend.gate is not None
+        backend.gate.release(4)
+    thread.join(LIMIT)
+    (drawing,) = outcome
+    assert isinstance(drawing, Drawing)
+    whole = FakeBackend().draw(request(*range(8)), lambda done, total: None)
+    assert all(np.array_equal(a, b) for a, b in zip(drawing.images, whole.images, strict=True))
+    assert sorted(len(backend.requests[0].seeds) for backend in backends) == [2, 3, 3]
+    assert list(dict.fromkeys(told))[-4:] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    engine.close()
+
+
+def test_a_cancel_ends_all_parts() -> None:
+    gate = threading.Semaphore(0)
+    backends = [Parting(steps=1000), Parting(steps=1000)]
+    for backend in backends:
+        backend.gate = gate
+    engine = Engine(*backends)
+
+    def on_progress(done: int, total: int, message: str) -> None:
+        if done:
+            raise GaveUp
+
+    gate.release(100)
+    with pytest.raises(GaveUp):
+        engine.draw(request(1, 2), on_progress)
+    gate.release(10)
+    until(lambda: engine.status()["state"] == "idle")
+    assert engine.status()["cancelled"] == 2
+    engine.close()
+
+
+class Fragile(FakeBackend):
+    """Is lost at every request with one of its seeds, and comes back when asked."""
+
+    def __init__(self, *fatal: int, begun: bool = True) -> None:
+        super().__init__()
+        self.fatal, self.begun, self.recovered, self.back = fatal, begun, 0, True
+        self.returns = threading.Event()
+        self.returns.set()
+
+    def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
+        if request.seeds[0] in self.fatal:
+            on_step(1, 4)
+            raise BackendLost("The process was killed.", begun=self.begun)
+        return super().draw(request, on_step)
+
+    def recover(self, should_stop: Callable[[], bool]) -> bool:
+        if not self.back:
+            raise BackendLost("It did not come back.")
+        while not self.returns.wait(0.005):
+            if should_stop():
+                return False
+        self.recovered += 1
+        return True
+
+
+def test_the_request_of_a_lost_backend_is_next_on_another() -> None:
+    lost, healthy = Fragile(1), FakeBackend()
+    lost.returns.clear()
+    engine = Engine(lost)
+    told: list[tuple[int, int]] = []
+    first, outcome = in_thread(lambda: engine.draw(request(1), lambda done, total, _: told.append((done, total))))
+    until(lambda: engine.status()["lost"] == 1)
+    waiting = [in_thread(lambda seed=seed: engine.draw(request(seed)))[0] for seed in (2, 3)]
+    until(lambda: len(engine.status()["queued"]) == 3)
+    engine.add(healthy)
+    for thread in (first, *waiting):
+        thread.join(LIMIT)
+    assert isinstance(outcome[0], Drawing)
+    assert healthy.requests[0].seeds == (1,), "the request of the lost backend was not the next"
+    assert [step for step in dict.fromkeys(told) if step[0]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    engine.close()
+
+
+def test_a_request_that_ends_every_backend_is_given_up_once_others_are_drawn_between() -> None:
+    backend = Fragile(13)
+    engine = Engine(backend)
+    fatal, outcome = in_thread(lambda: engine.draw(request(13)))
+    fatal.join(LIMIT)
+    assert isinstance(outcome[0], DrawingError)
+    assert "8 times" in str(outcome[0])
+    assert backend.recovered >= 7
+    assert engine.draw(request(1)).images
+    assert engine.status()["lost"] == 8
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "drawn", "blamed"),
+    [(2, 0, 1000, False), (3, 0, 20, True), (3, 1, 1000, False), (3, 0, 19, False), (7, 9, 0, False), (8, 99, 0, True)],
+)
+def test_a_request_is_blamed_where_chance_does_not_explain_its_losses(
+    own: int, others: int, drawn: int, blamed: bool
+) -> None:
+    assert to_blame(own, others, drawn) is blamed
+
+
+def test_backends_that_are_found_dead_are_no_loss_of_the_request() -> None:
+    dead = [Fragile(1, begun=False) for _ in range(9)]
+    engine = Engine(*dead)
+    drawing, outcome = in_thread(lambda: engine.draw(request(1)))
+    until(lambda: sum(backend.recovered for backend in dead) > 9)
+    for backend in dead:
+        backend.fatal = ()
+    drawing.join(LIMIT)
+    assert isinstance(outcome[0], Drawing)
+    assert engine.status()["lost"] == 0
+    engine.close()
+
+
+def test_what_waits_fails_where_no_backend_comes_back() -> None:
+    backend = Fragile(1)
+    backend.back = False
+    engine = Engine(backend)
+    with pytest.raises(BackendLost, match="did not come back"):
+        engine.draw(request(1))
+    backend.back = True
+    until(lambda: backend.recovered > 0)
+    assert engine.draw(request(2)).images
+    engine.close()
+
+
+def test_a_retired_backend_ends_its_drawing_and_is_closed() -> None:
+    closed = threading.Event()
+    going = FakeBackend()
+    going.close = closed.set  # pyright: ignore[reportAttributeAccessIssue] (backends may have it)
+    going.gate = threading.Semaphore(0)
+    engine = Engine(going)
+    drawing, outcome = in_thread(lambda: engine.draw(request(1)))
+    until(lambda: bool(going.requests))
+    engine.add(FakeBackend())
+    engine.retire(1, lambda backend: backend is going)
+    assert engine.size == 1
+    assert engine.draw(request(2)).images
+    assert not closed.is_set()
+    going.gate.release(4)
+    drawing.join(LIMIT)
+    assert isinstance(outcome[0], Drawing)
+    assert closed.wait(LIMIT)
+    engine.retire(1)
+    assert engine.size == 1, "the last backend was retired"
+    engine.close()
