@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipelines.engine.backend import Backend
+from pipelines.engine.engine import Engine
 from server.settings import Settings
 
 if TYPE_CHECKING:
     from loras.registry import Registry
 
 
-def make_backends(settings: Settings, loras: Callable[[], Registry]) -> Sequence[Backend]:
-    """Returns the backends that the settings ask for; `loras` gives the registry when a LoRA is first used.
+def make_engine(settings: Settings, loras: Callable[[], Registry]) -> Engine:
+    """Returns an engine that draws as the settings say; `loras` gives the registry when a LoRA is first used.
 
     Raises:
         ServerError: the cluster of the settings is not there.
     """
     own = local_backend(loras, settings)
     if not settings.cluster:
-        return [own]
-    from server.cluster.lanes import connect
+        return Engine(own)
+    from server.cluster.nodes import Cluster
 
-    return connect(settings.cluster, settings, own, settings.actors)
+    return Cluster(settings, own).engine()
 
 
-def local_backend(loras: Callable[[], Registry], settings: Settings) -> Backend:
-    """Returns what draws with diffusers in this process."""
+def local_backend(loras: Callable[[], Registry], settings: Settings, fixed_rows: bool = False) -> Backend:
+    """Returns what draws with diffusers in this process; `fixed_rows` as for `DiffusersBackend`."""
     from pipelines.sdxl.diffusion import DiffusersBackend
 
     return DiffusersBackend(
         find_lora=lambda name: loras().find(name).path,
         find_any_lora=lambda name: loras().find(name, any_family=True).path,
         float8=settings.precision == "fp8",
+        fixed_rows=fixed_rows,
     )
 
 
@@ -47,4 +49,4 @@ def actor_backend(settings: Settings) -> Backend:
         torch.set_num_threads(1)
     registry = Registry(settings.data_dir / "loras")
     registry.watch()
-    return local_backend(lambda: registry, settings)
+    return local_backend(lambda: registry, settings, fixed_rows=True)

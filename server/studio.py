@@ -63,10 +63,10 @@ class Studio:
 
                 with without_collections():
                     from pipelines.engine.engine import Engine
-                    from server.backends import make_backends
+                    from server.backends import make_engine
 
-                    backends = [self._backend] if self._backend else make_backends(self.settings, lambda: self.loras)
-                    self._engine = Engine(*backends)
+                    own = self._backend
+                    self._engine = Engine(own) if own else make_engine(self.settings, lambda: self.loras)
             return self._engine
 
     @property

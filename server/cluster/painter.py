@@ -55,8 +55,13 @@ class Painter:
         """Gives the model's memory back."""
         return self._answer(lambda: ("null", self._backend.unload(model) or []))
 
+    def warm(self, number: str) -> bool:
+        """Lets the backend make itself faster, until `cancel` is called with the number; whether it did a piece."""
+        warm = getattr(self._backend, "warm", None)
+        return bool(warm and warm(lambda: number == self._cancelled))
+
     def cancel(self, number: str) -> None:
-        """Stops the drawing after its present step."""
+        """Stops the drawing after its present step, or the warming before its next piece."""
         with self._lock:
             self._cancelled = number
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from pipelines.engine.backend import OnStep
+from pipelines.errors import OutOfMemory
 from pipelines.records import Drawing, DrawRequest
 from server.settings import Settings
 from tests.fakes import FakeBackend
@@ -29,6 +31,37 @@ class SlowBackend(CountingBackend):
         return super().draw(request, step)
 
 
+class SmallBackend(CountingBackend):
+    """Has room for two pictures."""
+
+    def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
+        if len(request.prompts) > 2:
+            raise OutOfMemory("cuda has no room.")
+        return super().draw(request, on_step)
+
+
+class FatalBackend(CountingBackend):
+    """Ends its process at the first step of seed 13, as a fault in a driver would."""
+
+    def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
+        if 13 in request.seeds:
+            on_step(1, 2)
+            os.abort()
+        return super().draw(request, on_step)
+
+
+class WarmBackend(CountingBackend):
+    """Has as many shapes to capture as it has drawn; capturing one takes until it is interrupted."""
+
+    def warm(self, should_stop: Any) -> bool:
+        if not self.requests:
+            return False
+        while not should_stop():
+            time.sleep(0.001)
+        self.steps = 7  # a later drawing shows that it was asked
+        return False
+
+
 def make_fake(_: Settings) -> CountingBackend:
     """Makes a backend that draws immediately."""
     return CountingBackend()
@@ -37,3 +70,18 @@ def make_fake(_: Settings) -> CountingBackend:
 def make_slow(_: Settings) -> SlowBackend:
     """Makes a backend that takes its time."""
     return SlowBackend()
+
+
+def make_small(_: Settings) -> SmallBackend:
+    """Makes a backend with little memory."""
+    return SmallBackend()
+
+
+def make_fatal(_: Settings) -> FatalBackend:
+    """Makes a backend that one request ends."""
+    return FatalBackend()
+
+
+def make_warm(_: Settings) -> WarmBackend:
+    """Makes a backend with something to capture."""
+    return WarmBackend()

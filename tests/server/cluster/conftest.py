@@ -12,6 +12,7 @@ import pytest
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Four places for actors, whatever the machine has."""
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # as the product does: it is read when ray is imported
     ray = pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
     root = str(Path(__file__).parents[3])
     os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -8,16 +8,17 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipelines.engine import losses
 from pipelines.engine.engine import Engine
-from pipelines.errors import Cancelled, ModelError
-from pipelines.records import DrawRequest
-from server.cluster.lanes import RayLane, connect
-from server.errors import ServerError
+from pipelines.errors import Cancelled, DrawingError, ModelError, OutOfMemory
+from pipelines.records import DrawRequest, Pixels
+from server.cluster.lanes import RayLane
 from server.settings import Settings
 from tests.fakes import FakeBackend, fake_picture
 
@@ -25,11 +26,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
 FAKE = "tests.server.cluster.actors:make_fake"
 SLOW = "tests.server.cluster.actors:make_slow"
+SMALL = "tests.server.cluster.actors:make_small"
+FATAL = "tests.server.cluster.actors:make_fatal"
+WARM = "tests.server.cluster.actors:make_warm"
 
 
 def lanes(tmp_path: Path, count: int, backend: str = FAKE) -> list[RayLane]:
+    """Actors that have started."""
     settings = Settings(data_dir=tmp_path)
-    return [RayLane(settings, FakeBackend(), {"num_cpus": 1}, backend) for _ in range(count)]
+    made = [RayLane(settings, FakeBackend(), {"num_cpus": 1}, backend) for _ in range(count)]
+    assert all(lane.recover(lambda: False) for lane in made)
+    return made
 
 
 @pytest.fixture
@@ -78,22 +85,86 @@ def test_a_killed_actor_is_started_again_and_draws_the_same(tmp_path: Path) -> N
     engine = Engine(lane)
     engine.draw(request(1, steps=1))
     process = lane.describe()["process"]
-    begun = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        drawing = pool.submit(engine.draw, request(3, steps=60), lambda done, *_: begun.set() if done else None)
-        assert begun.wait(60)
-        os.kill(process, signal.SIGKILL)
-        assert np.array_equal(drawing.result(120).images[0], fake_picture("red dragon", 3, 32, 32))
+    assert np.array_equal(kill_while_drawing(engine, process, 3), fake_picture("red dragon", 3, 32, 32))
     assert lane.describe()["process"] != process
+    assert engine.status()["lost"] == 1
     engine.close()
 
 
-def test_an_address_without_a_cluster_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray  # pyright: ignore[reportMissingImports] (an extra)
+def test_the_request_of_a_killed_actor_is_drawn_by_another_meanwhile(tmp_path: Path) -> None:
+    first, second = lanes(tmp_path, 2, SLOW)
+    engine = Engine(first)
+    engine.draw(request(1, steps=1))
+    engine.add(second)
+    process = first.describe()["process"]
+    assert np.array_equal(kill_while_drawing(engine, process, 3), fake_picture("red dragon", 3, 32, 32))
+    assert second.describe()["device"] == "1", "the other actor did not draw it"
+    engine.close()
 
-    def refuse(**_: object) -> None:
-        raise ConnectionError("no")
 
-    monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(ServerError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
-        connect("127.0.0.1:1", Settings(data_dir=tmp_path), FakeBackend())
+def kill_while_drawing(engine: Engine, process: int, seed: int) -> Pixels:
+    """Ends the process after the first step of a drawing, and returns its picture."""
+    begun = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(engine.draw, request(seed, steps=60), lambda done, *_: begun.set() if done else None)
+        assert begun.wait(60)
+        os.kill(process, signal.SIGKILL)
+        return drawing.result(120).images[0]
+
+
+def test_a_request_that_ends_every_process_ends_in_an_error_and_costs_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "MOST", 2)
+    engine = Engine(*lanes(tmp_path, 2, FATAL))
+    with ThreadPoolExecutor(4) as pool:
+        fatal = pool.submit(engine.draw, request(13))
+        others = [pool.submit(engine.draw, request(seed)) for seed in range(6)]
+        for seed, other in enumerate(others):
+            assert np.array_equal(other.result(120).images[0], fake_picture("red dragon", seed, 32, 32))
+        with pytest.raises(DrawingError, match="ended 2 times while it drew this"):
+            fatal.result(120)
+    engine.close()
+
+
+def test_candidates_are_drawn_by_all_free_actors_and_come_back_in_order(two: Engine) -> None:
+    seeds = tuple(range(8))
+    drawing = two.draw(DrawRequest("embedded", ("red dragon",) * 8, seeds, 32, 32))
+    for seed, image in zip(seeds, drawing.images, strict=True):
+        assert np.array_equal(image, fake_picture("red dragon", seed, 32, 32))
+    assert [lane["device"] for lane in two.status()["lanes"]] == ["1", "1"]
+
+
+def test_without_room_an_actor_draws_half_the_batch_twice(tmp_path: Path) -> None:
+    engine = Engine(*lanes(tmp_path, 1, SMALL))
+    drawing = engine.draw(DrawRequest("embedded", ("red dragon",) * 4, (1, 2, 3, 4), 32, 32))
+    assert all(
+        np.array_equal(image, fake_picture("red dragon", seed, 32, 32)) for seed, image in enumerate(drawing.images, 1)
+    )
+    with pytest.raises(OutOfMemory, match="Ask for fewer"):
+        engine.draw(DrawRequest("embedded", ("red dragon",) * 6, tuple(range(6)), 32, 32))
+    engine.close()
+
+
+def test_an_idle_actor_captures_its_graphs_and_a_request_interrupts_that(tmp_path: Path) -> None:
+    engine = Engine(*lanes(tmp_path, 1, WARM))
+    assert engine.draw(request(1)).steps == 4
+    assert engine.draw(request(2)).steps == 7, "the actor was not warmed"
+    engine.close()
+
+
+def test_a_large_model_draws_each_picture_as_a_request_of_its_own(tmp_path: Path) -> None:
+    for name, values in (
+        ("model_index.json", {"_class_name": "StableDiffusionXLPipeline", "unet": [], "text_encoder_2": []}),
+        ("unet/config.json", {"addition_embed_type": "text_time", "sample_size": 128}),
+        ("vae/config.json", {"out_channels": 3, "block_out_channels": [8, 8, 8, 8]}),
+    ):
+        file = tmp_path / "large" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values))
+    lane = RayLane(Settings(data_dir=tmp_path), FakeBackend(), {"num_cpus": 1}, FAKE)
+    batch = DrawRequest(str(tmp_path / "large"), ("red dragon",) * 4, (1, 2, 3, 4), 1024, 1024)
+    assert [lane.parts(batch, free) for free in (0, 1, 8)] == [4, 4, 4]
+    small = replace(batch, model="embedded")
+    assert [lane.parts(small, free) for free in (0, 1, 2, 8)] == [0, 1, 2, 2], "a part of one picture"
+    lane.close()

@@ -1,0 +1,97 @@
+"""Join a Ray cluster, and keep an actor for each of its GPUs, or for each core where it has none.
+
+Ray's own usage reports and dashboard stay off. A node that joins gets actors, and what a node that leaves took with it
+is not waited for. API: Ray 2.60, `ray.init`, `ray.cluster_resources`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+from pipelines.engine.backend import Backend
+from pipelines.engine.engine import Engine
+from server.cluster.lanes import REAL, RayLane
+from server.errors import ServerError
+from server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+"""Seconds between two looks at the cluster's nodes."""
+
+
+class Cluster:
+    """The cluster that this process draws on."""
+
+    def __init__(self, settings: Settings, catalog: Backend, backend: str = REAL) -> None:
+        """Joins the cluster at `settings.cluster`, or starts one on this machine for "auto".
+
+        Raises:
+            ServerError: Ray is not installed, does not start, or there is no cluster at the address.
+        """
+        self._ray = _init(settings.cluster)
+        self._settings, self._catalog, self._backend = settings, catalog, backend
+        self._gpus = int(self._ray.cluster_resources().get("GPU", 0)) > 0
+
+    def lane(self) -> RayLane:
+        """Starts an actor."""
+        options = {"num_gpus": 1, "num_cpus": 0} if self._gpus else {"num_cpus": 1}
+        return RayLane(self._settings, self._catalog, options, self._backend)
+
+    @property
+    def places(self) -> int:
+        """How many actors there should be now."""
+        if self._settings.actors:
+            return self._settings.actors
+        return max(1, int(self._ray.cluster_resources().get("GPU" if self._gpus else "CPU", 0)))
+
+    def engine(self) -> Engine:
+        """Returns an engine that draws on the cluster and follows its nodes until it is closed."""
+        engine = Engine(*[self.lane() for _ in range(self.places)])
+        threading.Thread(target=self._follow, args=(engine,), name="dgx-pixels-nodes", daemon=True).start()
+        return engine
+
+    def _follow(self, engine: Engine) -> None:
+        while engine.size:
+            try:
+                self.fit(engine)
+            except Exception:  # the cluster cannot be asked for the moment
+                logger.exception("the nodes of the cluster cannot be counted")
+            threading.Event().wait(LOOK_SECONDS)
+
+    def fit(self, engine: Engine) -> None:
+        """Starts the actors that are missing; ends those that are too many, lost ones first."""
+        missing = self.places - engine.size if engine.size else 0
+        if missing > 0:
+            logger.warning("%d more places to draw: actors are started", missing)
+        for _ in range(missing):
+            engine.add(self.lane())
+        if missing < 0:
+            logger.warning("%d fewer places to draw", -missing)
+            engine.retire(-missing, lambda lane: not lane.alive())
+
+
+def _init(address: str) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a call after the end would start another cluster
+    try:
+        import ray  # pyright: ignore[reportMissingImports] (an extra)
+    except ImportError as error:
+        raise ServerError("--cluster needs Ray: pip install 'dgx-pixels[cluster]'.") from error
+    own = address == "auto"
+    try:
+        ray.init(
+            address=None if own else address,
+            include_dashboard=False if own else None,
+            ignore_reinit_error=True,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    except Exception as error:  # Ray raises plain exceptions too
+        if own:
+            raise ServerError(f"Ray did not start on this machine: {error}") from error
+        raise ServerError(f"There is no Ray cluster at {address}. Start one with `ray start --head`.") from error
+    return ray

@@ -1,0 +1,88 @@
+"""Actors follow the nodes of a cluster: two raylets on loopback, one of which joins and leaves."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.engine.engine import Engine
+from pipelines.records import DrawRequest
+from server.cluster import nodes
+from server.cluster.nodes import Cluster
+from server.errors import ServerError
+from server.settings import Settings
+from tests.fakes import FakeBackend, fake_picture
+
+pytestmark = pytest.mark.slow
+
+SLOW = "tests.server.cluster.actors:make_slow"
+
+
+@pytest.fixture
+def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of one node with one place."""
+    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")  # as the product does: it is read when ray is imported
+    pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
+    import ray  # pyright: ignore[reportMissingImports] (an extra)
+    from ray.cluster_utils import Cluster as Machines  # pyright: ignore[reportMissingImports]
+
+    root = str(Path(__file__).parents[3])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    started = Machines(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield started
+    ray.shutdown()
+    started.shutdown()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Asks until it is so; a test that hangs is ended by the run's own limit."""
+    for _ in range(1200):
+        if condition():
+            return
+        threading.Event().wait(0.1)
+    raise AssertionError("the condition did not come in two minutes")
+
+
+def draw(engine: Engine, seed: int) -> np.ndarray:
+    return engine.draw(DrawRequest("embedded", ("red dragon",), (seed,), 32, 32, steps=20)).images[0]
+
+
+@pytest.mark.parametrize("graceful", [True, False])
+def test_a_node_that_joins_gets_an_actor_and_one_that_leaves_loses_nothing(
+    machines: Any, tmp_path: Path, graceful: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "LOOK_SECONDS", 0.2)
+    cluster = Cluster(Settings(data_dir=tmp_path, cluster=machines.address), FakeBackend(), SLOW)
+    engine = cluster.engine()
+    assert engine.size == 1
+    joined = machines.add_node(num_cpus=1)
+    wait_for(lambda: engine.size == 2)
+    wait_for(lambda: all("process" in lane for lane in engine.status()["lanes"]))
+    with ThreadPoolExecutor(4) as pool:
+        drawings = [pool.submit(draw, engine, seed) for seed in range(24)]
+        drawings[3].result(120)
+        machines.remove_node(joined, allow_graceful=graceful)
+        for seed, drawing in enumerate(drawings):
+            assert np.array_equal(drawing.result(180), fake_picture("red dragon", seed, 32, 32))
+    wait_for(lambda: engine.size == 1)
+    assert np.array_equal(draw(engine, 99), fake_picture("red dragon", 99, 32, 32))
+    engine.close()
+
+
+def test_an_address_without_a_cluster_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray: Any = pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
+
+    def refuse(**_: object) -> None:
+        raise ConnectionError("no")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(ServerError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
+        Cluster(Settings(data_dir=tmp_path, cluster="127.0.0.1:1"), FakeBackend())
