@@ -76,7 +76,7 @@ $(VENV)/.cluster: constraints.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt ray
 	@touch $@
 
-test-cluster: setup $(VENV)/.cluster ## drawing by actors of a Ray cluster on this machine (installs Ray; 1 minute)
+test-cluster: setup $(VENV)/.cluster ## drawing by actors of a Ray cluster on this machine (installs Ray; 2 minutes)
 	@$(BIN)/pytest tests/server/cluster
 
 bench-cluster: setup $(VENV)/.cluster ## sprites a second with 2 and 4 actors beside one process, and 50 actors killed over 500 sprites

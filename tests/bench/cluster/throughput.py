@@ -27,7 +27,7 @@ import torch
 
 from pipelines.engine.engine import Engine
 from pipelines.records import DrawRequest
-from server.backends import make_backends
+from server.backends import local_backend
 from server.cluster.lanes import RayLane
 from server.settings import Settings
 
@@ -107,11 +107,11 @@ def main() -> None:
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder))
-        (catalog,) = make_backends(settings, _no_loras)
+        catalog = local_backend(_no_loras, settings)
         truth: list[str] = []
         for threads in (torch.get_num_threads(), 1):  # an actor has one thread, and sums depend on their number
             torch.set_num_threads(threads)  # for threads that begin from now on
-            single = Engine(*make_backends(settings, _no_loras))
+            single = Engine(local_backend(_no_loras, settings, fixed_rows=threads == 1))
             pace, alone, truth = throughput(single, options.sprites)
             print(f"one process, {threads} threads: {pace:.2f} sprites a second, one alone {alone * 1e3:.0f} ms")
             result[f"one process, {threads} threads"] = {"pace": pace, "alone": alone}
