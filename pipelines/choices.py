@@ -20,6 +20,7 @@ Layout = Literal[
     "hex_flat",
     "blob47_godot",
     "rpgmaker_a2",
+    "props",
     "animated",
 ]
 Border = Literal["auto", "grassy", "soft", "crisp"]

@@ -57,6 +57,9 @@ PROJECTED = {
         Layout("hex_flat", 4, "", True, "hexagons with a side at the top, of one terrain or two"),
         Layout("blob47_godot", 12, "mixed", True, "the tiles of blob47 in the order of Godot's 3x3 minimal template"),
         Layout("rpgmaker_a2", 4, "mixed", True, "RPG Maker's A2 block: 2 x 3 tiles whose halves make all 47 tiles"),
+        Layout(
+            "props", 4, "", True, "things that stand on tiles (upper='tree, rock'), with shadows, on the lower terrain"
+        ),
         Layout("animated", 4, "corner", True, "corner tiles (or one tile) whose liquid moves in 4 frames"),
     )
 }
@@ -77,6 +80,10 @@ def draw_set(
     layout = PROJECTED.get(str(recipe.options.get("layout", "")))
     if layout is None:
         return draw_tileset(engine, recipe, on_progress, given, references)
+    if layout.name == "props":
+        from pipelines.tiles.props import draw_props
+
+        return draw_props(engine, recipe, layout, on_progress, given, references)
     lower = str(recipe.options.get("lower", "")).strip()
     if layout.name == "animated":
         if not _liquids(recipe):

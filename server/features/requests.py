@@ -173,24 +173,24 @@ class TilesetRequest(Request):
     upper: Annotated[
         str,
         AfterValidator(check_prompt),
-        Field(description="Terrain on top ('grass'), or an earlier set's asset_id: its lower one."),
+        Field(description="Terrain on top ('grass'), or an earlier set's asset_id."),
     ]
     lower: Annotated[
         str,
         AfterValidator(one_line),
-        Field(description="Terrain below ('water'), or an asset_id: its upper one. Empty: transparent."),
+        Field(description="Terrain below ('water'), or an asset_id. Empty: transparent."),
     ] = ""
     tile_size: Annotated[int | None, Field(description="8, 16, ... 64; default: the game's, else 16.")] = None
     layout: Annotated[
         Layout,
         Field(
-            description="wang16: corners (dual grid). cliffs: with a rock face. blob47: all 8 neighbours. edge16: "
-            "paths. platformer: side view. seamless, variations: one terrain."
+            description="wang16: corners (dual grid). cliffs: rock faces. blob47: all 8 neighbours. edge16: "
+            "paths. platformer: side view. seamless, variations: one terrain. props: upper='tree, rock'."
         ),
     ] = "wang16"
     border: Border = "auto"
     method: Annotated[Method, Field(description="composite: painted borders; joint (wang16): softer.")] = "composite"
-    axes: Annotated[Axes, Field(description="Where it repeats.")] = "both"
+    axes: Annotated[Axes, Field(description="It repeats in.")] = "both"
     variants: Annotated[int, Field(description="For variations: 2 to 12.")] = 4
     reference: Pictures = ""
     seed: Seed = None

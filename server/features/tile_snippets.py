@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipelines.tiles.projected_set import ProjectedSet
+    from pipelines.tiles.props import PropSet
 
 
 def placed_sprites(tileset: ProjectedSet, path: str) -> str:
@@ -47,6 +48,53 @@ def placed_sprites(tileset: ProjectedSet, path: str) -> str:
         "            // the middle of the map is at the origin; tiles further down lie in front\n"
         f"            let place = Transform::from_xyz(x - {to_right:.1f}, y + {down:.1f}, y * -0.001);\n"
         "            commands.spawn((Sprite::from_atlas_image(image.clone(), atlas), place));\n        }\n    }\n}\n"
+    )
+
+
+def standing_props(tileset: PropSet, path: str) -> str:
+    """Returns a startup system with its imports that shows props with their shadows on their ground, as sprites.
+
+    Args:
+        tileset: a set of props.
+        path: the atlas in assets/; the ground's tiles lie beside it.
+    """
+    from pipelines.tiles.props import foot_row
+
+    size, count, variants = tileset.recipe.width, len(tileset.names), len(tileset.square.tiles)
+    name = path.removesuffix(".png")
+    rows, columns = tileset.map.shape
+    ground = "".join(f"        [{', '.join(map(str, row))}],\n" for row in tileset.ground.tolist())
+    places = ", ".join(
+        f"({column}, {row}, {index})"
+        for row, line in enumerate(tileset.map.tolist())
+        for column, index in enumerate(line)
+        if index >= 0
+    )
+    # the foot's distance from the middle of the prop's picture, which is what Bevy places
+    foot = foot_row(size) + 1 - size
+    return (
+        "use bevy::prelude::*;\n\n"
+        f"/// A sample map: {', '.join(tileset.names)}; {name}.sheet.json has their places in the atlas.\n"
+        "fn spawn_props(\n    mut commands: Commands,\n    asset_server: Res<AssetServer>,\n"
+        "    mut layouts: ResMut<Assets<TextureAtlasLayout>>,\n) {\n"
+        f"    let tiles = TextureAtlasLayout::from_grid(UVec2::splat({size}), {variants}, 1, None, None);\n"
+        f'    let (tiles, ground) = (layouts.add(tiles), asset_server.load("{name}_ground.png"));\n'
+        f"    let map: [[usize; {columns}]; {rows}] = [\n{ground}    ];\n"
+        "    for (row, line) in map.iter().enumerate() {\n        for (column, &index) in line.iter().enumerate() {\n"
+        f"            let place = Vec3::new(column as f32 * {size:.1f}, row as f32 * -{size:.1f}, -2.0);\n"
+        "            let atlas = TextureAtlas { layout: tiles.clone(), index };\n"
+        "            let tile = Sprite::from_atlas_image(ground.clone(), atlas);\n"
+        "            commands.spawn((tile, Transform::from_translation(place)));\n        }\n    }\n"
+        f"    let props = TextureAtlasLayout::from_grid(UVec2::splat({2 * size}), {count}, 2, None, None);\n"
+        f'    let (props, image) = (layouts.add(props), asset_server.load("{path}"));\n'
+        f"    // column, row and prop; shadows lie {count} places behind the props in the atlas\n"
+        f"    for (column, row, index) in [{places}] {{\n"
+        f"        let (x, y) = (column as f32 * {size:.1f}, row as f32 * -{size:.1f} + {size / 2:.1f});\n"
+        f"        for (index, z) in [(index + {count}, -1.0), (index, (y - {foot:.1f}) * -0.001)] {{\n"
+        "            let atlas = TextureAtlas { layout: props.clone(), index };\n"
+        "            let prop = Sprite::from_atlas_image(image.clone(), atlas);\n"
+        "            // a prop further down stands in front\n"
+        "            commands.spawn((prop, Transform::from_xyz(x, y, z)));\n        }\n    }\n}\n"
     )
 
 

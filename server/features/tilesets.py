@@ -112,9 +112,12 @@ def bevy_snippet(tileset: Tileset, path: str, minor: int) -> str:
     (before 0.17).
     """
     from pipelines.tiles.projected_set import ProjectedSet
-    from server.features.tile_snippets import moving_system, placed_sprites
+    from pipelines.tiles.props import PropSet
+    from server.features.tile_snippets import moving_system, placed_sprites, standing_props
 
     count, size = len(tileset.tiles), tileset.tiles[0].shape[0]
+    if isinstance(tileset, PropSet):
+        return standing_props(tileset, path)
     if isinstance(tileset, ProjectedSet) and not tileset.on_square_grid:
         return placed_sprites(tileset, path)
     name = path.removesuffix(".png")

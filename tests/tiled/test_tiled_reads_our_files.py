@@ -72,6 +72,20 @@ def test_tmxrasterizer_draws_projected_maps_as_our_own_preview_does(
     np.testing.assert_array_equal(theirs, tileset.preview[: theirs.shape[0]])
 
 
+@pytest.mark.parametrize("size", [16, 32])
+def test_tmxrasterizer_draws_props_in_front_of_each_other_as_our_preview_does(
+    engine: Engine, tmp_path: Path, size: int
+) -> None:
+    options = {"layout": "props", "upper": "tree, rock, sign", "lower": "grass"}
+    tileset = draw_set(engine, Recipe("tileset", "props", size, size, 3, options=options))
+    for name, data in tileset.files().items():
+        (tmp_path / name).write_bytes(data)
+    command = ["tmxrasterizer", str(tmp_path / "map.tmx"), str(tmp_path / "map.png")]
+    subprocess.run(command, env=OFFSCREEN, check=True, capture_output=True, timeout=60)
+    with Image.open(tmp_path / "map.png") as picture:
+        np.testing.assert_array_equal(np.array(picture.convert("RGBA")), tileset.preview)
+
+
 def test_terraingenerator_takes_every_tile_of_the_corner_set_as_it_is(engine: Engine, tmp_path: Path) -> None:
     """It builds a tileset of its own out of ours: what it finds it copies, what it misses it would compose itself."""
     made = written(engine, tmp_path, "wang16")

@@ -91,6 +91,7 @@ def test_a_bevy_without_tilemaps_gets_no_rust(studio: Studio) -> None:
         ("hex_flat", "", ["column * 12.0", "column % 2.0 * 8.0"]),
         ("blob47_godot", "water", ["[[i16; 12]; 8]", "RowCount { rows: 48 }", "UVec2::splat(16)"]),
         ("rpgmaker_a2", "water", ["[[i16; 24]; 16]", "RowCount { rows: 48 }", "UVec2::splat(8)"]),
+        ("props", "water", ["map_ground.png", "UVec2::splat(32), 1, 2", "(index + 1, -1.0)"]),
         ("animated", "water", ["fn move_tiles", "tile.tileset_index % 16 + frame * 16", "RowCount { rows: 64 }"]),
     ],
 )
