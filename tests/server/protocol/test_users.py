@@ -8,11 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from fastmcp import Client
@@ -61,9 +63,9 @@ def users(settings: Settings) -> Users:
 
 
 @pytest.fixture
-def app(game: Path, settings: Settings, users: Users) -> Any:
+def app(game: Path, settings: Settings, users: Users, backend: FakeBackend) -> Any:
     settings = settings.model_copy(update={"preload": "none"})
-    server = create_server(settings, FakeBackend(), Tokens(users, OPERATOR), users)
+    server = create_server(settings, backend, Tokens(users, OPERATOR), users)
     return server.http_app(json_response=True, stateless_http=True)
 
 
@@ -331,3 +333,29 @@ def put_job(settings: Settings, job_id: str, owner: str, lora: bytes = b"") -> s
     (folder / "state.json").write_text(json.dumps({"status": "done"}))
     (folder / "lora.safetensors").write_bytes(lora)
     return job_id
+
+
+@pytest.mark.anyio
+async def test_a_share_of_two_is_drawn_twice_as_often_while_both_wait(
+    connect: Connect, users: Users, backend: FakeBackend
+) -> None:
+    backend.gate = threading.Semaphore(0)
+    tokens = users.add("ann", share=1), users.add("bob", share=2)
+    waiting = 0
+    async with (
+        connect(OPERATOR) as operator,
+        connect(tokens[0]) as ann,
+        connect(tokens[1]) as bob,
+        anyio.create_task_group() as tasks,
+    ):
+        for seed in range(14):
+            for base, client in ((1000, ann), (2000, bob)):
+                arguments = {"prompt": "red dragon", "candidates": 1, "seed": base + seed}
+                tasks.start_soon(client.call_tool, "generate_sprite", arguments)
+        with anyio.move_on_after(20):  # the backend gives up after 30
+            while waiting < 27:
+                waiting = len((await call(operator, "get_status"))["engine"].get("queued", []))
+        backend.gate.release(10_000)
+    first = [request.seeds[0] // 1000 for request in backend.requests[1:16]]  # one was drawn before the others asked
+    assert len(backend.requests) == 28
+    assert first.count(2) == pytest.approx(10, abs=1)
