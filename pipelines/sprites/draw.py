@@ -16,6 +16,8 @@ from pipelines.pixels.finish import Finished, FinishOptions, finish
 from pipelines.pixels.gates import Report
 from pipelines.pixels.palette import Palette
 from pipelines.pixels.resample import enlarged, reduced
+from pipelines.portraits.busts import EDITION, SMALLEST, finished_bust
+from pipelines.portraits.looks import is_portrait, look_of
 from pipelines.records import Drawing, DrawRequest, OnProgress, Pixels, Recipe, no_progress
 from pipelines.sprites.candidates import mark
 from pipelines.sprites.framing import background_of, framed_prompt
@@ -120,6 +122,11 @@ def draw_batch(
     model = find_model(first.model)
     for recipe in recipes:
         _check(recipe, model)
+    portraits = [_from_parts(recipe, model, sketch) for recipe in recipes]
+    if any(portraits):
+        others = [recipe for recipe, made in zip(recipes, portraits, strict=True) if not made]
+        drawn = iter(draw_batch(engine, others, on_progress, sketch, references) if others else ())
+        return [made or next(drawn) for made in portraits]
     backgrounds = [background_of(recipe) for recipe in recipes]
     plan = plan_pass(model, first.width, first.height, first.preset)
     palette = Palette.from_hex(first.palette) if first.palette else None
@@ -179,6 +186,21 @@ def draw_batch(
         told = tuple(w for w in unknown if re.search(rf"(?<!\w){re.escape(w)}(?!\w)", recipe.prompt.lower()))
         sprites.append(Sprite(own, best.image, best.palette, best.report, scores, told, others))
     return sprites
+
+
+def _from_parts(recipe: Recipe, model: Model, sketch: Pixels | None) -> Sprite | None:
+    """Draws a portrait by rules where the model has learned no faces and nothing taught it any; else returns None."""
+    if not model.draws_pixels or recipe.loras or sketch is not None or min(recipe.width, recipe.height) < SMALLEST:
+        return None
+    if not is_portrait(recipe.prompt) or recipe.options.get("ground") == "opaque":
+        return None
+    look, unknown = look_of(recipe.prompt, recipe.seed)
+    palette = Palette.from_hex(recipe.palette) if recipe.palette else None
+    bust = finished_bust(look, recipe.width, recipe.height, recipe.colors, palette, recipe.outline)
+    made = _judged(bust, "transparent")
+    options = {name: value for name, value in recipe.options.items() if name != "batch"}
+    own = replace(recipe, options=options | {"ground": "transparent", "parts": EDITION})
+    return Sprite(own, made.image, made.palette, made.report, (made.report.scores["score"],), unknown)
 
 
 def candidate_seed(seed: int, candidate: int) -> int:

@@ -35,6 +35,10 @@ class Drawn:
     other_seeds: tuple[int, ...] = ()
 
 
+PORTRAIT_NOTE = (
+    "The embedded model has learned no faces: this portrait is drawn from parts, by the words for who it is, hair, "
+    "beard, hat, skin and clothes. Another seed varies what the prompt leaves open.",
+)
 SURE_ICON = 12
 """Side in pixels from which icons of ordinary things can be read."""
 
@@ -86,7 +90,7 @@ def generate_sprites(
     sprites = draw_sprites(studio.engine, recipe, count, on_progress, sketch, references)
     drawn = [keep_sprite(studio, library, sprite) for sprite in sprites]
     unknown = dict.fromkeys(word for one in drawn for word in one.unknown_words)
-    notes = (*notes, *size_notes(recipe))
+    notes = (*notes, *(PORTRAIT_NOTE if "parts" in sprites[0].recipe.options else size_notes(recipe)))
     return DrawnSprites(game, library, tuple(drawn), tuple(unknown), time.perf_counter() - started, notes)
 
 

@@ -85,3 +85,9 @@ def test_a_dithered_sprite_mixes_the_colours_of_its_palette(studio: Studio) -> N
 def test_a_size_that_the_model_does_not_draw_itself_is_said(studio: Studio, size: int, said: str) -> None:
     done = generate_sprites(studio, SpriteRequest(prompt="imp", size=size, seed=1), no_progress)
     assert [said in note for note in done.notes] == ([True] if said else [])
+
+
+def test_a_portrait_says_that_it_was_drawn_from_parts(studio: Studio) -> None:
+    done = generate_sprites(studio, SpriteRequest(prompt="portrait of a viking", size=64, seed=1), no_progress)
+    assert "drawn from parts" in done.notes[0]
+    assert len(done.notes) == 1

@@ -1,0 +1,1 @@
+"""Portraits: busts drawn from parts, for models that have learned no faces. Imports no torch."""
