@@ -34,9 +34,10 @@ class FakeBackend:
         self.requests: list[DrawRequest] = []
         self.gate: threading.Semaphore | None = None
         self.resident: list[str] = []
+        self.known = {"embedded"}
 
     def draw(self, request: DrawRequest, on_step: OnStep) -> Drawing:
-        if request.model != "embedded":
+        if request.model not in self.known:
             raise ModelError(f"There is no model '{request.model}'. Known: embedded.")
         self.requests.append(request)
         steps = request.steps or self.steps

@@ -25,6 +25,7 @@ class Family:
         repo: what `models pull <name>` fetches.
         guidance_range: guidance scales that it takes; `guidance_argument` is the pipeline's name for it.
         negative: whether it takes a negative prompt.
+        references: whether its pipeline draws after pictures (`image`).
     """
 
     id: str
@@ -38,6 +39,7 @@ class Family:
     guidance_range: tuple[float, float]
     guidance_argument: str = "guidance_scale"
     negative: bool = False
+    references: bool = False
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -53,6 +55,7 @@ FAMILIES: Mapping[str, Family] = {
             steps=4,
             guidance=1.0,
             guidance_range=(0.0, 10.0),
+            references=True,
         ),
         Family(
             id="z-image",

@@ -20,10 +20,13 @@ from pipelines.models.families import FAMILIES
 from pipelines.plain.loading import load_pipeline, pipeline_bytes
 from pipelines.records import Drawing, DrawRequest, Pixels
 from pipelines.sdxl.loading import unified_memory
+from pipelines.sdxl.references import on_square
 
 logger = logging.getLogger(__name__)
 
 MOST_STEPS = 200
+REFERENCE = 512
+"""Least side in pixels of a reference picture as a pipeline gets it."""
 WORK = 3 << 30
 """Bytes beside the weights that a drawing takes."""
 
@@ -75,6 +78,7 @@ class PlainModel:
                 output_type="np",
                 callback_on_step_end=after_step,
                 **guided(self.model, request, guidance),
+                **({"image": [on_square(one, REFERENCE) for one in request.references]} if request.references else {}),
             ).images
         return Drawing(
             images=tuple(_picture(one) for one in found),
@@ -193,6 +197,7 @@ def plan(model: Model, request: DrawRequest) -> tuple[int, float]:
         "begins with no picture (sketch, edit)": bool(request.init or request.mask),
         "draws nothing that wraps (tiles)": request.tile_x or request.tile_y,
         "blends no second prompt": bool(request.region or request.couple),
+        "takes no reference pictures": bool(request.references) and not FAMILIES[model.family].references,
         "takes no negative prompt": bool(request.negative) and not FAMILIES[model.family].negative,
     }
     for wish, asked in wishes.items():

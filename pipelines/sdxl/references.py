@@ -107,7 +107,7 @@ class References:
     def _encode(self, picture: Pixels) -> Tensor:
         key = repr(picture.shape).encode() + picture.tobytes()
         if key not in self._tokens:
-            seen = self._extract(_square(picture), return_tensors="pt").pixel_values
+            seen = self._extract(on_square(picture, SEEN), return_tensors="pt").pixel_values
             embedding = self._encoder(seen.to(self._device, self._dtype)).image_embeds
             self._tokens[key] = self._project(embedding)
             if len(self._tokens) > CACHED:
@@ -126,8 +126,8 @@ def _pipeline(resident: Resident) -> Any:
     )
 
 
-def _square(picture: Pixels) -> Any:
-    """Puts the picture over white, centred on a square that is no smaller than what the encoder sees, pixels sharp."""
+def on_square(picture: Pixels, least: int) -> Any:
+    """Puts the picture over white, centred on a square of at least `least` pixels, enlarged by whole numbers."""
     from PIL import Image
 
     alpha = picture[..., 3:].astype(np.float32) / 255
@@ -137,7 +137,7 @@ def _square(picture: Pixels) -> Any:
     square = np.full((side, side, 3), 255, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = solid
-    times = -(-SEEN // side)
+    times = -(-least // side)
     return Image.fromarray(square).resize((side * times, side * times), Image.Resampling.NEAREST)
 
 

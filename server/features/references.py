@@ -39,7 +39,8 @@ def with_references(
         InvalidRequest: too many, or a model that takes none.
         ImageError, LibraryError: a picture that cannot be used.
     """
-    from pipelines.models.catalog import SDXL_FAMILY, find_model
+    from pipelines.models.catalog import find_model
+    from pipelines.models.families import FAMILIES
 
     names = [name.strip() for name in reference.split(",") if name.strip()]
     if not names:
@@ -47,14 +48,19 @@ def with_references(
     if len(names) > MOST:
         raise InvalidRequest(f"reference takes 1 to {MOST} pictures, not {len(names)}.")
     model = find_model(recipe.model)
-    if model.family != SDXL_FAMILY:
-        raise InvalidRequest(f"'{model.id}' takes no reference pictures. model='sdxl' does, or leave reference out.")
+    plain = FAMILIES.get(model.family)
+    if plain and not plain.references:
+        able = ", ".join(f"'{family.name}'" for family in FAMILIES.values() if family.references)
+        raise InvalidRequest(
+            f"'{model.id}' takes no reference pictures. model='sdxl' and {able} do, or leave reference out."
+        )
     found = [find_picture(game, name) or studio.find_asset(name, game)[1] for name in names]
     if model.draws_pixels:
         return _with_colors(studio, game, found, recipe)
-    from pipelines.models.extras import ip_adapter
+    if not plain:
+        from pipelines.models.extras import ip_adapter
 
-    ip_adapter()  # says what to fetch before anything is kept
+        ip_adapter()  # says what to fetch before anything is kept
     assets = [keep_picture(library, one, "reference") if isinstance(one, Path) else one.id for one in found]
     return replace(recipe, options=recipe.options | {"reference": {"assets": assets}}), ()
 

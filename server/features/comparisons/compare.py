@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from server.errors import LibraryError, ServerError
 from server.features.comparisons.ranking import Rank, rank
@@ -27,6 +27,7 @@ from server.project.style import Style
 from server.tally import TALLY
 
 if TYPE_CHECKING:
+    from pipelines.models.catalog import Model
     from pipelines.records import LoraWeight, OnProgress, Recipe
     from server.library.store import Library
     from server.project.game import Project
@@ -319,9 +320,11 @@ def compare(
         ServerError: too few or too many variants, prompts or seeds.
         PipelineError: a model or LoRA cannot be used, or the drawing was cancelled.
     """
+    from pipelines.models.catalog import find_model
     from pipelines.sprites.draw import draw_sprites
 
     _check(recipes, variants, seeds)
+    models = {variant.model: find_model(variant.model) for variant in variants}  # one that is missing is named now
     order = list(variants)
     if blind:
         secrets.SystemRandom().shuffle(order)
@@ -339,12 +342,32 @@ def compare(
                     on_progress(number * 100 + 100 * done // max(total, 1), rounds * 100, message)
 
                 # no locked palette: it would hide what the variants do with colour
-                asked = replace(recipe, model=variant.model, loras=variant.loras, seed=seed, palette=())
+                asked = suited(replace(recipe, loras=variant.loras, seed=seed, palette=()), models[variant.model])
                 sprite = draw_sprites(studio.engine, asked, 1, part)[0]
                 row.append(keep_sprite(studio, library, sprite).asset.id)
             rows.append(row)
         cells.append(rows)
     return Comparisons(library).add(order, [r.prompt for r in recipes], list(seeds), cells, blind=blind)
+
+
+def suited(recipe: Recipe, model: Model) -> Recipe:
+    """Gives a recipe to another model, without what that model does not take.
+
+    A preset that it has not is left out; for a model of another family also steps and guidance, whose scales differ,
+    and a negative prompt where its pipeline takes none.
+    """
+    from pipelines.models.catalog import find_model
+    from pipelines.models.families import FAMILIES
+
+    changes: dict[str, Any] = {"model": model.id}
+    if recipe.preset not in model.presets:
+        changes["preset"] = ""
+    if find_model(recipe.model).family != model.family:
+        changes |= {"steps": 0, "guidance": 0.0}
+    family = FAMILIES.get(model.family)
+    if family and not family.negative:
+        changes["negative"] = ""
+    return replace(recipe, **changes)
 
 
 def _check(recipes: Sequence[Recipe], variants: Sequence[Variant], seeds: Sequence[int]) -> None:

@@ -19,6 +19,7 @@ from pipelines.errors import AdapterError, Cancelled, InvalidRequest, ModelError
 from pipelines.models import catalog
 from pipelines.models.catalog import find_model, hub_repos
 from pipelines.models.families import FAMILIES
+from pipelines.plain import drawing
 from pipelines.records import DrawRequest, LoraWeight, Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
 from pipelines.sprites.draw import draw_sprites
@@ -173,12 +174,36 @@ def test_what_a_model_cannot_do_is_refused_before_it_is_loaded(
 
 
 @pytest.mark.slow
+def test_klein_draws_after_one_and_after_two_pictures_of_any_size(
+    backend: DiffusersBackend, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "REFERENCE", 64)
+    small, wide = np.zeros((16, 16, 4), np.uint8), np.full((20, 40, 4), 200, np.uint8)
+    small[4:12, 4:12] = (200, 30, 30, 255)
+    pictures = [
+        backend.draw(request(folders["flux2-klein"], references=some), lambda done, total: None).images
+        for some in ((), (small,), (small, wide), (small,))
+    ]
+    assert [image.shape for image in pictures[1]] == [(64, 64, 4)] * 2
+    assert (pictures[0][0] != pictures[1][0]).any()
+    assert (pictures[1][0] != pictures[2][0]).any()
+    assert (pictures[1][1] == pictures[3][1]).all()
+
+
+@pytest.mark.slow
 def test_a_model_of_the_kind_takes_a_negative_prompt_where_its_pipeline_does(
     backend: DiffusersBackend, folders: dict[str, Path]
 ) -> None:
     plain = backend.draw(request(folders["qwen-image"]), lambda done, total: None)
     other = backend.draw(request(folders["qwen-image"], negative="red"), lambda done, total: None)
     assert not np.array_equal(plain.images[0], other.images[0])
+
+
+@pytest.mark.parametrize("pipeline", ["ZImagePipeline", "QwenImagePipeline"])
+def test_references_are_refused_where_the_pipeline_takes_none(tmp_path: Path, pipeline: str) -> None:
+    wanted = request(index_of(tmp_path, pipeline), references=(np.zeros((16, 16, 4), np.uint8),))
+    with pytest.raises(InvalidRequest, match="takes no reference pictures"):
+        DiffusersBackend("cpu").draw(wanted, lambda done, total: None)
 
 
 def test_it_cannot_be_trained_and_says_which_can(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.errors import ModelError
 from pipelines.pixels.png import read_picture
 from pipelines.records import LoraWeight, no_progress
 from server.errors import LibraryError, ProjectError, ServerError
@@ -52,6 +54,33 @@ def test_every_variant_draws_the_same_prompts_and_seeds(
             for s, asset_id in enumerate(row):
                 recipe = library.get(asset_id).recipe
                 assert (recipe.loras, recipe.seed) == (variant.loras, drawn.seeds[s])
+
+
+def test_a_model_of_another_family_draws_the_recipe_without_what_it_does_not_take(
+    studio: Studio, backend: FakeBackend, tmp_path: Path
+) -> None:
+    klein = tmp_path / "klein"
+    klein.mkdir()
+    (klein / "model_index.json").write_text(json.dumps({"_class_name": "Flux2KleinPipeline"}))
+    backend.known.add(str(klein))
+    recipe = replace(
+        sprite_recipe(studio, studio.project(), SpriteRequest(prompt="red dragon")),
+        negative="blurry",
+        preset="guided",
+        steps=6,
+        guidance=2.0,
+    )
+    compare(studio, studio.project(), [recipe], [BASE, Variant(str(klein))], [1], no_progress, blind=False)
+    own, other = backend.requests
+    assert (own.negative, own.preset, own.steps, own.guidance) == ("blurry", "guided", 6, 2.0)
+    assert (other.negative, other.preset, other.steps, other.guidance) == ("", "", None, None)
+
+
+def test_a_model_that_is_not_here_is_named_before_anything_is_drawn(studio: Studio, backend: FakeBackend) -> None:
+    recipe = sprite_recipe(studio, studio.project(), SpriteRequest(prompt="red dragon"))
+    with pytest.raises(ModelError, match="nowhere"):
+        compare(studio, None, [recipe], [BASE, Variant("/nowhere/model")], [1], no_progress, blind=False)
+    assert not backend.requests
 
 
 def test_a_comparison_is_blind_until_a_vote_is_in(studio: Studio, drawn: Comparison) -> None:
