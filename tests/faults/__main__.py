@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.faults.agents import killed_agents
 from tests.faults.disk import full_disk
 from tests.faults.kills import kills_at_system_calls, random_kills
 from tests.faults.races import race
@@ -30,6 +31,10 @@ def main() -> int:
         else:
             print(f"kills at system calls: {traced}")
             good &= traced.kills > 0 and not traced.half and not traced.wrong_undo
+
+        agents = killed_agents(folder / "agents", 20)
+        print(f"killed agents: {agents}")
+        good &= agents.good and agents.kills >= 20
 
         raced = race(folder)
         print(f"races: {dict(raced)}")

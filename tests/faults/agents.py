@@ -62,7 +62,7 @@ def killed_agents(folder: Path, kills: int, seed: int = 1) -> Count:
     users = Users(settings.data_dir)
     token = users.add("ann")
     studio = Studio(settings)
-    USER.set(users.named("ann"))
+    mark = USER.set(users.named("ann"))
     ids = _bundles(studio, 6)
     server = FastMCP("agents")
     for route in agent_routes(lambda: studio.remote, users, lambda *_: None):
@@ -76,6 +76,7 @@ def killed_agents(folder: Path, kills: int, seed: int = 1) -> Count:
         finally:
             ended.set()
             killer.join()
+            USER.reset(mark)
     studio.close()
     count.seconds = time.monotonic() - started
     return count
