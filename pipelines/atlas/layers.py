@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -38,31 +40,72 @@ def _flat(mask: NDArray[np.bool_], color: tuple[int, int, int]) -> Pixels:
     return layer
 
 
+BEVEL = 2.5, 2.0
+"""Pixels over which the outline and the shapes inside are rounded."""
+HEIGHTS = 0.7, 0.25, 0.55, 2.5
+"""Shares of the rounded outline, the whole body's dome, the shapes inside and the lightness in the guessed height."""
+DARK = 0.3
+"""OKLab lightness of lines between shapes; the least pixels of a shape are SHAPE."""
+SHAPE = 8
+
+
 def normal_layer(image: Pixels, strength: float = 2.0) -> Pixels:
     """Returns a normal map, x to the right, y up, as Bevy reads it; alpha is the picture's.
 
-    Height is guessed: the distance from the outline, rounded off, plus a little of the smoothed lightness. Slopes are
-    Sobel's.
+    Height is guessed, for each thing that is drawn apart from the others: an outline rounded over a few pixels, a
+    little of a dome over the whole, a rounding of each shape inside (neighbouring pixels of one colour name between
+    dark lines), and where a pixel is lighter than its surroundings. Slopes are Sobel's.
 
     Args:
-        image: (h, w, 4).
+        image: (h, w, 4), a sprite or an atlas.
         strength: how steep the slopes are.
     """
-    drawn = image[..., 3] > 0
-    distance = np.asarray(ndimage.distance_transform_edt(np.pad(drawn, 1)))[1:-1, 1:-1]
-    reach = max(2.0, float(np.percentile(distance[drawn], 90)) if drawn.any() else 2.0)
-    dome = np.sqrt(1 - (1 - np.clip(distance / reach, 0, 1)) ** 2) * reach * 0.6
-    lightness = np.where(drawn, to_oklab(image[..., :3])[..., 0], 0.0)
-    inside = np.maximum(ndimage.gaussian_filter(drawn.astype(np.float64), 0.7), 1e-6)
-    height = ndimage.gaussian_filter(dome, 0.6) + 0.8 * ndimage.gaussian_filter(lightness, 0.7) / inside * drawn
-    slope_x, slope_y = ndimage.sobel(height, axis=1) / 8, ndimage.sobel(height, axis=0) / 8
-    normal = np.stack([-slope_x * strength, slope_y * strength, np.ones_like(height)], axis=-1)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     layer = np.zeros_like(image)
-    layer[..., :3] = np.rint((normal + 1) * 127.5).astype(np.uint8)
-    layer[..., 3] = np.where(drawn, 255, 0)
-    layer[~drawn] = 0
+    marks, _ = _labels(image[..., 3] > 0, corners=True)
+    for number, box in enumerate(ndimage.find_objects(marks), start=1):
+        drawn = np.pad(marks[box] == number, 1)
+        height = _height(np.pad(image[box], ((1, 1), (1, 1), (0, 0))), drawn)
+        slope_x, slope_y = ndimage.sobel(height, axis=1) / 8, ndimage.sobel(height, axis=0) / 8
+        normal = np.stack([-slope_x * strength, slope_y * strength, np.ones_like(height)], axis=-1)
+        normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+        inside = drawn[1:-1, 1:-1]
+        layer[box][inside, :3] = np.rint((normal[1:-1, 1:-1][inside] + 1) * 127.5).astype(np.uint8)
+        layer[box][inside, 3] = 255
     return layer
+
+
+def _height(image: Pixels, drawn: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Guesses the height in pixels of one thing; `drawn` (h, w) has a clear line of pixels around it."""
+    lightness = to_oklab(image[..., :3])[..., 0].astype(np.float64)
+    distance = np.asarray(ndimage.distance_transform_edt(drawn))
+    names = name_pixels(image[..., :3].reshape(-1, 3)).reshape(drawn.shape)
+    shapes = np.zeros(drawn.shape)
+    for name in np.unique(names[drawn]):
+        marks, _ = _labels(drawn & (names == name) & (lightness >= DARK))
+        large = np.bincount(marks.ravel()) >= SHAPE
+        large[0] = False
+        shapes += _rounded(np.asarray(ndimage.distance_transform_edt(large[marks])), BEVEL[1])
+    detail = _blurred(lightness, drawn, 0.6) - _blurred(lightness, drawn, 2.5)
+    reach = max(2.0, float(np.percentile(distance[drawn], 90)))
+    parts = _rounded(distance, BEVEL[0]), _rounded(distance, reach), shapes, detail
+    height = np.sum([share * part for share, part in zip(HEIGHTS, parts, strict=True)], axis=0)
+    return _blurred(height, drawn, 0.5)
+
+
+def _labels(mask: NDArray[np.bool_], *, corners: bool = False) -> tuple[NDArray[np.intp], int]:
+    made: Any = ndimage.label(mask, np.ones((3, 3), bool) if corners else None)
+    return np.asarray(made[0], np.intp), int(made[1])
+
+
+def _rounded(distance: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+    """Returns the height of a quarter circle of radius `reach` at a distance from an edge, flat beyond it."""
+    return np.sqrt(1 - (1 - np.clip(distance / reach, 0, 1)) ** 2) * reach
+
+
+def _blurred(values: NDArray[np.float64], mask: NDArray[np.bool_], sigma: float) -> NDArray[np.float64]:
+    """Returns a Gaussian mean of the values inside the mask alone; 0 outside."""
+    weight = np.maximum(ndimage.gaussian_filter(mask.astype(np.float64), sigma), 1e-6)
+    return np.asarray(ndimage.gaussian_filter(np.where(mask, values, 0.0), sigma) / weight * mask)
 
 
 def lit(image: Pixels, normal: Pixels, light: tuple[float, float, float]) -> Pixels:

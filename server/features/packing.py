@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ from server.features.save import save_asset
 from server.storage import check_storage
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pipelines.animation.sheets import Sheet
     from pipelines.atlas.packing import Atlas, Frame
     from pipelines.pixels.palette import Palette
@@ -68,18 +71,23 @@ def pack_sheet(studio: Studio, request: PackRequest, on_progress: OnProgress, *,
     on_progress(0, 1, "packing")
     frames: list[Frame] = []
     sheets: dict[str, Sheet] = {}
+    names: dict[str, list[str]] = {}
     titles: list[str] = []
     for asset_id in dict.fromkeys(request.asset_ids):
         home, asset = studio.find_asset(asset_id, game)
         title = _title(asset.recipe.prompt, titles)
         found, sheet = _frames(home, asset, title)
         frames += found
+        names[title] = [frame.name for frame in found]
         if sheet:
             sheets[title] = sheet
     atlas = pack(frames, margin=1 if request.layers else 0, power_of_two=request.power_of_two)
     locked = palette_colors(game)
     palette = Palette.from_hex(locked) if locked else None
-    layers, warnings = _layers(atlas.image, request, palette)
+    layers, warnings = _layers(atlas.image, request, palette), []
+    if request.teams:
+        teams, warnings = _teams(atlas, names, request.teams, palette)
+        layers |= teams
     body = measured(atlas)
     files = {
         "atlas.json": texture_packer_json(atlas, body, "sheet.png"),
@@ -171,30 +179,63 @@ def _frames(home: Library, asset: Asset, title: str) -> tuple[list[Frame], Sheet
     return frames, sheet
 
 
-def _layers(image: Pixels, request: PackRequest, palette: Palette | None) -> tuple[dict[str, Pixels], list[str]]:
-    """Returns the pictures that lie at the atlas's places, and what could not be made."""
-    from pipelines.atlas.layers import normal_layer, outline_layer, recolored, shadow_layer, team_hue
-    from pipelines.effects.ramps import ramp_name, ramp_of
+def _layers(image: Pixels, request: PackRequest, palette: Palette | None) -> dict[str, Pixels]:
+    """Returns the pictures that lie at the atlas's places, without those of teams."""
+    from pipelines.atlas.layers import normal_layer, outline_layer, shadow_layer
+    from pipelines.effects.ramps import ramp_of
 
     made: dict[str, Pixels] = {}
-    warnings: list[str] = []
     for name in request.layers:
         if name == "normal":
             made[name] = normal_layer(image)
         else:
             layer = outline_layer if name == "outline" else shadow_layer
             made[name] = layer(image, ramp_of("black", palette)[0])
-    hue = team_hue(image) if request.teams else ""
-    if request.teams and not hue:
-        warnings.append("No colour of these sprites can be a team's: red, blue, green, purple, cyan, pink or yellow.")
-    for team in request.teams if hue else ():
+    return made
+
+
+def _teams(
+    atlas: Atlas, names: Mapping[str, Sequence[str]], teams: Sequence[str], palette: Palette | None
+) -> tuple[dict[str, Pixels], list[str]]:
+    """Returns the atlas in each team's colour, and what could not be made.
+
+    Each sprite or sheet has a team colour of its own, the same in all its frames; `names` has the frames of each.
+    """
+    import numpy as np
+
+    from pipelines.atlas.layers import recolored, team_hue
+    from pipelines.effects.ramps import ramp_name
+
+    height, width = atlas.image.shape[:2]
+    parts: list[tuple[NDArray[np.bool_], str]] = []
+    taken, without = np.zeros((height, width), bool), []
+    for title, frames in names.items():
+        mask = np.zeros((height, width), bool)
+        for place in (atlas.places[frame] for frame in frames):
+            mask[place.y : place.y + place.height, place.x : place.x + place.width] = True
+        mask &= ~taken  # equal frames of two assets share a place
+        taken |= mask
+        if hue := team_hue(atlas.image[mask][None]):
+            parts.append((mask, hue))
+        elif mask.any():
+            without.append(title)
+    warnings: list[str] = []
+    if without:
+        warnings.append(
+            f"No colour of {', '.join(without)} can be a team's: red, blue, green, purple, cyan, pink or yellow."
+        )
+    made: dict[str, Pixels] = {}
+    for team in teams if parts else ():
         ramp = ramp_name(team)
         if not ramp:
             warnings.append(
                 f"'{team}' is no colour that teams have. Use red, blue, green, purple, yellow, white or black."
             )
             continue
-        made[f"team_{ramp}"] = recolored(image, hue, ramp, palette)
+        copy = atlas.image.copy()
+        for mask, hue in parts:
+            copy[mask] = recolored(atlas.image[mask][None], hue, ramp, palette)[0]
+        made[f"team_{ramp}"] = copy
     return made, warnings
 
 

@@ -180,33 +180,60 @@ SETS = (
     ("isometric", "sand", "", 32),
     ("hex_pointy", "grass", "", 16),
     ("hex_flat", "sand", "", 32),
+    ("hex_pointy", "grass", "water", 16),
+    ("hex_flat", "snow", "grass", 16),
+    ("hex_pointy", "sand", "water", 32),
     ("animated", "grass", "water", 16),
     ("animated", "lava", "", 16),
+)
+SQUARES = (
+    ("cliffs", "grass", "dirt", 16),
+    ("cliffs", "sand", "water", 16),
+    ("cliffs", "snow on stone", "grass", 32),
+    ("rpgmaker_a2", "grass", "water", 16),
+    ("rpgmaker_a2", "dirt", "", 32),
+    ("blob47_godot", "stone floor", "lava", 16),
+    ("props", "tree, rock, wooden sign, mushroom", "grass", 16),
+    ("props", "pine tree, statue, chest, cactus", "sand", 16),
+    ("props", "tree, rock, campfire", "dirt", 32),
 )
 """(layout, upper, lower, tile size)."""
 
 
-def tiles(seeds: int) -> Made:
-    """Draws projected and animated sets with the embedded model; shows the first of each, animated ones in 4 frames."""
+def drawn_sets(
+    sets: Sequence[tuple[str, str, str, int]], seeds: int
+) -> tuple[dict[str, list[Report]], list[list[Tileset]]]:
+    """Draws each set with seeds 1, 2, ... on the embedded model."""
     from server.features.requests import TilesetRequest
     from server.features.tilesets import generate_tileset
 
     reports: dict[str, list[Report]] = {}
-    shown: list[Tileset] = []
+    drawn: list[list[Tileset]] = []
     with studio() as desk:
-        for layout, upper, lower, size in SETS:
+        for layout, upper, lower, size in sets:
             made = []
             for seed in range(1, seeds + 1):
                 wanted = {"upper": upper, "lower": lower, "layout": layout, "tile_size": size, "seed": seed}
                 made.append(generate_tileset(desk, TilesetRequest.model_validate(wanted), no_progress).tileset)
             reports[f"tiles {layout} {upper} {lower} {size} px"] = [one.report for one in made]
-            shown.append(made[0])
-    grass, stone, sand, pointy, flat, shore, lava = shown
-    shores = [moment(shore, frame)[:64, :112] for frame in range(4)]
-    pools = [moment(lava, frame)[:64, :112] for frame in range(4)]
-    first = beside(grass.preview, stone.preview, grass.atlas)
-    second = beside(sand.preview, pointy.preview, flat.preview[:120])
-    return reports, stacked([first, second, beside(*shores), beside(*pools)], gap=6)
+            drawn.append(made)
+    return reports, drawn
+
+
+def tiles(seeds: int) -> Made:
+    """Draws projected and animated sets; a row for each shows every seed, animated ones the first in 4 frames."""
+    reports, drawn = drawn_sets(SETS, seeds)
+    rows = [beside(*(one.preview[:120, :200] for one in made)) for made in drawn[:-2]]
+    for made in drawn[-2:]:
+        moments = [moment(made[0], frame)[:64, :112] for frame in range(4)]
+        rows.append(beside(*moments, *(one.preview[:64, :112] for one in made[1:])))
+    return reports, stacked(rows, gap=6)
+
+
+def squares(seeds: int) -> Made:
+    """Draws cliffs, the orders of RPG Maker and Godot, and props; a row for each shows every seed."""
+    reports, drawn = drawn_sets(SQUARES, seeds)
+    return reports, stacked([beside(*(one.preview[:130, :194] for one in made)) for made in drawn], gap=6)
 
 
 def moment(tileset: Tileset, frame: int) -> Pixels:
@@ -226,7 +253,13 @@ def studio() -> Iterator[Studio]:
             desk.close()
 
 
-KINDS: dict[str, Callable[[int], Made]] = {"effects": effects, "ui": ui, "atlas": atlas, "tiles": tiles}
+KINDS: dict[str, Callable[[int], Made]] = {
+    "effects": effects,
+    "ui": ui,
+    "atlas": atlas,
+    "tiles": tiles,
+    "squares": squares,
+}
 
 
 def stacked(pictures: Sequence[Pixels], gap: int = 2) -> Pixels:

@@ -129,6 +129,27 @@ def test_a_normal_map_faces_right_on_the_right_and_up_at_the_top() -> None:
     assert from_left[:, :16].sum() > from_right[:, :16].sum()
 
 
+def test_a_shape_inside_has_slopes_of_its_own_in_a_normal_map() -> None:
+    image = np.zeros((32, 32, 4), np.uint8)
+    image[4:28, 4:28] = (60, 90, 200, 255)
+    image[12:20, 12:20] = (200, 60, 50, 255)
+    around = image.copy()
+    around[12:20, 12:20] = image[5, 5]
+    with_shape, plain = normal_layer(image), normal_layer(around)
+    assert with_shape[16, 18, 0] > 140 > 116 > with_shape[16, 13, 0]
+    assert abs(int(plain[16, 18, 0]) - 128) < 8
+    # the middle of a large plain is flat: a bevel is a few pixels wide
+    assert abs(int(plain[10, 16, 1]) - 128) < 24
+
+
+def test_a_frames_normals_do_not_depend_on_its_neighbours() -> None:
+    image = ball(16)
+    pair = np.concatenate(
+        [np.pad(image, ((1, 1), (1, 1), (0, 0))), np.full((18, 6, 4), (250, 250, 90, 255), np.uint8)], axis=1
+    )
+    np.testing.assert_array_equal(normal_layer(pair)[1:17, 1:17], normal_layer(image))
+
+
 @pytest.mark.parametrize("team", ["red", "green", "yellow"])
 def test_team_colours_change_the_marked_colour_alone(team: str) -> None:
     image = ball()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.pixels.png import read_picture
+from pipelines.pixels.png import encode_png, read_picture
 from pipelines.records import no_progress
 from server.deploy.deploy import deploy
 from server.errors import LibraryError
@@ -69,6 +69,27 @@ def test_sprites_without_a_team_colour_are_named_in_a_warning(studio: Studio, ga
     done = pack_sheet(studio, PackRequest(asset_ids=(drawn.sprites[0].asset.id,), teams=("red",)), no_progress)
     assert "No colour" in done.warnings[0]
     assert not np.any([file.name.startswith("team_") for file in done.asset.files])
+
+
+def test_each_sprite_of_an_atlas_has_a_team_colour_of_its_own(studio: Studio, tmp_path: Path) -> None:
+    sheet = np.zeros((16, 48, 4), np.uint8)
+    for number, color in enumerate(((40, 80, 200), (40, 160, 60), (120, 120, 120))):
+        sheet[2:14, 16 * number + 2 : 16 * number + 14] = (*color, 255)
+    sheet[7, :][sheet[7, :, 3] > 0] = (130, 80, 40, 255)  # a brown belt
+    path = tmp_path / "three.png"
+    path.write_bytes(encode_png(sheet))
+    cut = slice_sheet(studio, SliceRequest(picture=str(path), width=16, height=16))
+    wanted = PackRequest(asset_ids=tuple(asset.id for asset in cut.assets), teams=("red",))
+    done = pack_sheet(studio, wanted, no_progress)
+    team = read_picture(done.library.read(done.asset, "team_red.png"))
+    for frame, changes in zip(done.atlas.frames, (True, True, False), strict=True):
+        place = done.atlas.places[frame.name]
+        box = np.s_[place.y : place.y + place.height, place.x : place.x + place.width]
+        changed = (team[box] != done.atlas.image[box]).any(axis=-1)
+        assert changed.any() == changes
+        red, green, blue = team[box][1, 1, :3].astype(int)
+        assert (red > max(green, blue) + 60) == changes
+    assert [warning.startswith("No colour of") for warning in done.warnings] == [True]
 
 
 def test_a_tileset_is_not_packed(studio: Studio) -> None:
