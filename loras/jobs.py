@@ -7,6 +7,8 @@
                   ...           the worker's files (see `loras.worker`)
     <folder>/device.lock        held by the one worker that trains; the others wait
 
+A job's worker is a process of this machine, or of a cluster's (see `server.cluster.training`), whose folder is shared.
+
 `Jobs` starts, finds, stops and resumes jobs without importing torch. Several servers may use one folder. On a server
 that several people share, a job belongs to the one who started it, and to the others it does not exist.
 """
@@ -14,6 +16,7 @@ that several people share, a job belongs to the one who started it, and to the o
 from __future__ import annotations
 
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -38,6 +41,8 @@ ENDED = ("done", "failed", "cancelled", "interrupted")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 _ID = re.compile(r"[0-9a-f]{16}")
 _POLL = 0.1
+SILENCE = 600.0
+"""Seconds without a word of a worker on another machine after which it is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +116,15 @@ class Job:
 
 
 class Jobs:
-    """The jobs in one folder (it need not exist), of one owner where one is named; None: of all."""
+    """The jobs in one folder (it need not exist), of one owner where one is named; None: of all.
 
-    def __init__(self, folder: Path, owner: str | None = None) -> None:
+    `start_worker` replaces what starts the worker of a job's folder, `start_here`.
+    """
+
+    def __init__(
+        self, folder: Path, owner: str | None = None, start_worker: Callable[[Path], None] | None = None
+    ) -> None:
+        self._start_worker = start_worker or start_here
         self.folder = folder.absolute()  # a worker's working directory is its job's folder
         self._owner = owner
 
@@ -143,7 +154,7 @@ class Jobs:
         try:
             folder.mkdir(parents=True)
             write_json(folder / "spec.json", {**asdict(spec), "owner": self._owner or "", "created": time.time()})
-            self.launch(folder)
+            self._start_worker(folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise JobError(f"The job's folder {folder} cannot be written: {error.strerror}. Free some room.") from error
@@ -160,11 +171,11 @@ class Jobs:
         if spec is None or not self._may_use(spec.get("owner", "")):
             raise JobError(f"There is no job '{job_id[:40]}'. get_job without an id lists all jobs.")
         # The worker is checked before its last message is read: a worker that is gone writes no more.
-        before = read_json(folder / "state.json").get("worker") or {}
-        alive = is_running(before.get("pid", 0), before.get("started", ""))
+        before = read_json(folder / "state.json")
+        alive = _is_alive(before)
         state = read_json(folder / "state.json")
-        if not alive and (worker := state.get("worker") or {}) != before:
-            alive = is_running(worker.get("pid", 0), worker.get("started", ""))
+        if not alive and state.get("worker") != before.get("worker"):
+            alive = _is_alive(state)
         status = state.get("status", "queued")
         message = state.get("message", "")
         if status in ACTIVE and not alive:
@@ -254,31 +265,49 @@ class Jobs:
             if not job.resumable:
                 raise JobError(f"Job {job_id} is {job.status}; only one that has stopped can be resumed.")
             (job.folder / "cancel").unlink(missing_ok=True)
-            self.launch(job.folder)
+            self._start_worker(job.folder)
         return self.get(job_id)
 
-    def launch(self, folder: Path) -> None:
-        """Starts the worker in a session of its own: closing the server or its terminal does not touch it."""
-        here = Path(__file__).resolve().parents[1]
-        paths = [str(here), os.environ.get("PYTHONPATH", "")]
-        with (folder / "log.txt").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "loras.worker", str(folder)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)},
-                start_new_session=True,
-            )
-        # The worker waits for the end of its input, so that this state cannot come after one of its own.
-        assert process.stdin is not None
-        try:
-            worker = {"pid": process.pid, "started": identity(process.pid)}
-            state = read_json(folder / "state.json")
-            kept = {k: state[k] for k in ("done", "total", "loss", "seconds", "cpu_seconds") if k in state}
-            write_json(folder / "state.json", {**kept, "status": "queued", "worker": worker, "message": "Starting."})
-        finally:
-            process.stdin.close()
-        # Reaped when it ends, so that it never stays as a zombie of a long-lived server.
-        threading.Thread(target=process.wait, name="dgx-pixels-job", daemon=True).start()
+
+def this_process(pid: int = 0) -> dict[str, Any]:
+    """Returns what state.json says of a worker: this process, or the one with that pid on this machine."""
+    pid = pid or os.getpid()
+    return {"pid": pid, "started": identity(pid), "host": platform.node()}
+
+
+def _is_alive(state: dict[str, Any]) -> bool:
+    worker = state.get("worker") or {}
+    if worker.get("host", platform.node()) != platform.node():
+        return time.time() - state.get("updated", 0.0) < SILENCE
+    return is_running(worker.get("pid", 0), worker.get("started", ""))
+
+
+def queue(folder: Path, worker: dict[str, Any], message: str) -> None:
+    """Writes the state of a job whose worker is about to begin or to go on."""
+    state = read_json(folder / "state.json")
+    kept = {k: state[k] for k in ("done", "total", "loss", "seconds", "cpu_seconds") if k in state}
+    write_json(folder / "state.json", {**kept, "status": "queued", "worker": worker, "message": message})
+
+
+def start_here(folder: Path) -> None:
+    """Starts the worker in a session of its own: closing the server or its terminal does not touch it."""
+    here = Path(__file__).resolve().parents[1]
+    paths = [str(here), os.environ.get("PYTHONPATH", "")]
+    with (folder / "log.txt").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "loras.worker", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)},
+            start_new_session=True,
+        )
+    # The worker waits for the end of its input, so that this state cannot come after one of its own.
+    assert process.stdin is not None
+    try:
+        queue(folder, this_process(process.pid), "Starting.")
+    finally:
+        process.stdin.close()
+    # Reaped when it ends, so that it never stays as a zombie of a long-lived server.
+    threading.Thread(target=process.wait, name="dgx-pixels-job", daemon=True).start()

@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loras.files import read_json, sweep, write_json
-from loras.jobs import JobSpec
-from loras.processes import identity
+from loras.jobs import JobSpec, this_process
 from pipelines.errors import report
 from pipelines.log import set_up_logging
 
@@ -59,7 +58,7 @@ class _State:
         self.values: dict[str, Any] = {
             k: state[k] for k in ("done", "total", "loss", "seconds", "cpu_seconds") if k in state
         }
-        self.values["worker"] = {"pid": os.getpid(), "started": identity(os.getpid())}
+        self.values["worker"] = this_process()
         self.said = 0.0
         self.terminated = False
         signal.signal(signal.SIGTERM, self._terminate)

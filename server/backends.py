@@ -6,25 +6,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipelines.engine.backend import Backend
-from pipelines.engine.engine import Engine
 from server.settings import Settings
 
 if TYPE_CHECKING:
     from loras.registry import Registry
-
-
-def make_engine(settings: Settings, loras: Callable[[], Registry]) -> Engine:
-    """Returns an engine that draws as the settings say; `loras` gives the registry when a LoRA is first used.
-
-    Raises:
-        ServerError: the cluster of the settings is not there.
-    """
-    own = local_backend(loras, settings)
-    if not settings.cluster:
-        return Engine(own)
     from server.cluster.nodes import Cluster
 
-    return Cluster(settings, own).engine()
+
+def join_cluster(settings: Settings, loras: Callable[[], Registry]) -> Cluster:
+    """Returns the cluster that the settings name; `loras` gives the registry when a LoRA is first used.
+
+    Raises:
+        ServerError: it is not there.
+    """
+    from server.cluster.nodes import Cluster
+
+    return Cluster(settings, local_backend(loras, settings))
 
 
 def local_backend(loras: Callable[[], Registry], settings: Settings, fixed_rows: bool = False) -> Backend:

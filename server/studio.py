@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipelines.engine.backend import Backend
     from pipelines.engine.engine import Engine
     from server.agent.games import RemoteGames
+    from server.cluster.nodes import Cluster
 
 
 PRELOAD_ROOM = 2 << 30
@@ -42,6 +43,7 @@ class Studio:
         self.settings = settings or Settings()
         self._backend = backend
         self._engine: Engine | None = None
+        self._cluster: Cluster | None = None
         self._loras: Registry | None = None
         self._remote: RemoteGames | None = None
         self._libraries: dict[Path, Library] = {}
@@ -63,10 +65,13 @@ class Studio:
 
                 with without_collections():
                     from pipelines.engine.engine import Engine
-                    from server.backends import make_engine
+                    from server.backends import join_cluster, local_backend
 
-                    own = self._backend
-                    self._engine = Engine(own) if own else make_engine(self.settings, lambda: self.loras)
+                    if self._backend or not self.settings.cluster:
+                        self._engine = Engine(self._backend or local_backend(lambda: self.loras, self.settings))
+                    else:
+                        self._cluster = join_cluster(self.settings, lambda: self.loras)
+                        self._engine = self._cluster.engine()
             return self._engine
 
     @property
@@ -86,7 +91,13 @@ class Studio:
         from loras.jobs import Jobs
 
         user = USER.get()
-        return Jobs(self.settings.data_dir / "jobs", user.name if user else None)
+        folder, owner = self.settings.data_dir / "jobs", user.name if user else None
+        return Jobs(folder, owner, self._train_in_cluster if self.settings.cluster and not self._backend else None)
+
+    def _train_in_cluster(self, folder: Path) -> None:
+        _ = self.engine  # joins the cluster
+        assert self._cluster is not None
+        self._cluster.start_training(folder)
 
     @property
     def remote(self) -> RemoteGames:

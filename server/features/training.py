@@ -86,7 +86,7 @@ def make_room(studio: Studio, model: str) -> None:
     there is not enough memory for both, the drawing fails with a message. On a CPU nothing is unloaded: the worker
     runs at a low priority.
     """
-    if not studio.awake:
+    if not studio.awake or studio.engine.size > 1:  # a training has a place of its own in a cluster
         return
     with studio.engine.lease(f"making room to train {model}") as backend:
         described = backend.describe()

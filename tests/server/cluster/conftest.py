@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,3 +21,20 @@ def cluster() -> Iterator[None]:
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="warning")
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of one node with one place."""
+    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")  # as the product does: it is read when ray is imported
+    pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
+    import ray  # pyright: ignore[reportMissingImports] (an extra)
+    from ray.cluster_utils import Cluster as Machines  # pyright: ignore[reportMissingImports]
+
+    root = str(Path(__file__).parents[3])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    started = Machines(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield started
+    ray.shutdown()
+    started.shutdown()

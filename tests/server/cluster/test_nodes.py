@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,36 +16,11 @@ from server.cluster.nodes import Cluster
 from server.errors import ServerError
 from server.settings import Settings
 from tests.fakes import FakeBackend, fake_picture
+from tests.server.cluster.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
 SLOW = "tests.server.cluster.actors:make_slow"
-
-
-@pytest.fixture
-def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster of one node with one place."""
-    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")  # as the product does: it is read when ray is imported
-    pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
-    import ray  # pyright: ignore[reportMissingImports] (an extra)
-    from ray.cluster_utils import Cluster as Machines  # pyright: ignore[reportMissingImports]
-
-    root = str(Path(__file__).parents[3])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    started = Machines(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    yield started
-    ray.shutdown()
-    started.shutdown()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Asks until it is so; a test that hangs is ended by the run's own limit."""
-    for _ in range(1200):
-        if condition():
-            return
-        threading.Event().wait(0.1)
-    raise AssertionError("the condition did not come in two minutes")
 
 
 def draw(engine: Engine, seed: int) -> np.ndarray:
