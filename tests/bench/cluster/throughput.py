@@ -44,6 +44,16 @@ def digest(engine: Engine, seed: int) -> str:
     return hashlib.sha256(engine.draw(request(seed)).images[0].tobytes()).hexdigest()
 
 
+def batches(engine: Engine, count: int = 8) -> list[str]:
+    """Returns the hashes of batches of eight, which free actors share, at the model's guidance and at 3."""
+    hashes = []
+    for index in range(count):
+        seeds = tuple(range(8 * index, 8 * index + 8))
+        batch = DrawRequest("embedded", ("red dragon",) * 8, seeds, 32, 32, guidance=3.0 if index % 2 else None)
+        hashes += [hashlib.sha256(image.tobytes()).hexdigest() for image in engine.draw(batch).images]
+    return hashes
+
+
 def throughput(engine: Engine, sprites: int) -> tuple[float, float, list[str]]:
     """Returns sprites a second with many clients, median seconds of one request alone, and the hashes."""
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -108,13 +118,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder))
         catalog = local_backend(_no_loras, settings)
-        truth: list[str] = []
+        truth, whole = [], []
         for threads in (torch.get_num_threads(), 1):  # an actor has one thread, and sums depend on their number
             torch.set_num_threads(threads)  # for threads that begin from now on
             single = Engine(local_backend(_no_loras, settings, fixed_rows=threads == 1))
             pace, alone, truth = throughput(single, options.sprites)
             print(f"one process, {threads} threads: {pace:.2f} sprites a second, one alone {alone * 1e3:.0f} ms")
             result[f"one process, {threads} threads"] = {"pace": pace, "alone": alone}
+            whole = batches(single)
             single.close()
         import ray  # pyright: ignore[reportMissingImports]
 
@@ -125,7 +136,9 @@ def main() -> None:
             pace, alone, hashes = throughput(engine, options.sprites)
             same = hashes == truth
             print(f"{actors} actors: {pace:.2f} sprites a second, one alone {alone * 1e3:.0f} ms, same bytes: {same}")
-            result[f"{actors} actors"] = {"pace": pace, "alone": alone, "same": same}
+            parted = sum(a != b for a, b in zip(whole, batches(engine), strict=True))
+            print(f"{actors} actors: {parted} of {len(whole)} sprites of parted batches differ from undivided ones")
+            result[f"{actors} actors"] = {"pace": pace, "alone": alone, "same": same, "parted differ": parted}
             if options.kills and actors == options.actors[-1]:
                 result["kills"] = kill_actors(engine, lanes, options.killed_sprites, options.kills)
                 print(f"kills: {result['kills']}")
