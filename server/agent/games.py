@@ -70,12 +70,13 @@ class RemoteGames:
         return sorted(f"{user}/{style.parent.name}" for style in found)
 
     def find(self, user: str, named: str) -> Project | None:
-        """Returns the game `NAME/GAME` of a user; None where the text does not have that form.
+        """Returns the game `NAME/GAME` of a user; None where the text has another form, or is a folder of this machine.
 
         Raises:
             ProjectError: it is another user's, or was never registered.
         """
-        if not (found := GAME.fullmatch(named)):
+        found = GAME.fullmatch(named)
+        if not found or Path(named).is_dir():
             return None
         owner, game = found.groups()
         if owner != user:

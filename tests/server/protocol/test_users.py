@@ -119,6 +119,18 @@ async def test_a_token_opens_the_users_own_game_and_no_other(
 
 
 @pytest.mark.anyio
+async def test_a_game_may_be_named_relative_to_the_server(
+    connect: Connect, users: Users, theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(theirs)
+    inner = theirs / "games" / "keep"
+    inner.mkdir(parents=True)
+    (inner / "Cargo.toml").write_text(CARGO)
+    async with connect(users.add("ann", [inner])) as ann:
+        assert (await call(ann, "list_assets", project="games/keep"))["total"] == 0
+
+
+@pytest.mark.anyio
 async def test_a_link_out_of_the_game_opens_no_other(connect: Connect, users: Users, game: Path, theirs: Path) -> None:
     (game / "link").symlink_to(theirs)
     async with connect(users.add("ann", [game])) as ann:
