@@ -191,7 +191,11 @@ def show(kit: Kit) -> Pixels:
     """Draws a picture of the kit in use: a window with title, bars, slots, buttons in all states and a cursor."""
     side = kit.regions["slot"].width
     unit = max(side, 20)
-    width, height = unit * 7, unit * 5
+    left, top, column = unit // 4, unit // 4, unit // 4 + unit * 5 - unit // 8
+    labels = dict(zip(pieces.BUTTON_STATES, ("Play", "Options", "Load", "Quit"), strict=True))
+    # the narrowest buttons of small kits are as wide as their widest word needs
+    long = max(unit * 2 - unit // 4, *(text_mask(text).shape[1] + 2 * kit.look.thick + 6 for text in labels.values()))
+    width, height = max(unit * 7, column + long + unit // 8), unit * 5
     canvas = np.zeros((height, width, 4), np.uint8)
     canvas[:] = (*kit.look.gray[0], 255)
 
@@ -204,33 +208,32 @@ def show(kit: Kit) -> Pixels:
     def label(text: str, x: int, y: int) -> None:
         put(colored(text_mask(text), kit.text), x, y)
 
-    left, top = unit // 4, unit // 4
     put(kit.at("panel", unit * 4 + unit // 2, height - unit // 2), left, top)
     label("Backpack", left + unit // 2, top + unit // 3)
     low = kit.regions["bar"].height
     for row, (color, part) in enumerate((("red", 0.7), ("blue", 0.45), ("yellow", 0.9))):
-        x, y, long = left + unit // 2, top + unit // 3 + 14 + row * (low + 3), unit * 3
-        put(kit.at("bar", long, low), x, y)
-        put(kit.at(f"fill_{color}", int((long - 6) * part), low - 6), x + 3, y + 3)
+        x, y, whole = left + unit // 2, top + unit // 3 + 14 + row * (low + 3), unit * 3
+        put(kit.at("bar", whole, low), x, y)
+        put(kit.at(f"fill_{color}", int((whole - 6) * part), low - 6), x + 3, y + 3)
     icons = [name for name in kit.regions if name.startswith("icon_")]
     cell = max([side, *(kit.regions[name].width + 6 for name in icons)])
     first = top + unit // 3 + 18 + 3 * (low + 3)
     shown = 0
     for row in range(max(1, (height - first - unit // 2) // (cell + 2))):
-        for column in range((unit * 4 - unit // 4) // (cell + 2)):
-            x, y = left + unit // 2 - 2 + column * (cell + 2), first + row * (cell + 2)
+        for place in range((unit * 4 - unit // 4) // (cell + 2)):
+            x, y = left + unit // 2 - 2 + place * (cell + 2), first + row * (cell + 2)
             if y + cell > height - unit // 2:
                 continue
             put(kit.at("slot", cell, cell), x, y)
             if shown < len(icons):
                 icon = kit.piece(icons[shown])
                 put(icon, x + (cell - icon.shape[1]) // 2, y + (cell - icon.shape[0]) // 2)
-            if (row, column) == (0, 1):
+            if (row, place) == (0, 1):
                 put(kit.at("frame", cell, cell), x, y)
             shown += 1
     tall = kit.regions["button_normal"].height
-    for row, (state, text) in enumerate(zip(pieces.BUTTON_STATES, ("Play", "Options", "Load", "Quit"), strict=True)):
-        x, y, long = left + unit * 5 - unit // 8, top + row * (tall + unit // 4), unit * 2 - unit // 4
+    for row, (state, text) in enumerate(labels.items()):
+        x, y = column, top + row * (tall + unit // 4)
         put(kit.at(f"button_{state}", long, tall), x, y)
         mask = text_mask(text)
         down = kit.look.thick if state == "pressed" else 0

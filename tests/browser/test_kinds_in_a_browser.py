@@ -1,4 +1,5 @@
-"""The results page shows kits, effects and lit atlases: a window stretched by the pointer, a light that follows it."""
+"""The results page shows kits, effects, isometric maps and lit atlases: a window stretched by the pointer, a light that
+follows it, effects that play."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ import pytest
 from pipelines.records import no_progress
 from server.features.animations import generate_animation
 from server.features.packing import pack_sheet
-from server.features.requests import AnimationRequest, PackRequest, SpriteRequest, UiRequest
+from server.features.requests import AnimationRequest, PackRequest, SpriteRequest, TilesetRequest, UiRequest
 from server.features.sprites import generate_sprites
+from server.features.tilesets import generate_tileset
 from server.features.ui import generate_ui
 from server.gallery.build import write_gallery
 from server.settings import Settings
@@ -22,6 +24,10 @@ from tests.fakes import FakeBackend
 
 SHOTS = os.environ.get("DGX_PIXELS_SHOTS", "")
 """A folder for screenshots that a person looks at."""
+
+
+MADE: dict[str, str] = {}
+"""Asset ids of what the page shows, by kind."""
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +40,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     sprite = generate_sprites(studio, SpriteRequest(prompt="imp", seed=1), no_progress).sprites[0].asset
     fx = generate_animation(studio, AnimationRequest(effects=("fireball",), seed=1), no_progress).asset
     pack_sheet(studio, PackRequest(asset_ids=(sprite.id, fx.id), layers=("normal",)), no_progress)
+    wanted = {"upper": "grass", "lower": "water", "layout": "isometric", "tile_size": 16, "seed": 1}
+    block = generate_tileset(studio, TilesetRequest.model_validate(wanted), no_progress)
+    several = generate_animation(studio, AnimationRequest(effects=("explosion", "heal"), seed=2), no_progress).asset
+    MADE.update(isometric=block.asset.id, effects=several.id)
     generate_ui(studio, UiRequest(prompt="wood", icons=("key",), seed=1), no_progress)
     path = write_gallery(studio.library(studio.require_project(None)), "kinds")
     command = find_chromium()
@@ -93,6 +103,41 @@ def test_a_light_follows_the_pointer(page: Browser) -> None:
     assert brightness[0] != brightness[1]
     show(page, "lit")
     page.value("document.getElementById('dialog').close()")
+
+
+def test_an_isometric_set_is_shown_as_its_map_and_then_as_its_atlas(page: Browser) -> None:
+    page.value(f"open(data.assets.find(a => a.id === '{MADE['isometric']}'))")
+    image = "document.querySelector('dialog .stage img')"
+    page.wait(f"{image} && {image}.complete && {image}.naturalWidth > 0")
+    # 8 x 8 diamonds of 32 x 16 on blocks 8 deep, enlarged by a whole number
+    assert page.value(f"[{image}.naturalWidth, {image}.naturalHeight]") == [256, 136]
+    assert page.value(f"{image}.getBoundingClientRect().width % {image}.naturalWidth") == 0
+    corner, middle = (
+        page.value(
+            f"(() => {{ const c = document.createElement('canvas').getContext('2d'); c.drawImage({image}, -{x}, -{y});"
+            "return c.getImageData(0, 0, 1, 1).data[3]; })()"
+        )
+        for x, y in ((2, 2), (128, 64))
+    )
+    assert (corner, middle) == (0, 255)
+    show(page, "isometric")
+    page.value("[...document.querySelectorAll('dialog button')].find(b => b.textContent === 'whole picture').click()")
+    page.wait(f"{image}.naturalWidth === 128 && {image}.naturalHeight === 96")
+    page.value("document.getElementById('dialog').close()")
+
+
+def test_effects_play_and_a_button_chooses_which(page: Browser) -> None:
+    page.value(f"open(data.assets.find(a => a.id === '{MADE['effects']}'))")
+    canvas = "document.querySelector('dialog .stage canvas')"
+    pixels = f"[...{canvas}.getContext('2d').getImageData(0, 0, {canvas}.width, {canvas}.height).data].join()"
+    for name in ("explosion", "heal"):
+        page.value(f"[...document.querySelectorAll('dialog button')].find(b => b.textContent === '{name}').click()")
+        page.value("window.seen = new Set()")
+        # frames come by the page's own clock: wait until four different ones were there
+        page.wait(f"{canvas} && seen.add({pixels}).size >= 4")
+        show(page, f"effects-{name}")
+    page.value("document.getElementById('dialog').close()")
+    page.value("delete window.seen")
 
 
 def test_nothing_went_wrong_on_the_page(page: Browser) -> None:

@@ -60,6 +60,18 @@ def test_buttons_of_all_states_share_a_size_and_look_different() -> None:
     assert len({picture.tobytes() for picture in shown}) == 4
 
 
+@pytest.mark.parametrize("side", [16, 20, 32])
+def test_words_in_the_preview_lie_inside_their_buttons(side: int) -> None:
+    kit = make_kit("wood", side)
+    unit = max(side, 20)
+    left, top, tall = unit // 4 + unit * 5 - unit // 8, unit // 4, kit.regions["button_normal"].height
+    for row, state in enumerate(("normal", "hover")):
+        y = top + row * (tall + unit // 4)
+        edge = kit.at(f"button_{state}", 3 * unit, tall)[:, :3]
+        shown = kit.preview[y : y + tall, left : left + 3]
+        assert (shown[edge[..., 3] > 0] == edge[edge[..., 3] > 0]).all()
+
+
 def test_the_regions_say_where_everything_is() -> None:
     icon = np.full((16, 16, 4), 255, np.uint8)
     kit = make_kit("wood", 32, {"key": icon})
