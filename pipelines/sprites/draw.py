@@ -232,18 +232,6 @@ def plan_pass(model: Model, width: int, height: int, preset: str = "") -> _Pass:
     return _Pass(large, large, large)
 
 
-def plan_over(model: Model, width: int, height: int, preset: str = "") -> _Pass:
-    """Plans how a finished sprite is drawn over: a model that draws pixels gets a canvas that holds all of it.
-
-    Raises:
-        InvalidRequest: as `plan_pass`.
-    """
-    large, own = model.native_sizes[-1], -(-max(width, height) // 8) * 8
-    if model.draws_pixels and own > large:
-        return _Pass(own, own, large)
-    return plan_pass(model, width, height, preset)
-
-
 def _painted_pass(model: Model, width: int, height: int, preset: str) -> _Pass:
     chosen = preset_of(model, preset)
     side = chosen.canvas if chosen and chosen.canvas in model.canvases else model.canvases[-1]

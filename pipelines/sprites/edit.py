@@ -16,8 +16,9 @@ from pipelines.pixels.finish import FinishOptions, finish
 from pipelines.pixels.gates import Report, check_gates, score_picture
 from pipelines.pixels.palette import MOST_COLORS, Palette, extract_palette, lock
 from pipelines.pixels.quantize import color_counts
+from pipelines.pixels.resample import enlarged
 from pipelines.records import DrawRequest, OnProgress, Pixels, Recipe, no_progress
-from pipelines.sprites.draw import Sprite, plan_over
+from pipelines.sprites.draw import Sprite, plan_pass
 from pipelines.sprites.framing import framed_prompt
 
 if TYPE_CHECKING:
@@ -115,9 +116,11 @@ def redraw(
     if mask is not None and (mask.shape != image.shape[:2] or not mask.any()):
         raise InvalidRequest("The mask must have the sprite's size, and at least one pixel that may change.")
     model = find_model(recipe.model)
+    if model.draws_pixels and max(image.shape[:2]) > model.native_sizes[-1]:
+        return _redrawn_smaller(engine, image, recipe, strength, mask, on_progress, model.native_sizes[-1])
     if recipe.preset == "turbo":  # the turbo adapter learned whole drawings only: an edit uses the model's own steps
         recipe = replace(recipe, preset="", steps=0, guidance=0.0)
-    last = plan_over(model, recipe.width, recipe.height, recipe.preset)
+    last = plan_pass(model, recipe.width, recipe.height, recipe.preset)
     height, width = image.shape[:2]
     most = min(last.height // height, last.width // width)
     scale = max(1, min(2 if last.doubled else 1, most) if model.draws_pixels else most)
@@ -171,6 +174,42 @@ def redraw(
         guidance=drawing.guidance,
     )
     return Sprite(settled, finished, palette, report, (report.scores["score"],), drawing.unknown_words)
+
+
+def _redrawn_smaller(
+    engine: Engine,
+    image: Pixels,
+    recipe: Recipe,
+    strength: float,
+    mask: NDArray[np.bool_] | None,
+    on_progress: OnProgress,
+    most: int,
+) -> Sprite:
+    """Draws over a sprite that is larger than what the model draws, at `most` pixels, and enlarges what changed.
+
+    At its own size the model covers everything with one texture (`pipelines.sprites.draw`).
+    """
+    height, width = image.shape[:2]
+    high, wide = (max(1, round(side * most / max(height, width))) for side in (height, width))
+    small = image[(np.arange(high) * 2 + 1) * height // (2 * high)][:, (np.arange(wide) * 2 + 1) * width // (2 * wide)]
+    small_mask = None
+    if mask is not None:
+        y, x = np.nonzero(mask)
+        small_mask = np.zeros((high, wide), bool)
+        small_mask[y * high // height, x * wide // width] = True
+    smaller = replace(recipe, width=wide, height=high)
+    made = redraw(engine, np.ascontiguousarray(small), smaller, strength, small_mask, on_progress)
+    result = enlarged(made.image, height, width)
+    if mask is not None:
+        changed = (made.image != small).any(axis=-1)
+        at = changed[np.arange(height) * high // height][:, np.arange(width) * wide // width]
+        result = np.where((mask & at)[..., None], result, image)
+    locked = Palette.from_hex(recipe.palette) if recipe.palette else None
+    shown = color_counts([result])[0].tolist()
+    palette = locked or Palette("drawn over", tuple((int(r), int(g), int(b)) for r, g, b in shown))
+    settled = replace(made.recipe, width=width, height=height, colors=max(made.recipe.colors, len(shown)))
+    report = _report(result, settled, palette)
+    return Sprite(settled, result, palette, report, (report.scores["score"],), made.unknown_words)
 
 
 def recolor(image: Pixels, recipe: Recipe, mapping: Mapping[str, str]) -> Sprite:

@@ -19,7 +19,7 @@ from pipelines.models.catalog import embedded_model
 from pipelines.pixels.png import encode_png
 from pipelines.records import Drawing, DrawRequest, Recipe
 from pipelines.sdxl.diffusion import DiffusersBackend
-from pipelines.sprites.draw import Sprite, candidate_seed, draw_batch, draw_sprites, plan_over, plan_pass
+from pipelines.sprites.draw import Sprite, candidate_seed, draw_batch, draw_sprites, plan_pass
 from pipelines.sprites.framing import background_of
 from tests.fakes import FakeBackend
 
@@ -199,8 +199,6 @@ def test_larger_and_smaller_sprites_are_drawn_at_the_nearest_size_that_the_model
     plans = {side: (p.width, p.native) for side in (8, 16, 24, 32, 40, 64) for p in [plan_pass(model, side, 8)]}
     assert plans[8] == plans[16] == (32, 16)
     assert plans[24] == plans[32] == plans[40] == plans[64] == (32, 32)
-    over = plan_over(model, 40, 64)
-    assert (over.width, over.height, over.native) == (64, 64, 32)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 48), (96, 64), (12, 12), (8, 8), (8, 12)])
