@@ -42,6 +42,11 @@ def serve(
     settings = settings.model_copy(update={name: value for name, value in given.items() if value})
     if http:
         serve_http(settings)
+    elif settings.cluster:
+        raise ServerError(
+            "A cluster needs --http: Ray prints on standard output, where this protocol speaks. Add --http, "
+            "or leave --cluster (and DGX_PIXELS_CLUSTER) out."
+        )
     else:
         server = create_server(settings)
         gc.freeze()

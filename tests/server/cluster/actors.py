@@ -51,15 +51,21 @@ class FatalBackend(CountingBackend):
 
 
 class WarmBackend(CountingBackend):
-    """Has as many shapes to capture as it has drawn; capturing one takes until it is interrupted."""
+    """Has something to capture once it has drawn; that takes until it is interrupted."""
+
+    warming = False
 
     def warm(self, should_stop: Any) -> bool:
-        if not self.requests:
-            return False
-        while not should_stop():
+        self.warming = bool(self.requests)
+        while self.warming and not should_stop():
             time.sleep(0.001)
-        self.steps = 7  # a later drawing shows that it was asked
+        if self.warming:
+            self.steps = 7  # a later drawing shows that it was interrupted
+        self.warming = False
         return False
+
+    def describe(self) -> dict[str, Any]:
+        return {"device": "warming" if self.warming else "cool"}
 
 
 def make_fake(_: Settings) -> CountingBackend:

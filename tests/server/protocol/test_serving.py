@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from server.errors import ServerError
 from server.protocol.app import create_server
 from server.protocol.http_token import OneToken
-from server.protocol.serving import serve_http
+from server.protocol.serving import serve, serve_http
 from server.settings import Settings
 from tests.fakes import FakeBackend
 
@@ -64,6 +64,11 @@ async def test_only_the_token_on_this_machine_is_let_in(
 def test_http_without_a_good_token_does_not_start(settings: Settings, token: SecretStr | None) -> None:
     with pytest.raises(ServerError, match="DGX_PIXELS_HTTP_TOKEN"):
         serve_http(settings.model_copy(update={"http_token": token}))
+
+
+def test_a_cluster_is_not_served_over_stdio_where_ray_prints() -> None:
+    with pytest.raises(ServerError, match="needs --http"):
+        serve(cluster="auto")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "example.com", "::"])
