@@ -187,16 +187,19 @@ def _base_id(asset: Asset) -> str:
 
 def _trace(home: Library, asset: Asset, on_progress: OnProgress) -> Trace:
     from pipelines.animation.making import make_clips
+    from pipelines.animation.motion import poses
     from pipelines.animation.tracing import DRAWN, trace_clips
 
     base = home.get(_base_id(asset)) if _base_id(asset) else asset
     options: Mapping[str, Any] = base.recipe.options
-    cause = "the sheet was not made from a sprite" if not options.get("sprite") else "its sprite is gone"
+    cause = "its sprite or its recipe is gone" if options.get("sprite") else "the sheet was not made from a sprite"
     try:
         key = home.get(str(options["sprite"]))
-        motions, frames = [str(motion) for motion in options["motions"]], int(options["frames"])
+        motions, frames = list(dict.fromkeys(str(motion) for motion in options["motions"])), int(options["frames"])
+        for motion in motions:
+            poses(motion, frames)  # a recipe may come from anywhere
         directions, faces, method = DIRECTIONS[options["directions"]], options["faces"], options["method"]
-    except (KeyError, LibraryError, TypeError, ValueError) as error:
+    except (InvalidRequest, KeyError, LibraryError, TypeError, ValueError) as error:
         raise LibraryError(
             f"Where the pixels of {asset.id} come from is not known: {cause}. recolor and palette work on any sheet; "
             "slice_sheet cuts it into sprites, to be edited one by one."

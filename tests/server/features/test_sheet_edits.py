@@ -19,6 +19,7 @@ from server.errors import LibraryError
 from server.features.animations import generate_animation
 from server.features.edits import Edited, edit_sprite
 from server.features.requests import AnimationRequest, EditRequest, SliceRequest, SpriteRequest
+from server.features.save import save_asset
 from server.features.sheet_edits import read_sheet
 from server.features.slices import slice_sheet
 from server.features.sprites import generate_sprites
@@ -187,6 +188,21 @@ def test_a_sheet_without_a_sprite_can_only_change_its_colours(studio: Studio, sh
         edit(studio, cut.assets[0], recolor="red", place="body")
     old = sheet.details["palette"][0]
     assert edit(studio, cut.assets[0], recolor=f"{old}:3f6fd0").changed
+
+
+@pytest.mark.parametrize(
+    "changed", [{"frames": 10**9}, {"motions": ["fly"]}, {"motions": 3}, {"directions": [4]}, {"sprite": "0" * 12}]
+)
+def test_a_recipe_that_is_none_is_refused_before_anything_is_made(
+    studio: Studio, sheet: Asset, changed: dict[str, object]
+) -> None:
+    library = studio.library(studio.project())
+    recipe = replace(sheet.recipe, options=sheet.recipe.options | changed)
+    image = read_picture(library.read(sheet))
+    files = {"layout.sheet.json": library.read(sheet, "layout.sheet.json")}
+    broken = save_asset(library, recipe, image, sheet.report, files=files, details={"sheet": sheet.details["sheet"]})
+    with pytest.raises(LibraryError, match="is not known: its sprite or its recipe is gone"):
+        edit(studio, broken, recolor="red", place="body")
 
 
 def test_a_sprite_takes_a_colour_for_a_place_and_no_picture(studio: Studio, sheet: Asset) -> None:
