@@ -163,6 +163,7 @@ def _earlier(text: str) -> tuple[str, str] | None:
 def _terrain(studio: Studio, game: Project | None, asset_id: str, which: str) -> tuple[str, Pixels]:
     """Returns the prompt and the texture of an earlier set's terrain."""
     from pipelines.pixels.png import read_picture
+    from pipelines.tiles.cliffs import split_prompt
     from pipelines.tiles.layouts import find_layout
     from pipelines.tiles.projected import PROJECTED
     from pipelines.tiles.tileset import terrain_of
@@ -181,4 +182,6 @@ def _terrain(studio: Studio, game: Project | None, asset_id: str, which: str) ->
         )
     atlas = read_picture(library.read(asset))
     texture = terrain_of(atlas, find_layout(str(options.get("layout", ""))), asset.recipe.width, which)
-    return re.sub(r"\s+", " ", str(options.get(which, which))), texture
+    prompt = re.sub(r"\s+", " ", str(options.get(which, which)))
+    # of cliffs ("grass on stone") the terrain is what lies on top
+    return split_prompt(prompt)[0] if options.get("layout") == "cliffs" else prompt, texture

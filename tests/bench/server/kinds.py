@@ -120,13 +120,15 @@ def atlas(seeds: int) -> Made:
         free = (layered[..., 3] == 0) & (layer[..., 3] > 0)
         layered[free] = layer[free]
     teams = []
-    for name in ("hero", "goblin", "dragon", "potion"):
-        hue = team_hue(things[name])
+    for name, hue in ((name, team_hue(thing)) for name, thing in things.items()):
+        if not hue or len(teams) == 4:  # a grey knight has no colour that a team could change
+            continue
         copies = [recolored(things[name], hue, team) for team in ("red", "blue", "green", "purple", "yellow", "white")]
         teams.append(beside(*(framed(copy, 32) for copy in (things[name], *copies)), gap=2))
     boxes = beside(*(outlined(frame, body) for frame, body in chosen(packed)), gap=2)
     return reports, stacked(
-        [beside(packed.image, normal, layered, *lights, gap=4), beside(stacked(teams), boxes)], gap=6
+        [beside(packed.image, normal, gap=4), beside(*lights, gap=4), beside(layered, stacked(teams), gap=4), boxes],
+        gap=6,
     )
 
 

@@ -109,6 +109,14 @@ def test_projected_sets_are_deployed_and_have_rust_of_their_own(
     assert generate_tileset(studio, wanted, no_progress).asset.id == made.asset.id
 
 
+def test_a_set_laid_on_cliffs_goes_on_with_their_top(studio: Studio) -> None:
+    wanted = TilesetRequest(upper="grass on red stone", lower="dirt", layout="cliffs", tile_size=16, seed=1)
+    first = generate_tileset(studio, wanted, no_progress)
+    second = generate_tileset(studio, TilesetRequest(upper="sand", lower=first.asset.id, seed=1), no_progress)
+    assert second.asset.recipe.options["lower"] == "grass"
+    assert (second.tileset.tiles[0] == first.tileset.tiles[15]).all()
+
+
 def test_a_projected_set_is_not_continued(studio: Studio) -> None:
     wanted = TilesetRequest(upper="grass", layout="hex_flat", tile_size=16, seed=1)
     made = generate_tileset(studio, wanted, no_progress)
