@@ -18,7 +18,7 @@ from pipelines.engine import losses
 from pipelines.engine.engine import Engine
 from pipelines.errors import Cancelled, DrawingError, ModelError, OutOfMemory
 from pipelines.records import DrawRequest, Pixels
-from server.cluster.lanes import RayLane
+from server.cluster.lanes import REAL, RayLane
 from server.settings import Settings
 from tests.fakes import FakeBackend, fake_picture
 from tests.server.cluster.waiting import wait_for
@@ -145,6 +145,16 @@ def test_candidates_are_drawn_by_all_free_actors_and_come_back_in_order(two: Eng
     for seed, image in zip(seeds, drawing.images, strict=True):
         assert np.array_equal(image, fake_picture("red dragon", seed, 32, 32))
     wait_for(lambda: drawn(two) == [1, 1])
+
+
+def test_a_batch_of_the_embedded_model_is_the_same_parted_and_whole(tmp_path: Path) -> None:
+    first, second = lanes(tmp_path, 2, REAL)
+    engine = Engine(first, second)
+    batch = DrawRequest("embedded", ("red dragon",) * 8, tuple(range(8)), 32, 32, steps=3, guidance=3.0)
+    parted = engine.draw(batch)
+    engine.close()
+    whole = first.draw(batch, lambda done, total: None)
+    assert all(np.array_equal(a, b) for a, b in zip(parted.images, whole.images, strict=True))
 
 
 def test_without_room_an_actor_draws_half_the_batch_twice(tmp_path: Path) -> None:
