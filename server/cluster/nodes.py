@@ -36,7 +36,7 @@ class Cluster:
         Raises:
             ServerError: Ray is not installed, does not start, or there is no cluster at the address.
         """
-        self._ray = _init(settings.cluster)
+        self._ray = join(settings.cluster)
         self._settings, self._catalog, self._backend = settings, catalog, backend
         self._gpus = int(self._ray.cluster_resources().get("GPU", 0)) > 0
         self._place = {"num_gpus": 1, "num_cpus": 0} if self._gpus else {"num_cpus": 1}
@@ -97,24 +97,34 @@ class Cluster:
             engine.retire(-missing, lambda lane: not lane.alive())
 
 
-def _init(address: str) -> Any:
+def join(address: str, **options: Any) -> Any:
+    """Joins a Ray cluster, or starts one here for "auto", and returns Ray. `options` are those of `ray.init`.
+
+    A start is tried twice: Ray gives its own processes 30 seconds, which a busy machine may need for other things.
+
+    Raises:
+        ServerError: Ray is not installed, does not start, or there is no cluster at the address.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a call after the end would start another cluster
     try:
         import ray  # pyright: ignore[reportMissingImports] (an extra)
     except ImportError as error:
         raise ServerError("--cluster needs Ray: pip install 'dgx-pixels[cluster]'.") from error
-    own = address == "auto"
-    try:
-        ray.init(
-            address=None if own else address,
-            include_dashboard=False if own else None,
-            ignore_reinit_error=True,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
-    except Exception as error:  # Ray raises plain exceptions too
-        if own:
-            raise ServerError(f"Ray did not start on this machine: {error}") from error
-        raise ServerError(f"There is no Ray cluster at {address}. Start one with `ray start --head`.") from error
+    quiet = {"ignore_reinit_error": True, "log_to_driver": False, "logging_level": logging.WARNING}
+    if address != "auto":
+        try:
+            ray.init(address=address, **quiet, **options)
+        except Exception as error:  # Ray raises plain exceptions too
+            raise ServerError(f"There is no Ray cluster at {address}. Start one with `ray start --head`.") from error
+        return ray
+    for last in (False, True):
+        try:
+            ray.init(include_dashboard=False, **quiet, **options)
+            break
+        except Exception as error:
+            if last:
+                raise ServerError(f"Ray did not start on this machine: {error}") from error
+            logger.warning("Ray did not start, one more try: %s", error)
+            ray.shutdown()
     return ray

@@ -18,7 +18,9 @@ def cluster() -> Iterator[None]:
     root = str(Path(__file__).parents[3])
     os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="warning")
+    from server.cluster.nodes import join
+
+    join("auto", num_cpus=4)
     yield
     ray.shutdown()
 

@@ -49,6 +49,24 @@ def test_a_node_that_joins_gets_an_actor_and_one_that_leaves_loses_nothing(
     engine.close()
 
 
+def test_a_cluster_that_does_not_start_at_first_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray: Any = pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
+    tries: list[int] = []
+
+    def start(**_: object) -> None:
+        tries.append(1)
+        if len(tries) < succeeds:
+            raise Exception("The current node timed out during startup.")  # what Ray raises
+
+    monkeypatch.setattr(ray, "init", start)
+    succeeds = 2
+    assert nodes.join("auto") is ray
+    assert len(tries) == 2
+    succeeds = 9
+    with pytest.raises(ServerError, match="did not start on this machine: The current node timed out"):
+        nodes.join("auto")
+
+
 def test_an_address_without_a_cluster_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray: Any = pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
 
