@@ -28,7 +28,7 @@ class Conditioning:
     pooled: Tensor  # (batch, width): the second encoder's pooled output
     sizes: Tensor  # (batch, 6): original height, width, crop top, left, target height, width
     image: Tensor | None = None  # (batch, tokens, width): tokens of reference pictures
-    lines: Tensor | None = None  # (batch, 3, height, width) in 0..1, canvas pixels: the lines of a sketch
+    lines: Tensor | None = None  # (batch, c, h, w) in latent cells: the lines of a sketch, embedded
 
     def rows(self, indices: Sequence[int]) -> Conditioning:
         """Selects the conditioning of some pictures."""

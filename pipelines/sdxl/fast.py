@@ -100,6 +100,11 @@ class FastModel:
             if self._compiles:
                 self._step.add_regions(compiled_regions(self._lines.network))
 
+    def embed_lines(self, lines: Tensor) -> Tensor:
+        """Returns what a conditioning holds of lines (batch, 3, height, width); the ControlNet is loaded (`hold`)."""
+        assert self._lines is not None
+        return self._lines.embed(lines)
+
     def decode(self, latents: Tensor, plain: bool = False) -> Tensor:
         """Decodes latents (batch, c, h, w), already divided by the scaling factor, to (batch, channels, h * 8, w
         * 8).

@@ -46,16 +46,21 @@ class Lines:
             if str(network.config[name]).strip("()[]") != str(resident.unet.config[name]).strip("()[]"):
                 raise ModelError(f"The ControlNet in {folder} was made for another model than '{resident.model.id}'.")
         self.network = network.to(resident.device).eval().requires_grad_(False)
+        # convolutions of the whole canvas, whose result is the same in every step
+        self._embedding = self.network.controlnet_cond_embedding
+        self.network.controlnet_cond_embedding = torch.nn.Identity()
         self._prompt_kv: PromptKV | None = None
         if fused:
             fuse_attention_inputs(network)
             self._prompt_kv = PromptKV(network)
             network.to(memory_format=torch.channels_last)
 
+    def embed(self, lines: Tensor) -> Tensor:
+        """Embeds lines (batch, 3, height, width) in 0..1, canvas pixels, once for all steps: (batch, c, h, w) cells."""
+        return self._embedding(lines)
+
     def residuals(self, latents: Tensor, timestep: Tensor, conditioning: Conditioning, lines: Tensor) -> dict[str, Any]:
-        """Computes what the UNet takes beside its inputs; `lines` (batch, 3, height, width) are 0..1, in canvas
-        pixels.
-        """
+        """Computes what the UNet takes beside its inputs; `lines` are those that `embed` returned."""
 
         def call() -> tuple[list[Tensor], Tensor]:
             return self.network(

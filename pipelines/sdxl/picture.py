@@ -59,7 +59,8 @@ def draw_pictures(
     image = references.encode(request.references).expand(batch, -1, -1) if references else None
     without = references.nothing(len(request.references)).expand(batch, -1, -1) if references else None
 
-    lines = lines_of(request.init).to(resident.device, resident.dtype) if request.lines else None
+    drawn = lines_of(request.init).to(resident.device, resident.dtype) if request.lines else None
+    lines = None if drawn is None else fast.embed_lines(drawn)
 
     def conditioning(embeddings: Sequence[Embedding], image: Tensor | None) -> Conditioning:
         return Conditioning(

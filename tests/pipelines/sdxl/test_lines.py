@@ -79,7 +79,7 @@ def test_a_step_with_lines_is_what_diffusers_calls_give(model: str, parts: dict[
     latents, hidden, pooled = torch.randn(2, 4, 8, 8), torch.randn(2, 77, 48), torch.randn(2, 32)
     sizes, lines = torch.full((2, 6), 64.0), lines_of([square()] * 2)
     step = torch.tensor(500)
-    own = fast.predict()(latents, step, Conditioning(hidden, pooled, sizes, lines=lines))
+    own = fast.predict()(latents, step, Conditioning(hidden, pooled, sizes, lines=fast.embed_lines(lines)))
 
     control: Any = ControlNetModel.from_pretrained(network).eval()
     added = {"text_embeds": pooled, "time_ids": sizes}
