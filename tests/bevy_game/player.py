@@ -105,6 +105,12 @@ class Player:
             time.sleep(max(0.0, min(0.02, end - time.monotonic())))
 
 
+def pace(game: Game) -> float:
+    """The speed of the game's clock at which a frame lasts 40 ms of it at most: a player sees as much on busy cores."""
+    median = game.client.call("dgx_pixels/status", {"paths": ["-"]})["frame_ms"]["median"]
+    return min(1.0, 40.0 / median)
+
+
 def _point(feet: Any) -> Point:
     """The Vec2 in `Feet(Vec2)`; versions of Bevy write it as [x, y] or {"x", "y"}, within a list or not."""
     while isinstance(feet, list) and len(feet) == 1:

@@ -95,7 +95,8 @@ class Game:
         except BrpError:
             return False
         # Sprites are drawn once their shaders are compiled; until then the screen has one colour.
-        shot = read_rgba(take_screenshot(self.client, discovery, timeout=2.0))
+        # bevy_brp_extras encodes a PNG in a debug build, which takes seconds on busy cores.
+        shot = read_rgba(take_screenshot(self.client, discovery, timeout=20.0))
         return shot is not None and bool((shot != shot[0, 0]).any())
 
     def signal(self, number: signal.Signals) -> None:

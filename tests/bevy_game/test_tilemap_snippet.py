@@ -25,7 +25,7 @@ LAYOUTS = {
     "wang16": ("grass", "dirt"),
     "platformer": ("grass", "dirt"),  # has empty places
     "isometric": ("grass", "dirt"),
-    "hex_pointy": ("grass", ""),
+    "hex_pointy": ("grass", "dirt"),
     "hex_flat": ("stone", ""),
     "animated": ("grass", "water"),
 }
