@@ -13,8 +13,9 @@ from fastmcp import Client
 from fastmcp.exceptions import ToolError
 from PIL import Image
 
+from loras import jobs
 from loras.files import write_json
-from loras.jobs import Jobs, JobSpec
+from loras.jobs import JobSpec
 from pipelines.records import no_progress
 from server.errors import ServerError
 from server.features.requests import TrainRequest
@@ -34,10 +35,10 @@ def anyio_backend() -> str:
 def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job's folder is made, and nobody works on it."""
 
-    def launch(_: Jobs, folder: Path) -> None:
+    def start(folder: Path) -> None:
         write_json(folder / "state.json", {"status": "queued"})
 
-    monkeypatch.setattr(Jobs, "launch", launch)
+    monkeypatch.setattr(jobs, "start_here", start)
 
 
 @pytest.fixture
