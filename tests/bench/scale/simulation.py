@@ -74,7 +74,7 @@ class _Device:
     stacks: dict[str, int] = field(default_factory=dict)
 
     def suits(self, request: _Request) -> int:
-        """As `_Lane.suits` of the engine: 2 nothing has to be loaded, 1 LoRAs, 0 the model."""
+        """As `Lane.suits` of the engine: 2 nothing has to be loaded, 1 LoRAs, 0 the model."""
         if request.kind.model not in self.models:
             return 0
         return 2 if self.stacks.get(request.kind.model, 0) == request.stack else 1
