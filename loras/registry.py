@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from loras.files import read_json, write_json
 from pipelines.adapters.finite import check_finite
 from pipelines.errors import AdapterError, report
-from pipelines.files import user_path
+from pipelines.files import check_lora, user_path
 from pipelines.visible import clipped, visible
 
 if TYPE_CHECKING:
@@ -80,9 +80,11 @@ class Registry:
 
         Raises:
             AdapterError: there is none, or it is broken.
+            FileError: it is a path that the request's user may not read.
         """
         path = self._path(name)
         if "/" in name or "\\" in name:
+            check_lora(name)
             path = user_path(name)
         if not path.is_file():
             known = ", ".join(i.name for i in self.list() if i.state == "available") or "none yet"

@@ -81,6 +81,16 @@ def check_readable(path: Path | str, name: str = "") -> None:
         raise FileError(f"{name or path} is outside of your games. Put the file into the game's folder.")
 
 
+def check_lora(name: str) -> None:
+    """Refuses a LoRA whose name is a path that the caller's request may not read; see `READABLE`.
+
+    Raises:
+        FileError: it lies outside.
+    """
+    if "/" in name or "\\" in name:
+        check_readable(user_path(name), f"The LoRA {name}")
+
+
 def read_bytes(path: Path | str, limit: int, name: str = "") -> bytes:
     """Returns the bytes of a regular file of at most `limit` bytes; one that grows while it is read is refused as well.
 

@@ -27,6 +27,7 @@ from pipelines.engine.parting import join, part
 from pipelines.engine.seconds import Seconds
 from pipelines.engine.turns import OWNER, Turns
 from pipelines.errors import BackendLost, Cancelled, DrawingError, OutOfMemory, PipelineError
+from pipelines.files import check_lora
 from pipelines.records import Drawing, DrawRequest, OnProgress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,8 @@ class Engine:
             UserError: the owner may keep nothing more (`Owner.room`).
         """
         OWNER.get().room()
+        for lora in request.loras:  # the worker that reads it has no user
+            check_lora(lora.name)
         asked = {"model": request.model, "pictures": len(request.prompts)}
         with tracing.span("draw", **asked, width=request.width, height=request.height):
             begun = time.perf_counter()

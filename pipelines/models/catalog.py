@@ -19,7 +19,7 @@ from typing import Any
 
 from pipelines import text_files
 from pipelines.errors import InvalidRequest, ModelError, TextError
-from pipelines.files import user_path
+from pipelines.files import check_readable, user_path
 from pipelines.models.extras import EXTRAS
 from pipelines.models.families import BY_NAME, BY_PIPELINE, FAMILIES
 from pipelines.models.hub import Repo, cached_file, pulled_names, snapshot
@@ -156,12 +156,14 @@ def find_model(name: str) -> Model:
 
     Raises:
         ModelError: there is none, or the folder is not an SDXL checkpoint.
+        FileError: it is a path that the request's user may not read.
     """
     if name == (shipped := embedded_model()).id:
         return shipped
     if not is_path(name):
         return hub_model(name)
     path = user_path(name)
+    check_readable(path, f"The model {clipped(name, 200)}")
     if path.is_dir():
         return folder_model(path.resolve())
     if path.is_file():

@@ -88,6 +88,7 @@ class _Web:
         self._version = version
         self._sessions = Sessions()
         self._runs = Runs()
+        self._warmed = False
 
     async def to_the_page(self, _: Request) -> Response:
         return RedirectResponse(f"{BASE}/", 307, HEADERS)
@@ -148,7 +149,9 @@ class _Web:
     async def home(self, request: Request, person: Person, _: Session) -> Response:
         project = request.query_params.get("project", "")
         found = await self._ask(person, partial(work.home, self._studio, project, person.games))
-        work.warm(self._studio)
+        if not self._warmed:
+            self._warmed = True
+            work.warm(self._studio)
         return JSONResponse(found | {"user": person.name, "version": self._version}, headers=HEADERS)
 
     async def library(self, request: Request, person: Person, _: Session) -> Response:
@@ -185,7 +188,7 @@ class _Web:
         end = loop.create_task(closing.wait())
         end.add_done_callback(lambda _: changed.set())
         with self._runs.listening(person.name, lambda: _wake(loop, changed)), _cancelling(end):
-            hello = {"restarted": bool(last) and not known}
+            hello = {"restarted": bool(last) and not known, "runs": self._runs.ids(person.name)}
             yield ServerSentEvent(json.dumps(hello), event="hello", id=f"{self._runs.boot}-{number}")
             while not closing.is_set() and await self._still_good(session):
                 changed.clear()

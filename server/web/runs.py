@@ -115,6 +115,11 @@ class Runs:
             if run is not None and run.owner == owner and run.state in FINISHED:
                 del self._runs[run_id]
 
+    def ids(self, owner: str) -> list[str]:
+        """Returns the ids of the owner's runs that are kept."""
+        with self._lock:
+            return [run.id for run in self._runs.values() if run.owner == owner]
+
     def since(self, owner: str, number: int) -> list[tuple[int, dict[str, Any]]]:
         """Returns the owner's runs that have changed after this number, with their own numbers, in that order."""
         with self._lock:

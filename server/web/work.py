@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pipelines.choices import Motion, Outline
+from pipelines.errors import UserError
 from server.desk.local import LocalDesk, lora_stack
 from server.gallery.build import asset_entry, data_uri
 from server.web.asks import AnimationAsk, CompareAsk, DeployAsk, SpriteAsk, UndoAsk, VoteAsk
@@ -35,11 +36,13 @@ _WEIGHTS = (1.0, 0.6)
 def home(studio: Studio, project: str, games: Iterable[str]) -> dict[str, Any]:
     """Returns what the forms offer: the game and its style, models, palettes, LoRAs. Loads the engine's code.
 
-    Raises:
-        ProjectError: the game cannot be used, or is another user's.
+    Of a game that cannot be used, or is another user's: the user's games and the `problem`.
     """
     desk = _desk(studio, project)
-    found = desk.home()
+    try:
+        found = desk.home()
+    except UserError as error:  # another game may be in order
+        return {"games": [{"root": root, "name": Path(root).name} for root in games], "problem": str(error)}
     roots = list(games) or ([found.root] if found.root else [])
     with_loras = [f"{found.model} + {name}@{weight:g}" for name in found.loras for weight in _WEIGHTS]
     return {
@@ -62,7 +65,7 @@ def home(studio: Studio, project: str, games: Iterable[str]) -> dict[str, Any]:
 
 
 def warm(studio: Studio) -> None:
-    """Loads the model in the background, once for each call; the page asks after somebody has logged in."""
+    """Loads the model in the background."""
     threading.Thread(target=studio.preload, name="dgx-pixels-preload", daemon=True).start()
 
 
@@ -197,7 +200,8 @@ def _entries(library: Library, assets: Iterable[Asset]) -> list[dict[str, Any]]:
     entries = []
     for asset in assets:
         if entry := asset_entry(library, asset, (), veiled=asset.id in veiled):
-            del entry["paths"]  # of the server's disk
+            for unused in ("paths", "normal", "pieces"):  # paths are of the server's disk
+                del entry[unused]
             entries.append(entry | {"deployed": deployed.get(asset.id, [])})
     return entries
 

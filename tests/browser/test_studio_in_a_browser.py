@@ -229,6 +229,28 @@ def test_each_game_shows_its_own(browser: Browser, game: Path, settings: Setting
     browser.wait(f"{shown}?.querySelector('.facts').innerText.startsWith('32×32')")
 
 
+def test_a_game_that_is_broken_says_so_and_leaves_the_others(browser: Browser, game: Path, settings: Settings) -> None:
+    cave = game.parent / "cave"
+    (cave / "assets").mkdir(parents=True)
+    (cave / "Cargo.toml").write_text((game / "Cargo.toml").read_text().replace("keep", "cave"))
+    (cave / "dgx-pixels.toml").write_text("size = \n")
+    token = Users(settings.data_dir).add("bob", [cave, game])
+    browser.click("document.getElementById('logout')")
+    browser.wait("!document.getElementById('login').hidden")
+    browser.click("document.getElementById('token')")
+    browser.type(token)
+    browser.press("Enter", "\r")
+    browser.wait("!document.getElementById('banner').hidden")
+    assert "dgx-pixels.toml" in browser.value("document.getElementById('banner').innerText")
+    browser.value(
+        "(g => { g.selectedIndex = 1; g.dispatchEvent(new Event('change')); })(document.getElementById('game'))"
+    )
+    browser.wait(CONNECTED)
+    assert browser.value("document.getElementById('banner').hidden")
+    draw(browser, "gold key")
+    browser.wait(f"{CARD} !== null")
+
+
 def test_a_server_that_is_started_again_says_so(
     chromium: Browser, serve: Serve, token: str, backend: FakeBackend
 ) -> None:

@@ -320,11 +320,15 @@ def compare(
         ServerError: too few or too many variants, prompts or seeds.
         PipelineError: a model or LoRA cannot be used, or the drawing was cancelled.
     """
+    from pipelines.files import check_lora
     from pipelines.models.catalog import find_model
     from pipelines.sprites.draw import draw_sprites
 
     _check(recipes, variants, seeds)
     models = {variant.model: find_model(variant.model) for variant in variants}  # one that is missing is named now
+    for variant in variants:
+        for lora in variant.loras:
+            check_lora(lora.name)
     order = list(variants)
     if blind:
         secrets.SystemRandom().shuffle(order)

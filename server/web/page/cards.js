@@ -2,7 +2,7 @@
 
 import { change, state } from "./api.js";
 import { $, ask, el, open, pressing, toast } from "./elements.js";
-import { fitting, picture, stepped } from "./pictures.js";
+import { fitting, picture, resize, scaleFor, stepped, still } from "./pictures.js";
 
 const ROOM = 160;
 const PROOFS = {
@@ -112,9 +112,14 @@ function placed(done, asset) {
 /** The dialog of an asset: large, with its colours, its recipe and what can be done with it. */
 function look(asset, siblings, place) {
   const room = () => Math.max(96, Math.min(innerWidth - 104, 448));
-  let scale = fitting(asset, room()), clip = "";
+  let scale = fitting(asset, room()), clip = "", whole = false;
   const stage = el("div", { class: "stage large" });
-  const draw = () => stage.replaceChildren(picture(asset, scale, { clip, plays: true }));
+  const draw = () => {
+    if (!whole) return stage.replaceChildren(picture(asset, scale, { clip, plays: true }));
+    const image = still(asset.map || asset.png, 0, 0, 1, name(asset));
+    image.onload = () => resize(image, scaleFor(image.naturalWidth, image.naturalHeight, room()));
+    return stage.replaceChildren(image);
+  };
   const zoom = (step) => { scale = stepped(scale, step); draw(); };
   const clips = Object.keys(asset.sheet?.animations || {});
   const path = el("input", { id: "deploy-path", type: "text", placeholder: "named by the prompt", autocomplete: "off", spellcheck: "false" });
@@ -130,7 +135,8 @@ function look(asset, siblings, place) {
       el("div", { class: "actions" },
         el("button", { type: "button", "aria-label": "Smaller", onclick: () => zoom(-1) }, "−"),
         el("button", { type: "button", "aria-label": "Larger", onclick: () => zoom(1) }, "+"),
-        ...(clips.length > 1 ? clips.map((one) => el("button", { type: "button", onclick: () => { clip = one; draw(); } }, one)) : []))),
+        asset.map || asset.sheet ? el("button", { type: "button", onclick: () => { whole = !whole; draw(); } }, asset.map ? "Map" : "Sheet") : null,
+        ...(clips.length > 1 ? clips.map((one) => el("button", { type: "button", onclick: () => { clip = one; whole = false; draw(); } }, one)) : []))),
     el("div", {},
       el("form", { class: "field", onsubmit: (event) => {
         event.preventDefault();

@@ -59,7 +59,12 @@ export function picture(asset, scale, { clip = "", plays = !calm.matches, label 
 /** A whole picture, also of a sheet. */
 export function still(png, width, height, scale, label) {
   const image = el("img", { src: png, alt: label, class: "pixels" });
+  resize(image, scale, width, height);
+  return image;
+}
+
+/** Shows an image at a scale. */
+export function resize(image, scale, width = image.naturalWidth, height = image.naturalHeight) {
   image.style.width = `${width * scale}px`;
   image.style.height = `${height * scale}px`;
-  return image;
 }

@@ -1,6 +1,6 @@
 /** The page: log in, ask for pictures, follow them, show what comes. */
 
-import { ApiError, change, forgetEvents, get, listen, logIn, logOut, loggedIn, newId, onLoggedOut, post, state, stopListening } from "./api.js";
+import { change, forgetEvents, get, listen, logIn, logOut, loggedIn, newId, onLoggedOut, post, state, stopListening } from "./api.js";
 import { card, whenAsked } from "./cards.js";
 import { contest } from "./contests.js";
 import { $, el, pressing, toast } from "./elements.js";
@@ -100,7 +100,7 @@ function update(entry) {
   else return;
   part.note.replaceChildren(...notes(run));
   if (run.state === "done" && run.kind === "compare") {
-    forget(run.id);
+    node.remove(); // another tab may not have seen that it is done: it stays on the server
     loadContests();
   } else if (run.state === "done") {
     const assets = run.result.assets;
@@ -134,11 +134,16 @@ function notes(run) {
   return said;
 }
 
-function forget(id) {
+function drop(id) {
   runs.get(id)?.node.remove();
   runs.delete(id);
-  post(`runs/${id}/forget`).catch(() => {});
+  stale = true;
   welcome();
+}
+
+function forget(id) {
+  drop(id);
+  post(`runs/${id}/forget`).catch(() => {});
 }
 
 // The empty page
@@ -222,7 +227,21 @@ function heard(event, data) {
   if (event === "hello" && data.restarted) {
     for (const { run } of [...runs.values()]) if (!FINISHED.includes(run.state)) show({ ...run, state: "lost" });
     toast("The server was started again. What was drawn is in the library.", "warn");
+  } else if (event === "hello") {
+    // finished and removed in another tab meanwhile
+    for (const { run } of [...runs.values()]) if (![...FINISHED, "sending"].includes(run.state) && !data.runs.includes(run.id)) drop(run.id);
   } else if (event === "run") show(data);
+}
+
+/** Shows which games there are, and which one is chosen. */
+function games(home) {
+  const chosen = home.root ?? state.project;
+  $("game").replaceChildren(...home.games.map((game) =>
+    el("option", { value: game.root, title: game.root, selected: game.root === chosen }, game.name)));
+  $("game").hidden = home.games.length < 2;
+  $("one-game").hidden = home.games.length > 1;
+  $("one-game").textContent = home.game || home.games[0]?.name || "none";
+  $("one-game").title = home.root || "Start the server in a game's folder, or add one to your token, to deploy.";
 }
 
 async function enter() {
@@ -232,10 +251,15 @@ async function enter() {
   $("studio").classList.add("waking");
   for (const name of views) $(`view-${name}`).hidden = true;
   try {
-    state.home = await get("home");
+    const home = await get("home");
+    games(home);
+    if (home.problem) throw new Error(home.problem);
+    state.home = home;
   } catch (error) {
     $("waking").hidden = true;
-    if (!(error instanceof ApiError) || error.status === 401) return;
+    $("studio").classList.remove("waking");
+    state.home = null;
+    if (error.status === 401) return;
     $("banner").hidden = false;
     $("banner").textContent = `${error.message} `;
     $("banner").append(el("button", { type: "button", onclick: () => { $("banner").hidden = true; enter(); } }, "Try again"));
@@ -249,16 +273,10 @@ async function enter() {
   }
   $("logout").textContent = state.home.user ? `Log out ${state.home.user}` : "Log out";
   state.project = state.home.root;
+  $("banner").hidden = true;
   for (const { run, node } of runs.values()) node.hidden = run.project !== state.project; // those of other games wait
   $("waking").hidden = true;
   $("studio").classList.remove("waking");
-  const games = state.home.games;
-  $("game").replaceChildren(...games.map((game) =>
-    el("option", { value: game.root, title: game.root, selected: game.root === state.project }, game.name)));
-  $("game").hidden = games.length < 2;
-  $("one-game").hidden = games.length > 1;
-  $("one-game").textContent = state.home.game || "none";
-  $("one-game").title = state.home.root || "Start the server in a game's folder, or add one to your token, to deploy.";
   fill(state.home);
   newest = (await get("library").catch(() => ({ assets: [] }))).assets.slice(0, 8);
   stale = true;
@@ -289,7 +307,8 @@ $("login-form").addEventListener("submit", async (event) => {
   button.disabled = true;
   $("login-error").hidden = true;
   try {
-    await logIn($("token").value.trim());
+    const said = await logIn($("token").value.trim());
+    if (said.user !== lastUser) state.project = "";
     $("token").value = "";
     await enter();
   } catch (error) {

@@ -184,6 +184,9 @@ async def test_users_without_a_game_keep_libraries_of_their_own(
         ("generate_sprite", {"prompt": "dragon", "palette": "{outside}/palette.hex"}),
         ("train_lora", {"dataset": "{outside}", "name": "stolen"}),
         ("run_workflow", {"workflow": "{outside}/workflow.json"}),
+        ("compare_models", {"prompts": ["imp"], "variants": ["embedded", "{outside}/model.safetensors"]}),
+        ("compare_models", {"prompts": ["imp"], "variants": ["embedded", "+ {outside}/model.safetensors"]}),
+        ("edit_sprite", {"asset_id": "{asset}", "prompt": "imp", "model": "{outside}/model.safetensors"}),
     ],
 )
 async def test_files_outside_of_the_users_games_are_not_read(
@@ -193,11 +196,14 @@ async def test_files_outside_of_the_users_games_are_not_read(
     (theirs / "model.safetensors").write_bytes(b"secret")
     (theirs / "palette.hex").write_text("112233\n445566\n")
     (theirs / "workflow.json").write_text('{"secret": 1}')
-    given = {name: value.replace("{outside}", str(theirs)) for name, value in arguments.items()}
     async with connect(users.add("ann", [game])) as ann:
+        drawn = await call(ann, "generate_sprite", prompt="red dragon", candidates=1) if tool == "edit_sprite" else {}
+        kept = set((game / ".dgx-pixels").rglob("*.png"))
+        text = json.dumps(arguments).replace("{outside}", str(theirs)).replace("{asset}", drawn.get("asset_id", ""))
+        given = json.loads(text)
         with pytest.raises(ToolError, match=r"outside|There is no|not one of"):
             await call(ann, tool, **given)
-    assert not list((game / ".dgx-pixels").rglob("*.png"))
+    assert set((game / ".dgx-pixels").rglob("*.png")) == kept
 
 
 @pytest.mark.anyio

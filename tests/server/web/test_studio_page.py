@@ -92,7 +92,7 @@ def test_a_closed_page_loses_nothing_and_comes_back_where_it_was(ann: Page, back
         backend.gate.release()
     with Stream(ann, last) as stream:
         hello = next(iter(stream))
-        assert hello == ("hello", {"restarted": False})
+        assert hello == ("hello", {"restarted": False, "runs": [earlier]})
         done = stream.until(lambda data: data.get("state") == "done")
         assert done["id"] == earlier
         last = stream.last
@@ -104,9 +104,9 @@ def test_a_closed_page_loses_nothing_and_comes_back_where_it_was(ann: Page, back
 
 
 def test_a_page_of_an_earlier_server_is_told_that_it_was_started_again(ann: Page) -> None:
-    ann.draw()
+    run = ann.draw()
     with Stream(ann, "00000000-41") as stream:
-        assert next(iter(stream)) == ("hello", {"restarted": True})
+        assert next(iter(stream)) == ("hello", {"restarted": True, "runs": [run["id"]]})
         assert stream.until(lambda data: "id" in data)["state"] == "done"
 
 
@@ -177,10 +177,13 @@ def test_another_user_sees_and_changes_nothing(
     asset = ann.draw()["result"]["assets"][0]["id"]
     assert bob.get("library")["total"] == 0
     assert asset in bob.refused("deploy", asset_id=asset)[1]
-    for path in ("home", "library", "contests"):
+    for path in ("library", "contests"):
         status, said, _ = bob.send("GET", f"{path}?project={game}")
         assert status == 409
         assert "of your games" in said["error"]
+    home = bob.get(f"home?project={game}")
+    assert home.keys() == {"games", "problem", "user", "version"}
+    assert "of your games" in home["problem"]
     assert "of your games" in bob.refused("deploy", asset_id=asset, project=str(game))[1]
     own = bob.draw(project=str(game))
     assert "of your games" in own["error"]
@@ -194,6 +197,14 @@ def test_another_user_sees_and_changes_nothing(
         assert next(events)[1]["id"] == own["id"]
     backend.gate = None
     assert not list((theirs / "assets").rglob("*.png"))
+
+
+def test_a_checkpoint_outside_of_the_own_games_is_not_read(ann: Page, theirs: Path) -> None:
+    (theirs / "model.safetensors").write_bytes(b"secret")
+    outside = str(theirs / "model.safetensors")
+    assert "outside of your games" in ann.draw(model=outside)["error"]
+    run = ann.follow(ann.start("compare", prompt="imp", variants=["embedded", outside], count=1))
+    assert "outside of your games" in run["error"]
 
 
 def test_the_limits_of_a_user_hold_on_the_page(
