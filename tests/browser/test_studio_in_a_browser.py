@@ -88,11 +88,16 @@ def browser(chromium: Browser, serve: Serve, token: str, monkeypatch: pytest.Mon
 
 
 def log_in(browser: Browser, token: str) -> None:
-    browser.wait("!document.getElementById('login').hidden")
-    browser.click("document.getElementById('token')")
-    browser.type(token)
-    browser.press("Enter", "\r")
+    enter(browser, token)
     browser.wait(CONNECTED)
+
+
+def enter(browser: Browser, token: str) -> None:
+    """Writes the token where the page has put the focus, and presses Enter."""
+    browser.wait("document.activeElement.id === 'token'")
+    browser.type(token)
+    browser.wait(f"document.getElementById('token').value.length === {len(token)}")
+    browser.press("Enter", "\r")
 
 
 def draw(browser: Browser, prompt: str) -> None:
@@ -236,16 +241,21 @@ def test_a_game_that_is_broken_says_so_and_leaves_the_others(browser: Browser, g
     (cave / "dgx-pixels.toml").write_text("size = \n")
     token = Users(settings.data_dir).add("bob", [cave, game])
     browser.click("document.getElementById('logout')")
-    browser.wait("!document.getElementById('login').hidden")
-    browser.click("document.getElementById('token')")
-    browser.type(token)
-    browser.press("Enter", "\r")
+    enter(browser, token)
     browser.wait("!document.getElementById('banner').hidden")
     assert "dgx-pixels.toml" in browser.value("document.getElementById('banner').innerText")
     browser.value(
         "(g => { g.selectedIndex = 1; g.dispatchEvent(new Event('change')); })(document.getElementById('game'))"
     )
-    browser.wait(CONNECTED)
+    try:
+        browser.wait(CONNECTED)
+    except AssertionError:
+        print(
+            browser.errors,
+            browser.value("document.body.innerText"),
+            browser.value("document.getElementById('login-error').textContent"),
+        )
+        raise
     assert browser.value("document.getElementById('banner').hidden")
     draw(browser, "gold key")
     browser.wait(f"{CARD} !== null")
@@ -378,10 +388,7 @@ def test_every_view_fits_and_can_be_read(browser: Browser, width: int, scheme: s
 def test_a_wrong_token_is_refused_in_place(chromium: Browser, serve: Serve, token: str) -> None:
     with serve(0) as port:
         chromium.open(f"http://127.0.0.1:{port}/studio/")
-        chromium.wait("!document.getElementById('login').hidden")
-        chromium.click("document.getElementById('token')")
-        chromium.type(token[:-1])
-        chromium.press("Enter", "\r")
+        enter(chromium, token[:-1])
         chromium.wait("!document.getElementById('login-error').hidden")
         assert "knows no such token" in chromium.value("document.getElementById('login-error').textContent")
         assert chromium.value("document.activeElement.id") == "token"

@@ -62,6 +62,7 @@ export async function logIn(token) {
   const said = await post("login", { token });
   key = said.key;
   keys.set(key);
+  return said;
 }
 
 export async function logOut() {
