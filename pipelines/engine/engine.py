@@ -313,7 +313,7 @@ class Engine:
             if self._closed or lane.retired or job is None:
                 return False
             self._queue.remove(job)
-            self._turns.start(job, self._queue)
+            self._turns.start(job)
             self._ahead = None
             lane.running = job
             if job.cost:
@@ -339,6 +339,7 @@ class Engine:
                 self._waits.setdefault(job.model, Seconds()).add(max(0, begun - job.asked) / 1e9)
                 self._works.setdefault(job.model, Seconds()).add((time.time_ns() - begun) / 1e9)
             self._answered += error is None
+            self._turns.finish(job)
             self._finish(job, result, error)
         return True
 

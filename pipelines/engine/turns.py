@@ -2,7 +2,8 @@
 
 The method is start-time fair queueing (Goyal, Vin, Cheng 1996), a request in place of a packet: an owner's account
 grows by cost / share with every request that starts, and of those who wait the one with the smallest account is next.
-An owner who comes back after a pause starts at the account of the others, so that nobody saves turns up.
+An owner who comes back after a pause starts at the account of the others, so that nobody saves turns up. A pause is
+longer than one start of somebody else after the own request ended: who asks for one thing at a time has no pause.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Turns:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._accounts: dict[str, float] = {}
-        self._now = 0.0  # the account of the request that started last
+        self._now = 0.0  # the largest account at which a request has started
+        self._starts = 0
+        self._returning: dict[str, int] = {}  # owner -> starts up to which its account is kept though nothing waits
         self._clock = clock
         self._asked: dict[str, deque[tuple[float, float]]] = {}  # owner -> (when, cost) of the last minute
 
@@ -100,14 +103,18 @@ class Turns:
             ahead[name] = start + job.cost / job.owner.share
         yield from (job for _, _, job in sorted(keyed, key=lambda entry: entry[:2]))
 
-    def start(self, job: Turn, waiting: Iterable[Turn]) -> None:
-        """Charges the owner of a request that starts; accounts of those who wait for nothing are forgotten."""
-        self._now = self._account(job.owner.name)
-        self._accounts[job.owner.name] = self._now + job.cost / job.owner.share
-        active = {other.owner.name for other in waiting}
-        for name, account in list(self._accounts.items()):
-            if name not in active and account <= self._now:
-                del self._accounts[name]
+    def start(self, job: Turn) -> None:
+        """Charges the owner of a request that starts."""
+        account = self._account(job.owner.name)
+        self._now = max(self._now, account)
+        self._accounts[job.owner.name] = account + job.cost / job.owner.share
+        self._starts += 1
+        self._returning = {name: until for name, until in self._returning.items() if until >= self._starts}
+
+    def finish(self, job: Turn) -> None:
+        """Keeps the account of a request's owner for one more start, in which the owner may ask again."""
+        self._returning[job.owner.name] = self._starts + 1
 
     def _account(self, name: str) -> float:
-        return max(self._accounts.get(name, 0.0), self._now)
+        account = self._accounts.get(name, self._now)
+        return account if name in self._returning else max(account, self._now)

@@ -221,7 +221,7 @@ class Simulation:
                 return
             request, device = found
             self._queue.remove(request)
-            self._turns.start(request, self._queue)
+            self._turns.start(request)
             del self._free[device]
             self._start(request, device)
 
@@ -248,6 +248,7 @@ class Simulation:
             self._answers.append(self._clock - request.arrived + request.outside)
             self._owners.append(request.owner.name)
         self._free[device] = None
+        self._turns.finish(request)
         if (think := request.source.think) is not None:
             self._at(request.outside + think(self._rng), lambda: self._ask(request.owner, request.source))
         self._serve()

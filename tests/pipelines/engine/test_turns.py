@@ -27,7 +27,7 @@ def run(turns: Turns, queue: list[Request], count: int) -> list[str]:
     for _ in range(count):
         job = next(turns.order(queue))
         queue.remove(job)
-        turns.start(job, queue)
+        turns.start(job)
         names.append(job.owner.name)
     return names
 
@@ -50,6 +50,41 @@ def test_owners_are_served_in_proportion_to_their_shares(shares: tuple[int, ...]
     served = Counter(run(Turns(), queue, count))
     for owner in owners:
         assert served[owner.name] == pytest.approx(40 * owner.share, abs=2)
+
+
+def one_at_a_time(owners: list[Owner], count: int, cost: float = 1.0) -> list[str]:
+    """Starts `count` requests of owners who ask again after their request has ended, while the next one runs."""
+    turns, names = Turns(), []
+    queue, asking = [Request(owner, cost) for owner in owners], None
+    for _ in range(count):
+        job = next(turns.order(queue))
+        queue.remove(job)
+        turns.start(job)
+        names.append(job.owner.name)
+        if asking:
+            queue.append(Request(asking, cost))
+        turns.finish(job)
+        asking = job.owner
+    return names
+
+
+@pytest.mark.parametrize("share", [1, 2, 3])
+def test_who_asks_for_one_thing_at_a_time_has_the_share_too(share: int) -> None:
+    owners = [Owner(f"user{i}") for i in range(5)] + [Owner("large", share)]
+    served = Counter(one_at_a_time(owners, 40 * (5 + share)))
+    assert served["large"] == pytest.approx(40 * share, rel=0.1)
+    assert max(served[f"user{i}"] for i in range(5)) - min(served[f"user{i}"] for i in range(5)) <= 2
+
+
+def test_two_starts_of_others_are_a_pause() -> None:
+    turns, ann, bob = Turns(), Owner("ann", 4), Owner("bob")
+    first = Request(ann)
+    queue = [Request(bob) for _ in range(60)]
+    run(turns, [first], 1)
+    turns.finish(first)
+    run(turns, queue, 20)
+    names = run(turns, [*queue, *(Request(ann) for _ in range(40))], 10)
+    assert Counter(names)["ann"] == pytest.approx(8, abs=1)
 
 
 def test_large_requests_cost_more_turns() -> None:
