@@ -120,7 +120,7 @@ def join(address: str, **options: Any) -> Any:
         return ray
     for last in (False, True):
         try:
-            ray.init(include_dashboard=False, **quiet, **options)
+            ray.init("local", include_dashboard=False, **quiet, **options)
             break
         except Exception as error:
             if last:

@@ -144,7 +144,14 @@ def test_candidates_are_drawn_by_all_free_actors_and_come_back_in_order(two: Eng
     drawing = two.draw(DrawRequest("embedded", ("red dragon",) * 8, seeds, 32, 32))
     for seed, image in zip(seeds, drawing.images, strict=True):
         assert np.array_equal(image, fake_picture("red dragon", seed, 32, 32))
-    wait_for(lambda: drawn(two) == [1, 1])
+    wait_for(lambda: sum(drawn(two)) == 2)  # two parts
+
+    def both_drew() -> bool:
+        """An actor may be done before the other one's thread wakes and takes the second part as well."""
+        two.draw(DrawRequest("embedded", ("red dragon",) * 8, seeds, 32, 32))
+        return min(drawn(two)) > 0
+
+    wait_for(both_drew)
 
 
 def test_a_batch_of_the_embedded_model_is_the_same_parted_and_whole(tmp_path: Path) -> None:

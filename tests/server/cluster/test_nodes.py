@@ -53,7 +53,7 @@ def test_a_cluster_that_does_not_start_at_first_is_tried_once_more(monkeypatch: 
     ray: Any = pytest.importorskip("ray", reason="make test-cluster installs Ray", exc_type=ImportError)
     tries: list[int] = []
 
-    def start(**_: object) -> None:
+    def start(*_: object, **__: object) -> None:
         tries.append(1)
         if len(tries) < succeeds:
             raise Exception("The current node timed out during startup.")  # what Ray raises
