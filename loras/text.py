@@ -26,7 +26,7 @@ class LearningEncoders:
     def __init__(self, resident: Resident, captions: Sequence[str], blank: bool, options: TrainOptions) -> None:
         """
         Args:
-            captions: those of the cache's rows from 1 on; row 0 is no caption.
+            captions: those of the cache's rows from 1 on; row 0 stands for no caption.
             blank: no caption is an embedding of zeros.
         """
         self._prompts, self._blank, self._device = resident.prompts, blank, resident.device

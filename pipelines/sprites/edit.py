@@ -273,7 +273,7 @@ def _steps(color: str, palette: Palette | None) -> list[tuple[int, int, int]]:
     if name := ramp_name(color):
         return list(ramp_of(name, palette)[1:4])
     if not re.fullmatch(r"#?[0-9a-fA-F]{6}", color.strip()):
-        raise InvalidRequest(f"'{color[:60]}' is no colour that is known. Give RRGGBB, or one of: {', '.join(RAMPS)}.")
+        raise InvalidRequest(f"'{color[:60]}' is not a known colour. Give RRGGBB, or one of: {', '.join(RAMPS)}.")
     red, green, blue = Palette.from_hex([color]).colors[0]
     base = np.array([red, green, blue], float)
     steps = np.rint([base * 0.66, base, base + (255 - base) * 0.35]).astype(np.uint8)

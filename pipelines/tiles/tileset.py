@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines import choices
 from pipelines.errors import InvalidRequest
 from pipelines.models.catalog import Model, find_model
 from pipelines.pixels.gates import Report
@@ -19,10 +18,11 @@ from pipelines.pixels.quantize import color_counts
 from pipelines.records import Drawing, OnProgress, Pixels, Recipe, no_progress
 from pipelines.sprites.draw import check_references
 from pipelines.tiles.blob import blob_from_corners, join_sides
+from pipelines.tiles.checks import check_recipe
 from pipelines.tiles.cliffs import face_ramp, paint_cliffs, split_prompt
 from pipelines.tiles.geometry import BLOB_MASKS, compose, lay_out
 from pipelines.tiles.joint import draw_joint, ease, freeze
-from pipelines.tiles.layouts import PLAIN, Layout, Sides, corner_sides, find_layout, sides, terrain_tiles
+from pipelines.tiles.layouts import PLAIN, Layout, Sides, corner_sides, sides, terrain_tiles
 from pipelines.tiles.ldtk import LAYOUTS as LDTK_LAYOUTS
 from pipelines.tiles.ldtk import write_ldtk
 from pipelines.tiles.map import Indices, random_map
@@ -46,10 +46,6 @@ from pipelines.tiles.wang import BORDERS, Border, Terrain, paint_corners, paint_
 if TYPE_CHECKING:
     from pipelines.engine.engine import Engine
 
-STEP = 8
-"""Tile sizes are multiples of this many pixels, as models and quarter tiles need."""
-LARGEST_TILE = 64
-MOST_VARIANTS = 12
 EASED = (1.4, 1.1, 0.8, 0.5)
 """Steps across a seam of joint diffusion that are tried, before the palette, as multiples of the mean step inside."""
 WAVES = 8
@@ -156,62 +152,6 @@ def draw_tileset(
         compose(tiles, indices),
         work.unknown,
         tuple(work.warnings.values()),
-    )
-
-
-def check_recipe(recipe: Recipe, model: Model) -> Layout:
-    """Returns the layout of a recipe that can be drawn.
-
-    Raises:
-        InvalidRequest: it cannot.
-    """
-    options = recipe.options
-    layout = find_layout(str(options.get("layout", "wang16")))
-    _check_tile_size(recipe.width, model)
-    if recipe.width != recipe.height:
-        raise InvalidRequest(f"Tiles are square, not {recipe.width}x{recipe.height}. Give one tile_size.")
-    upper, lower = str(options.get("upper", "")).strip(), str(options.get("lower", "")).strip()
-    if not upper:
-        raise InvalidRequest('The upper terrain is empty. Say what lies on top, for example "grass".')
-    if layout.two and words_of(upper) == words_of(lower):
-        raise InvalidRequest(
-            f"Both terrains are '{upper}'. Give two different ones, such as upper='grass', lower='water'; "
-            "for one terrain alone use layout='seamless' or 'variations'."
-        )
-    if layout.name == "platformer" and not lower:
-        raise InvalidRequest("A platformer set needs lower=, what lies below the surface, for example 'dirt'.")
-    if not layout.two and lower:
-        raise InvalidRequest(f"The layout {layout.name} has one terrain. Leave lower= out, or use layout='wang16'.")
-    for name, known in (
-        ("border", get_args(choices.Border)),
-        ("method", get_args(choices.Method)),
-        ("axes", get_args(choices.Axes)),
-    ):
-        value = options.get(name, known[0])
-        if value not in known:
-            raise InvalidRequest(f"{name} is one of {', '.join(known)}, not '{value}'.")
-    # quarters of corner tiles that were drawn one by one do not meet: seams of up to six times an ordinary step
-    if options.get("method") == "joint" and (layout.name != "wang16" or not lower):
-        raise InvalidRequest(
-            "method='joint' draws corner sets of two terrains: use it with layout='wang16' and a lower terrain, or "
-            "leave method= out."
-        )
-    variants = options.get("variants", 4)
-    if not isinstance(variants, int) or not 2 <= variants <= MOST_VARIANTS:
-        raise InvalidRequest(f"variants={variants} is out of range: give 2 to {MOST_VARIANTS}.")
-    if recipe.colors < 4 and not recipe.palette:
-        raise InvalidRequest(f"colors={recipe.colors} is too few for a tileset: give 4 to 64, or a palette.")
-    return layout
-
-
-def _check_tile_size(size: int, model: Model) -> None:
-    most = min(model.largest, LARGEST_TILE)
-    if model.smallest <= size <= most and size % STEP == 0:
-        return
-    near = min(most, max(model.smallest, round(size / STEP) * STEP))
-    raise InvalidRequest(
-        f"tile_size={size} cannot be used: tiles are squares of {model.smallest} to {most} pixels in steps of "
-        f"{STEP}. The nearest is {near}."
     )
 
 

@@ -11,6 +11,7 @@ from pipelines.models.catalog import embedded_model
 from pipelines.pixels.palette import Palette
 from pipelines.records import Pixels, Recipe
 from pipelines.tiles.blob import blob_from_corners, join_sides
+from pipelines.tiles.checks import check_recipe
 from pipelines.tiles.geometry import BLOB_MASKS, blob_table, compose, lay_out, noise
 from pipelines.tiles.joint import ease, freeze
 from pipelines.tiles.layouts import LAYOUTS, find_layout, sides, wang_colors
@@ -19,7 +20,6 @@ from pipelines.tiles.platform import paint_platforms
 from pipelines.tiles.seams import check_tiles, count_strips, measure_seams, texture_seam
 from pipelines.tiles.textures import calm_seams, embedded_wording, judge
 from pipelines.tiles.tiled import Naming, write_embedded_tmx, write_sheet, write_tmx, write_tsx
-from pipelines.tiles.tileset import check_recipe
 from pipelines.tiles.wang import BORDERS, Terrain, paint_cells, paint_corners, paint_paths
 
 

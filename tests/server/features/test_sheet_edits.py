@@ -166,7 +166,7 @@ def test_an_edited_sheet_is_deployed_and_taken_back_as_before(studio: Studio, sh
         ({"width": 24}, "keeps its frames' size"),
         ({"recolor": "red", "place": "body", "frame": "jump 0"}, "names no clip of the sheet. It has: idle, walk"),
         ({"recolor": "red", "place": "body", "frame": "idle 9"}, "idle has the frames 0 to 3"),
-        ({"recolor": "mauvish", "place": "body"}, "no colour that is known"),
+        ({"recolor": "mauvish", "place": "body"}, "not a known colour"),
         ({"picture": "wrong.png"}, "Give a frame of"),
         ({"picture": "wrong.png", "place": "hat"}, "picture is a change by itself"),
     ],
