@@ -147,6 +147,7 @@ def test_sdxl_draws_in_the_style_of_kept_references_and_the_recipe_draws_the_sam
         draw_sprites(painter.engine, recipe)
 
 
+@pytest.mark.slow
 def test_a_tileset_of_sdxl_is_drawn_in_the_style_of_an_earlier_sprite(painter: Studio, tiny: tuple[str, Path, Path]):
     earlier = generate_sprites(painter, sprite(model=tiny[0]), no_progress).sprites[0].asset
     values = {"upper": "grass", "layout": "seamless", "seed": 1, "model": tiny[0], "candidates": 1}
