@@ -11,6 +11,7 @@ from pipelines.records import Recipe
 from server.library.records import Asset
 from server.settings import Settings
 from server.studio import Studio
+from server.users import Users
 from tests.fakes import FakeBackend
 
 CARGO = '[package]\nname = "mygame"\nversion = "0.1.0"\n\n[dependencies]\nbevy = "0.19"\n'
@@ -25,6 +26,21 @@ def game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(root)
     monkeypatch.delenv("CLAUDE_PROJECT_DIR", raising=False)
     return root
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """The root of a second game, of somebody else."""
+    root = tmp_path / "theirs"
+    (root / "assets").mkdir(parents=True)
+    (root / "Cargo.toml").write_text(CARGO.replace("mygame", "theirs"))
+    return root
+
+
+@pytest.fixture
+def users(settings: Settings) -> Users:
+    """The users of a shared server: none yet."""
+    return Users(settings.data_dir)
 
 
 @pytest.fixture

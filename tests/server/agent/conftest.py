@@ -45,11 +45,6 @@ def keep(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def users(settings: Settings) -> Users:
-    return Users(settings.data_dir)
-
-
-@pytest.fixture
 def ann(users: Users) -> str:
     """A user's token."""
     return users.add("ann")

@@ -49,20 +49,6 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> Path:
-    """A second game, of somebody else."""
-    root = tmp_path / "theirs"
-    (root / "assets").mkdir(parents=True)
-    (root / "Cargo.toml").write_text(CARGO.replace("mygame", "theirs"))
-    return root
-
-
-@pytest.fixture
-def users(settings: Settings) -> Users:
-    return Users(settings.data_dir)
-
-
-@pytest.fixture
 def app(game: Path, settings: Settings, users: Users, backend: FakeBackend) -> Any:
     settings = settings.model_copy(update={"preload": "none"})
     server = create_server(settings, backend, Tokens(users, OPERATOR), users)

@@ -12,23 +12,8 @@ from server.protocol.users import Tokens
 from server.settings import Settings
 from server.users import Users
 from tests.fakes import FakeBackend
-from tests.server.conftest import CARGO
 from tests.server.desk.serving import TOKEN, served
 from tests.server.web.client import Page
-
-
-@pytest.fixture
-def theirs(tmp_path: Path) -> Path:
-    """Another person's game."""
-    root = tmp_path / "theirs"
-    (root / "assets").mkdir(parents=True)
-    (root / "Cargo.toml").write_text(CARGO.replace("mygame", "theirs"))
-    return root
-
-
-@pytest.fixture
-def users(settings: Settings) -> Users:
-    return Users(settings.data_dir)
 
 
 @pytest.fixture
